@@ -1,0 +1,1 @@
+"""A private Composer package registry."""

@@ -1,0 +1,127 @@
+"""The settings, read once and never changed: defaults, then the YAML file, then `PRICORE_*`, then flags."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from pricore.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything an operator can set.
+
+    `public_url` is where clients reach this registry, without a slash at the end; empty means "where the
+    request says that it came to". `inline_limit` is the size in bytes up to which an organization's
+    metadata travels inside packages.json; 0 keeps it out. `git_timeout` bounds every run of git, seconds.
+    """
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str = ""
+    inline_limit: int = 64 * 1024
+    git_timeout: int = 1800
+
+    @property
+    def database(self) -> Path:
+        return self.data / "pricore.sqlite3"
+
+    @property
+    def repositories(self) -> Path:
+        """Where the mirrors are, one bare repository each, named by the repository's id."""
+        return self.data / "repositories"
+
+    @property
+    def dists(self) -> Path:
+        return self.data / "dists"
+
+
+def load_config(
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    flags: Mapping[str, object] | None = None,
+) -> Config:
+    """The settings in force; `file` overrides `PRICORE_CONFIG`, and a flag of None counts as not given.
+
+    Raises ConfigError for a file that cannot be read, an unknown key or a value of the wrong form.
+    """
+    values: dict[str, object] = {"data": platformdirs.user_data_path("pricore")}
+    chosen = file or (Path(environ["PRICORE_CONFIG"]) if environ.get("PRICORE_CONFIG") else None)
+    standard = platformdirs.user_config_path("pricore") / "config.yaml"
+    if chosen is not None or standard.is_file():
+        values |= _read_file(chosen or standard)
+    for field in fields(Config):
+        if text := environ.get(f"PRICORE_{field.name.upper()}"):
+            values[field.name] = _checked(field.name, text, f"PRICORE_{field.name.upper()}")
+    for name, value in (flags or {}).items():
+        if value is not None:
+            values[name] = _checked(name, value, "--" + name.replace("_", "-"))
+    config = Config(**values)  # type: ignore[arg-type]  # every value went through _checked
+    return replace(config, data=config.data.expanduser().absolute())
+
+
+def _read_file(path: Path) -> dict[str, object]:
+    import yaml  # only who has a file pays for the parser
+
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold settings as `name: value`")
+    known = {field.name for field in fields(Config)}
+    for key in content:
+        if key not in known:
+            raise ConfigError(f"{path}: unknown setting {key!r}; there are {', '.join(sorted(known))}")
+    return {key: _checked(key, value, f"{path}: {key}") for key, value in content.items()}
+
+
+def _checked(name: str, value: object, origin: str) -> object:
+    """The value of one setting in its own type; `origin` says in an error where it came from."""
+    match name:
+        case "data":
+            if isinstance(value, str | Path) and str(value):
+                return Path(value)
+            raise ConfigError(f"{origin} must be a folder")
+        case "host":
+            if isinstance(value, str) and value and not re.search(r"[\s/@]", value):
+                return value
+            raise ConfigError(f"{origin} must be a host name or an address, such as 127.0.0.1")
+        case "public_url":
+            return _public_url(value, origin)
+        case "port":
+            return _number(value, origin, low=0, high=65535)
+        case "git_timeout":
+            return _number(value, origin, low=1, high=24 * 3600)
+        case _:
+            return _number(value, origin, low=0, high=2**31)
+
+
+def _number(value: object, origin: str, *, low: int, high: int) -> int:
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if re.fullmatch(r"[0-9]{1,10}", text) and low <= int(text) <= high:
+        return int(text)
+    raise ConfigError(f"{origin} must be a whole number from {low} to {high}")
+
+
+def _public_url(value: object, origin: str) -> str:
+    if value in ("", None):
+        return ""
+    # what is allowed here goes into JSON documents as it is
+    if isinstance(value, str) and re.fullmatch(r"https?://[A-Za-z0-9.\-_\[\]:]+(?:/[A-Za-z0-9.\-_~/]*)?", value):
+        parts = urlsplit(value)
+        if parts.hostname:
+            return value.rstrip("/")
+    raise ConfigError(f"{origin} must be a URL such as https://packages.example.com")

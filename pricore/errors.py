@@ -1,0 +1,102 @@
+"""What can go wrong, in terms of the product.
+
+Every error has a stable `code` for machines and a message of one line: what is wrong, and what to do.
+HTTP statuses and exit codes are given in one place each: the server's middleware and the CLI's `main`.
+"""
+
+
+class PricoreError(Exception):
+    """The root of everything that Pricore reports on purpose."""
+
+    code = "error"
+
+
+class ConfigError(PricoreError):
+    """A setting that cannot be used: unknown, malformed, or naming a folder that cannot be written."""
+
+    code = "config"
+
+
+class StoreError(PricoreError):
+    """The database cannot be opened, is newer than this program, or is busy for too long."""
+
+    code = "store"
+
+
+class NotFoundError(PricoreError):
+    """The organization, repository, package or token does not exist, or is not for the caller to know of."""
+
+    code = "not_found"
+
+
+class ConflictError(PricoreError):
+    """Something of that name or address is already there."""
+
+    code = "conflict"
+
+
+class InvalidError(PricoreError):
+    """An argument that cannot be understood.
+
+    `field` names the argument as the API spells it.
+    """
+
+    code = "invalid"
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class BadRequestError(PricoreError):
+    """A request that cannot be read at all."""
+
+    code = "bad_request"
+
+
+class UnauthorizedError(PricoreError):
+    """No token, or one that is malformed, unknown, expired or revoked."""
+
+    code = "unauthorized"
+
+
+class ForbiddenError(PricoreError):
+    """The token is good but lacks the scope that the message names."""
+
+    code = "forbidden"
+
+
+class UnsupportedClientError(PricoreError):
+    """A client that speaks a protocol which this registry does not serve, such as Composer 1."""
+
+    code = "unsupported_client"
+
+
+class GitError(PricoreError):
+    """Git failed for a reason that lies with the repository or its address; trying again gives the same."""
+
+    code = "git"
+
+
+class GitUnavailableError(GitError):
+    """The host of a repository could not be reached or did not answer in time; trying again may help."""
+
+    code = "git_unavailable"
+
+
+class SyncError(PricoreError):
+    """A repository was read, and what is in it cannot be published."""
+
+    code = "sync"
+
+
+class DistError(PricoreError):
+    """An archive cannot be made, or is no longer what was advertised."""
+
+    code = "dist"
+
+
+class ComposerJsonError(PricoreError):
+    """A composer.json from which no version can be made; the message is the reason that a sync reports."""
+
+    code = "composer_json"

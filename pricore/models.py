@@ -1,0 +1,162 @@
+"""The records that travel between the rooms: plain, frozen, without behaviour of their own.
+
+Times are seconds since 1970, UTC. Ids are UUIDs as text. `None` in a field says "none", never "unknown".
+"""
+
+import msgspec
+
+SCOPES = (
+    "packages:read",
+    "packages:write",
+    "repositories:read",
+    "repositories:write",
+    "tokens:read",
+    "tokens:write",
+    "organizations:read",
+    "organizations:write",
+)
+
+
+class Organization(msgspec.Struct, frozen=True):
+    """Who owns repositories, packages and tokens; `slug` is its name in URLs."""
+
+    id: str
+    slug: str
+    name: str
+    description: str
+    created_at: int
+
+
+class Repository(msgspec.Struct, frozen=True, kw_only=True):
+    """A Git repository that is followed.
+
+    `identifier` is `owner/name` where the provider knows such a thing, else the address. `refs_digest` is what
+    the last complete sync saw upstream (empty: none was complete). `default_name` is the package name in the
+    default branch's composer.json. `sync_status` is pending, ok or failed.
+    """
+
+    id: str
+    organization_id: str
+    provider: str
+    identifier: str
+    url: str
+    default_branch: str | None
+    default_name: str | None
+    refs_digest: str
+    sync_status: str
+    sync_error: str | None
+    last_synced_at: int | None
+    created_at: int
+
+
+class Ref(msgspec.Struct, frozen=True):
+    """What the last sync made of a tag or branch of a repository.
+
+    `name` is the full ref name, `commit` the peeled commit. Where it became a version, `package` and
+    `version` name it; where it did not, or no longer does, `reason` says why.
+    """
+
+    name: str
+    commit: str
+    package: str | None
+    version: str | None
+    reason: str | None
+
+
+class Package(msgspec.Struct, frozen=True, kw_only=True):
+    """A package as lists show it; `latest_version` is the highest stable one, else the newest of any kind.
+
+    `replaced_by` is the name under which its repository goes on, for a package that was renamed upstream.
+    """
+
+    id: str
+    name: str
+    description: str
+    type: str
+    latest_version: str | None
+    replaced_by: str | None
+    repository_id: str
+    created_at: int
+
+
+class CommitFile(msgspec.Struct, frozen=True):
+    """A commit's time (its author's, seconds) and a file in it; None where it isn't there or isn't a file.
+
+    `found` is False where the object is no commit. `content` past the limit is cut one byte behind it.
+    """
+
+    found: bool
+    authored_at: int
+    content: bytes | None
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that Composer's rules find in a repository.
+
+    `package` is the name as spelled, `entry` the metadata as compact JSON, without `dist`; `ref` is the full
+    name of the ref that it comes from, `reference` its commit.
+    """
+
+    package: str
+    version: str
+    normalized: str
+    ref: str
+    reference: str
+    released_at: int
+    default_branch: bool
+    entry: bytes
+
+
+class NewVersion(Candidate, frozen=True, kw_only=True):
+    """A candidate with the sha1 and size of its archive: all that publishing it takes."""
+
+    shasum: str
+    size: int
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """A version as it is served; `gone_at` is when its tag was first missing upstream."""
+
+    version: str
+    normalized: str
+    ref: str
+    reference: str
+    shasum: str
+    released_at: int
+    gone_at: int | None
+
+
+class Document(msgspec.Struct, frozen=True):
+    """One half of a package's metadata, finished and compressed with zstd.
+
+    Where a URL of this registry stands, `body` holds `metadata.BASE`: the public URL is put in when it is served.
+    """
+
+    body: bytes
+    last_modified: int
+
+
+class Dist(msgspec.Struct, frozen=True):
+    """An archive that was advertised at some time: the commit it is made of, and its checksum and size."""
+
+    repository_id: str
+    reference: str
+    shasum: str
+    size: int
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """An access token; its secret is known to nobody but its holder.
+
+    `packages` are the only names that it may see; `None` lifts the restriction. `organization` is the slug.
+    """
+
+    id: str
+    organization_id: str
+    organization: str
+    name: str
+    scopes: tuple[str, ...]
+    packages: frozenset[str] | None
+    expires_at: int | None
+    last_used_at: int | None
+    created_at: int
