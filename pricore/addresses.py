@@ -1,0 +1,114 @@
+"""What an operator types for a repository, understood: a URL, an scp-like address, a folder, or owner/name."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pricore.errors import InvalidError
+
+PROVIDERS: Final = ("github", "gitlab", "bitbucket", "git")
+
+_HOSTS: Final[Mapping[str, str]] = {
+    "github": "github.com",
+    "gitlab": "gitlab.com",
+    "bitbucket": "bitbucket.org",
+}
+_SCP_LIKE = re.compile(r"(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>(?!//)[^\s:][^\s]*)")
+_SHORT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
+_SCHEMES: Final = ("https", "http", "ssh", "git", "file")
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a repository is.
+
+    `identifier` is owner/name where the host is a known provider, else the address in short. `key` is equal for
+    addresses that mean the same. `local` is True for a folder of this machine, which clients cannot reach.
+    """
+
+    provider: str
+    identifier: str
+    url: str
+    key: str
+    local: bool
+
+
+def parse_address(text: str, provider: str | None = None) -> Address:
+    """Understand the address of a repository.
+
+    A folder counts where it exists or is written as a path. Raises InvalidError for what git could not open,
+    for a secret inside the URL, and for options in disguise.
+    """
+    text = text.strip()
+    if provider is not None and provider not in PROVIDERS:
+        raise _invalid(f"there is no provider {provider}; choose one of {', '.join(PROVIDERS)}")
+    if not text or text.startswith("-") or not text.isprintable():
+        raise _invalid(
+            f"{text[:80]!r} is no Git address; give a URL such as https://git.example.com/team/name.git"
+        )
+    if "://" in text:
+        return _from_url(text, provider)
+    if text.startswith(("/", "./", "../", "~")) or text in (".", ".."):
+        return _from_folder(Path(text))
+    if provider is not None and provider in _HOSTS and _SHORT.fullmatch(text):
+        return _from_url(f"https://{_HOSTS[provider]}/{text.removesuffix('.git')}.git", provider)
+    if Path(text).is_dir():
+        return _from_folder(Path(text))
+    if "::" not in text and (match := _SCP_LIKE.fullmatch(text)):
+        return _known(text, match["host"], match["path"], provider)
+    if _SHORT.fullmatch(text):
+        raise _invalid(
+            f"{text} is neither a URL nor a folder here; for a repository on GitHub add --provider github"
+        )
+    raise _invalid(f"{text[:200]!r} is no Git address; give a URL such as https://git.example.com/team/name.git")
+
+
+def _from_url(text: str, provider: str | None) -> Address:
+    try:
+        parts = urlsplit(text)
+        host, password = parts.hostname or "", parts.password
+        _ = parts.port
+    except ValueError:
+        raise _invalid(f"{text[:200]} is not a valid URL") from None
+    if parts.scheme not in _SCHEMES:
+        raise _invalid(f"git cannot be asked for {parts.scheme}:// here; use one of {', '.join(_SCHEMES)}")
+    if password is not None:
+        raise _invalid(
+            f"the address of {host} holds a password, which lists and logs would show; "
+            "put it into ~/.netrc, or use ssh"
+        )
+    if parts.scheme == "file":
+        return _from_folder(Path(parts.path), url=text)
+    # a host with a leading dash would be an option of ssh
+    if not re.fullmatch(r"[A-Za-z0-9_.:\[\]][A-Za-z0-9_.:\[\]-]*", host) or len(parts.path) < 2:
+        raise _invalid(f"{text[:200]} names no repository on a host")
+    return _known(text, host, parts.path, provider)
+
+
+def _known(url: str, host: str, path: str, provider: str | None) -> Address:
+    path = path.strip("/").removesuffix(".git")
+    by_host = next((name for name, known in _HOSTS.items() if known == host.lower()), "git")
+    provider = provider or by_host
+    identifier = path if provider != "git" else f"{host.lower()}/{path}"
+    return Address(provider, identifier, url, f"{host.lower()}/{path}", local=False)
+
+
+def _from_folder(folder: Path, *, url: str | None = None) -> Address:
+    try:
+        folder = folder.expanduser().absolute()
+    except RuntimeError as error:
+        raise _invalid(f"{folder}: {error}") from None
+    path = str(folder.parent if folder.name == ".git" else folder).rstrip("/")
+    return Address("git", path, url or path, f"file:{path.removesuffix('.git')}", local=True)
+
+
+def is_local(url: str) -> bool:
+    """Whether a stored address is a folder of this machine."""
+    return url.startswith(("/", "file://"))
+
+
+def _invalid(message: str) -> InvalidError:
+    return InvalidError(message, field="url")

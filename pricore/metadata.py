@@ -1,0 +1,308 @@
+"""From a composer.json to what Composer reads: version entries, p2 documents and packages.json.
+
+Pure: bytes and records in, bytes out. Values are kept as the JSON text that they came in (`msgspec.Raw`)
+wherever they are only passed on: PHP tells `{}` from `[]` and compares arrays with their order, and equal
+compact text is exactly PHP's `===`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from pricore import versions
+from pricore.errors import ComposerJsonError
+
+MAX_COMPOSER_JSON: Final = 1024 * 1024
+"""Bytes of a composer.json that is read; real ones stay below 100 kB."""
+
+BASE: Final = "pricore://base"
+"""Stands in stored documents where the organization's public URL goes when they are served."""
+
+_MAX_DEPTH: Final = 100
+"""Levels of nesting; PHP stops reading a document at 512, and a p2 document adds some of its own."""
+
+_NAME = re.compile(r"[a-z0-9](?:[_.-]?[a-z0-9]++)*+/[a-z0-9](?:(?:[_.]|-{1,2})?[a-z0-9]++)*+")
+_RESERVED = frozenset(
+    ("nul", "con", "prn", "aux", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10)))
+)
+_LINKS = ("require", "require-dev", "conflict", "provide", "replace")
+
+_JsonObject = dict[str, Any]
+_encode = msgspec.json.Encoder().encode
+_raw_entry = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def check_package_name(name: str) -> None:
+    """Refuse with ComposerJsonError what Composer doesn't take for a package name; upper case passes."""
+    lower = name.lower()
+    if not name.isascii() or len(name) > 255 or not _NAME.fullmatch(lower):
+        raise ComposerJsonError(f'"{name[:80]}" is not a package name such as vendor/package')
+    if not _RESERVED.isdisjoint(lower.split("/")):
+        raise ComposerJsonError(f'"{name}" uses a name that Windows reserves')
+    if lower.endswith(".json"):
+        raise ComposerJsonError(f'"{name}" ends in .json, which Composer refuses')
+
+
+def parse_composer_json(content: bytes | None) -> _JsonObject:
+    """The object in a composer.json.
+
+    Raises ComposerJsonError where the file is missing (None), empty, too large, or not JSON as PHP reads it.
+    """
+    if content is None or not content.strip():
+        raise ComposerJsonError("no composer.json")
+    if len(content) > MAX_COMPOSER_JSON:
+        raise ComposerJsonError(f"composer.json is larger than {MAX_COMPOSER_JSON // 1024} kB")
+    try:
+        data = msgspec.json.decode(content)
+        _encode(data)  # what can be read but not written again, such as half a surrogate pair, is no JSON
+    except RecursionError:
+        raise ComposerJsonError("composer.json is nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeError, OverflowError) as error:
+        raise ComposerJsonError(f"composer.json is not valid JSON: {error}") from None
+    if not isinstance(data, dict) or not data:
+        raise ComposerJsonError("composer.json holds no JSON object")
+    level: list[Any] = [data]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            child
+            for value in level
+            if isinstance(value, dict | list)
+            for child in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return data
+    raise ComposerJsonError(f"composer.json is nested deeper than {_MAX_DEPTH} levels")
+
+
+def package_name(data: Mapping[str, Any]) -> str | None:
+    """The name that a composer.json gives itself, as spelled; None where it has none."""
+    name = data.get("name")
+    return name if isinstance(name, str) and name else None
+
+
+def version_entry(
+    data: _JsonObject,
+    *,
+    name: str,
+    version: str,
+    normalized: str,
+    reference: str,
+    released_at: int,
+    source_url: str | None,
+    default_branch: bool = False,
+) -> bytes:
+    """The metadata of one version as compact JSON, complete but for `dist`.
+
+    `source_url` None leaves the source out, for repositories that clients cannot reach. Root-only keys go; a
+    field of a type that Composer's loader dies of goes too, since one such version stops everybody who
+    requires the package. A link with a constraint that Composer cannot parse raises ComposerJsonError.
+    """
+    check_package_name(name)
+    entry: _JsonObject = {"name": name, "version": version, "version_normalized": normalized}
+    for key, clean in _FIELDS.items():
+        value = clean(data.get(key))
+        # "__unset" would read as "this key went away" in a minified document
+        if value is not None and value != "__unset":
+            entry[key] = value
+    entry.setdefault("type", "library")
+    if source_url is not None:
+        entry["source"] = {"type": "git", "url": source_url, "reference": reference}
+    entry["time"] = datetime.fromtimestamp(released_at, UTC).isoformat(timespec="seconds")
+    if default_branch:
+        entry["default-branch"] = True
+    for kind in _LINKS:
+        if links := _links(data.get(kind), kind):
+            entry[kind] = links
+    return _encode(entry)
+
+
+def _links(value: object, kind: str) -> dict[str, str]:
+    """The links of one kind, checked; what isn't a string is passed over, as Composer does."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))  # PHP sees a list as keys 0, 1, 2
+    if not isinstance(value, dict):
+        return {}
+    links = {str(target): constraint for target, constraint in value.items() if isinstance(constraint, str)}
+    for target, constraint in links.items():
+        if constraint != "self.version":
+            try:
+                versions.check_constraint(constraint)
+            except ValueError as error:
+                raise ComposerJsonError(f"{kind}.{target}: {error}") from None
+    return links
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _object(value: object) -> _JsonObject | None:
+    return value if isinstance(value, dict) and value else None
+
+
+def _texts(value: object) -> list[str] | None:
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if isinstance(item, str)] or None
+
+
+def _text_values(value: object) -> dict[str, str] | None:
+    if not isinstance(value, dict):
+        return None
+    return {key: item for key, item in value.items() if isinstance(item, str)} or None
+
+
+def _people(value: object) -> list[dict[str, str]] | None:
+    items = value if isinstance(value, list) else []
+    return [person for item in items if (person := _text_values(item))] or None
+
+
+def _extra(value: object) -> _JsonObject | list[Any] | None:
+    if not isinstance(value, dict):
+        return value if isinstance(value, list) and value else None
+    if "branch-alias" in value:
+        # Composer's loader calls substr() on each target: one that isn't a string stops the client
+        value = value | {"branch-alias": _text_values(value["branch-alias"]) or {}}
+    return value or None
+
+
+def _abandoned(value: object) -> str | bool | None:
+    return value if isinstance(value, str | bool) and value else None
+
+
+_FIELDS: Mapping[str, Callable[[object], Any]] = {
+    "description": _text,
+    "type": _text,
+    "keywords": _texts,
+    "homepage": _text,
+    "license": _texts,
+    "authors": _people,
+    "support": _text_values,
+    "funding": _people,
+    "target-dir": _text,
+    "autoload": _object,
+    "extra": _extra,
+    "include-path": _texts,
+    "bin": _texts,
+    "suggest": _text_values,
+    "abandoned": _abandoned,
+    "php-ext": _object,
+}
+"""What a version's metadata takes over from composer.json besides links, and what each must be."""
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """One version on its way into a document; `uid` is a number of its own in the whole registry."""
+
+    name: str
+    version: str
+    normalized: str
+    reference: str
+    shasum: str
+    entry: bytes
+    uid: int
+
+
+def newest_first(published: Iterable[Published]) -> list[Published]:
+    """The versions in the order of a document."""
+    return sorted(published, key=lambda item: versions.sort_key(item.normalized), reverse=True)
+
+
+def dist_path(name: str, version: str, reference: str, *, branch: bool) -> str:
+    """The path of a version's archive below its organization's URL.
+
+    A branch's carries the commit: clients cache by URL, and a lock file goes on naming the old one.
+    """
+    file = f"{version}/{reference}" if branch else version
+    return f"/packages/{name.lower()}/{quote(file, safe='/+@:,~!$&=')}.zip"
+
+
+def build_document(name: str, published: Sequence[Published], *, replaced_by: str | None = None) -> bytes:
+    """A finished p2 document of the versions given, newest first; BASE stands where URLs begin.
+
+    `replaced_by` marks each version abandoned in favour of that package.
+    """
+    entries = [_with_dist(item, replaced_by) for item in published]
+    return _encode({"packages": {name.lower(): minify(entries)}, "minified": "composer/2.0"})
+
+
+def build_inline(published: Iterable[Published], *, replaced_by: str | None = None) -> msgspec.Raw:
+    """A package's versions by number as packages.json carries them: whole, each with the `uid` it needs."""
+    versions_by_number = {}
+    for item in published:
+        entry = _with_dist(item, replaced_by)
+        entry["uid"] = msgspec.Raw(str(item.uid))
+        versions_by_number[item.version] = entry
+    return msgspec.Raw(_encode(versions_by_number))
+
+
+def _with_dist(item: Published, replaced_by: str | None) -> dict[str, msgspec.Raw]:
+    entry = _raw_entry.decode(item.entry)
+    path = dist_path(item.name, item.version, item.reference, branch=versions.is_dev(item.normalized))
+    dist = {"type": "zip", "url": BASE + path, "reference": item.reference, "shasum": item.shasum}
+    entry["dist"] = msgspec.Raw(_encode(dist))
+    if replaced_by is not None:
+        entry["abandoned"] = msgspec.Raw(_encode(replaced_by))
+    return entry
+
+
+_UNSET: Final = msgspec.Raw(b'"__unset"')
+
+
+def minify(entries: Iterable[Mapping[str, msgspec.Raw]]) -> list[Mapping[str, msgspec.Raw]]:
+    """composer/metadata-minifier's format: the first entry whole, each later one what changed.
+
+    Entries map keys to compact JSON; none is `null` or `"__unset"`.
+    """
+    minified: list[Mapping[str, msgspec.Raw]] = []
+    before: Mapping[str, msgspec.Raw] | None = None
+    for entry in entries:
+        if before is None:
+            minified.append(entry)
+        else:
+            changed = {
+                key: value
+                for key, value in entry.items()
+                if key not in before or bytes(before[key]) != bytes(value)
+            }
+            changed.update((key, _UNSET) for key in before if key not in entry)
+            minified.append(changed)
+        before = entry
+    return minified
+
+
+def build_root(url: str, *, packages: Iterable[str], inline: Mapping[str, msgspec.Raw]) -> bytes:
+    """packages.json of an organization whose public URL is `url`.
+
+    `packages` are all names that the caller may see. `inline` holds their versions while they are small enough
+    to be carried along. URLs are absolute: Composer opens a relative one as a local file.
+    """
+    names = sorted(packages)
+    root: _JsonObject = {
+        "packages": inline,
+        "metadata-url": f"{url}/p2/%package%.json",
+        "available-packages": names,
+        "list": f"{url}/list.json",
+        "search": f"{url}/search.json?q=%query%&type=%type%",
+        "providers-api": f"{url}/providers/%package%.json",
+        "notify-batch": f"{url}/downloads",
+        "security-advisories": {"metadata": False, "api-url": f"{url}/security-advisories"},
+    }
+    if not names:
+        # an empty list counts as absent: Composer would ask for every name there is, public ones too
+        del root["available-packages"]
+        root["available-package-patterns"] = ["-/-"]
+    return _encode(root).replace(BASE.encode(), url.encode())
+
+
+def latest_version(published: Iterable[tuple[str, str]]) -> str | None:
+    """The highest stable version, else the highest of any kind, out of (pretty, normalized)."""
+    best = max(
+        published,
+        key=lambda item: (versions.parse_stability(item[1]) == "stable", versions.sort_key(item[1])),
+        default=None,
+    )
+    return None if best is None else best[0]
