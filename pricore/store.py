@@ -1,0 +1,185 @@
+"""The database: connections, transactions and migrations. The queries are in `tables/`, one file a subject.
+
+SQLite in WAL mode. One connection writes, behind one lock; readers have their own; other processes (the CLI
+beside the server) work on the same file. Nothing outside this module and `tables/` knows that it is SQLite.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import aiosqlite
+
+from pricore.errors import StoreError
+from pricore.tables.organizations import Organizations
+from pricore.tables.packages import Packages
+from pricore.tables.repositories import Repositories
+from pricore.tables.tokens import Tokens
+from pricore.tables.usage import Usage
+
+_BUSY_SECONDS: Final = 30
+"""How long a writer waits for another process; the longest transaction here takes far less."""
+
+
+class Store:
+    """An open database; use it as an async context manager.
+
+    Opening creates or migrates the file. Raises StoreError where the folder cannot be written, the file is not
+    ours, or was written by a newer Pricore.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = asyncio.Lock()
+        self._writer: aiosqlite.Connection
+        self._reader: aiosqlite.Connection
+        self._watch: sqlite3.Connection
+        self._data_version = -1
+        self._revision = 0
+        self.organizations = Organizations(self)
+        self.repositories = Repositories(self)
+        self.packages = Packages(self)
+        self.tokens = Tokens(self)
+        self.usage = Usage(self)
+
+    async def __aenter__(self) -> Self:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            await asyncio.to_thread(_migrate, self.path)
+            self._writer = await self._connect("rw")
+            self._reader = await self._connect("ro")
+            self._watch = sqlite3.connect(_uri(self.path, "ro"), uri=True, isolation_level=None, timeout=1)
+        except OSError as error:
+            raise StoreError(
+                f"cannot use the data folder {self.path.parent}: {error.strerror}; "
+                "give one that this user can write with --data or PRICORE_DATA"
+            ) from None
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"cannot open the database {self.path}: {error}; check that this user may write the folder"
+            ) from None
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._watch.close()
+        await self._reader.close()
+        await self._writer.close()
+
+    async def _connect(self, mode: str) -> aiosqlite.Connection:
+        connection = await aiosqlite.connect(
+            _uri(self.path, mode), uri=True, isolation_level=None, timeout=_BUSY_SECONDS
+        )
+        # FULL: a revoked token stays revoked when the power fails a moment later
+        await connection.executescript("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;")
+        return connection
+
+    def revision(self) -> int:
+        """The number of the newest change that an answer can show, whichever process made it.
+
+        Cheap enough for every request: two microseconds while nothing changes. It never waits on a writer.
+        """
+        (data_version,) = self._watch.execute("PRAGMA data_version").fetchone()
+        if data_version != self._data_version:
+            (self._revision,) = self._watch.execute("SELECT value FROM revisions").fetchone()
+            self._data_version = data_version
+        return self._revision
+
+    @asynccontextmanager
+    async def transaction(self, *, revise: bool = True) -> AsyncIterator[aiosqlite.Connection]:
+        """All or nothing: commits at the end, rolls back on any exception, cancellation included.
+
+        `revise` False is for bookkeeping that no answer shows, and leaves caches standing.
+        """
+        async with self._lock:
+            try:
+                await self._writer.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                raise StoreError(f"the database {self.path} is busy or cannot be written: {error}") from None
+            try:
+                yield self._writer
+                if revise:
+                    await self._writer.execute("UPDATE revisions SET value = value + 1")
+                await _whole(self._writer.commit())
+            except BaseException as error:
+                await _whole(self._writer.rollback())
+                if isinstance(error, sqlite3.OperationalError):  # a full or failing disk
+                    raise StoreError(f"cannot write the database {self.path}: {error}") from error
+                raise
+
+    async def fetch_all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Rows of a query outside of any transaction, as tuples."""
+        return list(await self._reader.execute_fetchall(sql, parameters))
+
+    async def fetch_one(self, sql: str, parameters: Sequence[Any] = ()) -> Any | None:
+        """The first row of a query, or None."""
+        return first(await self._reader.execute_fetchall(sql, parameters))
+
+
+def first(rows: Iterable[Any]) -> Any | None:
+    """The first of some rows, or None."""
+    return next(iter(rows), None)
+
+
+async def _whole(step: Any) -> None:
+    """Let a step of the database end even when the task that waits for it is cancelled."""
+    task = asyncio.ensure_future(step)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"{path.absolute().as_uri()}?mode={mode}"
+
+
+def _migrate(path: Path) -> None:
+    """Bring the file to the newest schema, one transaction a step; `PRAGMA user_version` counts the steps."""
+    scripts = sorted(
+        (item for item in resources.files("pricore.schema").iterdir() if item.name.endswith(".sql")),
+        key=lambda item: item.name,
+    )
+    path.touch(mode=0o600)
+    connection = sqlite3.connect(_uri(path, "rw"), uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+    try:
+        if _user_version(connection) == len(scripts):
+            return
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        # asked again inside: another process may have migrated in between
+        version = _user_version(connection)
+        if version > len(scripts):
+            raise StoreError(
+                f"the database {path} was written by a newer Pricore (schema {version}, this one knows "
+                f"{len(scripts)}): upgrade this program"
+            )
+        for number, script in enumerate(scripts[version:], start=version + 1):
+            for statement in _statements(script.read_text(encoding="utf-8")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+def _user_version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _statements(script: str) -> Iterable[str]:
+    """The statements of a script one by one: `executescript` would commit the transaction around them."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,114 @@
+"""Organizations, and what their packages.json depends on."""
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from pricore.clock import now
+from pricore.errors import ConflictError, NotFoundError
+from pricore.models import Organization
+
+if TYPE_CHECKING:
+    import aiosqlite
+
+    from pricore.store import Store
+
+_COLUMNS = "id, slug, name, description, created_at"
+
+
+class Organizations:
+    """The part of the store that holds organizations."""
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+
+    async def create(self, slug: str, name: str, *, description: str = "") -> Organization:
+        """Add an organization. Raises ConflictError where the slug is taken."""
+        organization = Organization(str(uuid4()), slug, name, description, now())
+        async with self._store.transaction() as db:
+            cursor = await db.execute(
+                """
+                INSERT INTO organizations (id, slug, name, description, root_modified, inline, created_at)
+                VALUES (?, ?, ?, ?, ?, 1, ?) ON CONFLICT (slug) DO NOTHING
+                """,
+                (
+                    organization.id,
+                    slug,
+                    name,
+                    description,
+                    organization.created_at,
+                    organization.created_at,
+                ),
+            )
+            if not cursor.rowcount:
+                raise ConflictError(f"there is an organization {slug} already; choose another --slug")
+        return organization
+
+    async def all(self) -> list[Organization]:
+        """All organizations, by slug."""
+        rows = await self._store.fetch_all(f"SELECT {_COLUMNS} FROM organizations ORDER BY slug")
+        return [Organization(*row) for row in rows]
+
+    async def find(self, slug: str) -> Organization | None:
+        """The organization of that slug, or None."""
+        row = await self._store.fetch_one(f"SELECT {_COLUMNS} FROM organizations WHERE slug = ?", (slug,))
+        return None if row is None else Organization(*row)
+
+    async def get(self, slug: str) -> Organization:
+        """The organization of that slug. Raises NotFoundError."""
+        organization = await self.find(slug)
+        if organization is None:
+            raise NotFoundError(f"there is no organization {slug}; `pricore org list` shows those there are")
+        return organization
+
+    async def delete(self, organization_id: str) -> None:
+        """Remove an organization with everything that belongs to it."""
+        async with self._store.transaction() as db:
+            await db.execute("DELETE FROM organizations WHERE id = ?", (organization_id,))
+
+    async def root(self, slug: str) -> tuple[str, int, bool] | None:
+        """What packages.json is made from: the id, its last modification, whether versions are inline."""
+        row = await self._store.fetch_one(
+            "SELECT id, root_modified, inline FROM organizations WHERE slug = ?", (slug,)
+        )
+        return None if row is None else (row[0], row[1], bool(row[2]))
+
+    async def apply_settings(self, *, public_url: str, inline_limit: int) -> None:
+        """Take over the settings that are part of every answer; where one changed, all of them count as new."""
+        settings = {"public_url": public_url, "inline_limit": str(inline_limit)}
+        rows = await self._store.fetch_all("SELECT name, value FROM served_settings")
+        if dict(rows) == settings:
+            return
+        async with self._store.transaction() as db:
+            await db.executemany(
+                """
+                INSERT INTO served_settings (name, value) VALUES (?, ?)
+                ON CONFLICT (name) DO UPDATE SET value = excluded.value
+                """,
+                settings.items(),
+            )
+            await db.execute("UPDATE documents SET last_modified = max(last_modified + 1, ?)", (now(),))
+            await db.execute("UPDATE organizations SET root_modified = max(root_modified + 1, ?)", (now(),))
+            for (organization_id,) in await db.execute_fetchall("SELECT id FROM organizations"):
+                await self.touch_root(db, organization_id, names_changed=False)
+
+    async def touch_root(self, db: "aiosqlite.Connection", organization_id: str, *, names_changed: bool) -> None:
+        """Move packages.json of an organization forward where a change of its packages shows in it.
+
+        It shows when a name came or went, when versions travel inline, or when they begin or cease to.
+        """
+        rows: Any = await db.execute_fetchall(
+            """
+            SELECT organizations.inline,
+                (SELECT coalesce(sum(inline_size), 0) FROM packages WHERE organization_id = organizations.id)
+                    <= (SELECT CAST(value AS INTEGER) FROM served_settings WHERE name = 'inline_limit')
+            FROM organizations WHERE id = ?
+            """,
+            (organization_id,),
+        )
+        ((before, after),) = rows
+        after = before if after is None else after
+        if names_changed or before or after:
+            await db.execute(
+                "UPDATE organizations SET root_modified = max(root_modified + 1, ?), inline = ? WHERE id = ?",
+                (now(), after, organization_id),
+            )

@@ -1,0 +1,148 @@
+"""Repositories that are followed, and what the last sync made of each of their refs."""
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from pricore.clock import now
+from pricore.errors import ConflictError, NotFoundError
+from pricore.models import Organization, Ref, Repository
+
+if TYPE_CHECKING:
+    from pricore.store import Store
+
+_COLUMNS = ", ".join(f"repositories.{name}" for name in Repository.__struct_fields__)
+
+
+class Repositories:
+    """The part of the store that holds repositories and their refs."""
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+
+    async def add(
+        self, organization: Organization, *, provider: str, identifier: str, url: str, url_key: str
+    ) -> Repository:
+        """Follow a repository. Raises ConflictError where the organization does so already."""
+        repository = Repository(
+            id=str(uuid4()),
+            organization_id=organization.id,
+            provider=provider,
+            identifier=identifier,
+            url=url,
+            default_branch=None,
+            default_name=None,
+            refs_digest="",
+            sync_status="pending",
+            sync_error=None,
+            last_synced_at=None,
+            created_at=now(),
+        )
+        async with self._store.transaction() as db:
+            cursor = await db.execute(
+                """
+                INSERT INTO repositories
+                    (id, organization_id, provider, identifier, url, url_key, refs_digest, sync_status, created_at)
+                VALUES (?, ?, ?, ?, ?, ?, '', 'pending', ?)
+                ON CONFLICT (organization_id, url_key) DO NOTHING
+                """,
+                (
+                    repository.id,
+                    organization.id,
+                    provider,
+                    identifier,
+                    url,
+                    url_key,
+                    repository.created_at,
+                ),
+            )
+            if not cursor.rowcount:
+                raise ConflictError(
+                    f"{organization.slug} follows {url} already; `pricore repo sync` reads it again"
+                )
+        return repository
+
+    async def of_organization(self, organization_id: str) -> list[Repository]:
+        """The repositories of an organization, oldest first."""
+        rows = await self._store.fetch_all(
+            f"SELECT {_COLUMNS} FROM repositories WHERE organization_id = ? ORDER BY created_at, rowid",
+            (organization_id,),
+        )
+        return [_repository(row) for row in rows]
+
+    async def get(self, organization: Organization, reference: str, *, url_key: str = "") -> Repository:
+        """The repository of that id, identifier or address.
+
+        Raises NotFoundError, and ConflictError where an identifier means several.
+        """
+        rows = await self._store.fetch_all(
+            f"""
+            SELECT {_COLUMNS} FROM repositories
+            WHERE organization_id = ? AND (id = ? OR url = ? OR url_key = ? OR identifier = ?)
+            ORDER BY created_at
+            """,
+            (organization.id, reference, reference, url_key, reference),
+        )
+        if not rows:
+            raise NotFoundError(
+                f"{organization.slug} follows no repository {reference}; "
+                f"`pricore repo list {organization.slug}` shows those it follows"
+            )
+        if len(rows) > 1:
+            raise ConflictError(f"{reference} means {len(rows)} repositories; give the id or the URL")
+        return _repository(rows[0])
+
+    async def find(self, repository_id: str) -> Repository | None:
+        """The repository of that id, or None."""
+        row = await self._store.fetch_one(f"SELECT {_COLUMNS} FROM repositories WHERE id = ?", (repository_id,))
+        return None if row is None else _repository(row)
+
+    async def refs(self, repository_id: str) -> dict[str, Ref]:
+        """What the last sync made of each ref, by full ref name."""
+        rows = await self._store.fetch_all(
+            """
+            SELECT name, reference, package, version, reason FROM refs WHERE repository_id = ? ORDER BY name
+            """,
+            (repository_id,),
+        )
+        return {row[0]: Ref(*row) for row in rows}
+
+    async def record_unchanged(self, repository_id: str) -> None:
+        """Note that a sync found nothing new."""
+        # what is served stays the same, and so do the caches
+        async with self._store.transaction(revise=False) as db:
+            await db.execute(
+                """
+                UPDATE repositories SET sync_status = 'ok', sync_error = NULL, last_synced_at = ? WHERE id = ?
+                """,
+                (now(), repository_id),
+            )
+
+    async def record_failure(self, repository_id: str, error: str) -> None:
+        """Note that a sync failed; what is served stays."""
+        async with self._store.transaction(revise=False) as db:
+            await db.execute(
+                "UPDATE repositories SET sync_status = 'failed', sync_error = ? WHERE id = ?",
+                (error, repository_id),
+            )
+
+    async def remove(self, repository: Repository) -> set[str]:
+        """Stop following a repository: its packages go too.
+
+        Gives the checksums that were advertised for it and are for nothing else.
+        """
+        async with self._store.transaction() as db:
+            rows = await db.execute_fetchall(
+                """
+                SELECT shasum FROM dists JOIN packages ON packages.id = dists.package_id
+                WHERE packages.repository_id = ?
+                """,
+                (repository.id,),
+            )
+            await db.execute("DELETE FROM repositories WHERE id = ?", (repository.id,))
+            await self._store.organizations.touch_root(db, repository.organization_id, names_changed=True)
+            kept = await db.execute_fetchall("SELECT DISTINCT shasum FROM dists")
+        return {row[0] for row in rows} - {row[0] for row in kept}
+
+
+def _repository(row: tuple[object, ...]) -> Repository:
+    return Repository(**dict(zip(Repository.__struct_fields__, row, strict=True)))  # type: ignore[arg-type]

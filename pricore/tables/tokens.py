@@ -1,0 +1,116 @@
+"""Access tokens, by the sha256 of their secret."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import msgspec
+
+from pricore.clock import now
+from pricore.errors import NotFoundError
+from pricore.models import Organization, Token
+
+if TYPE_CHECKING:
+    from pricore.store import Store
+
+_SELECT = """
+    SELECT tokens.id, organization_id, organizations.slug, tokens.name, scopes,
+        CASE WHEN restricted THEN
+            (SELECT json_group_array(package) FROM token_packages WHERE token_id = tokens.id)
+        END,
+        expires_at, last_used_at, tokens.created_at
+    FROM tokens JOIN organizations ON organizations.id = tokens.organization_id
+"""
+
+
+class Tokens:
+    """The part of the store that holds access tokens."""
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+
+    async def create(
+        self,
+        organization: Organization,
+        *,
+        name: str,
+        token_hash: bytes,
+        scopes: Sequence[str],
+        packages: Iterable[str] | None = None,
+        expires_at: int | None = None,
+    ) -> Token:
+        """Add a token. `packages` restricts it to those names; None lets it see all."""
+        token = Token(
+            id=str(uuid4()),
+            organization_id=organization.id,
+            organization=organization.slug,
+            name=name,
+            scopes=tuple(scopes),
+            packages=None if packages is None else frozenset(packages),
+            expires_at=expires_at,
+            last_used_at=None,
+            created_at=now(),
+        )
+        async with self._store.transaction() as db:
+            await db.execute(
+                """
+                INSERT INTO tokens
+                    (id, organization_id, name, hash, scopes, restricted, expires_at, created_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+                (
+                    token.id,
+                    organization.id,
+                    name,
+                    token_hash,
+                    msgspec.json.encode(scopes).decode(),
+                    packages is not None,
+                    expires_at,
+                    token.created_at,
+                ),
+            )
+            await db.executemany(
+                "INSERT INTO token_packages (token_id, package) VALUES (?, ?)",
+                [(token.id, package) for package in sorted(token.packages or ())],
+            )
+        return token
+
+    async def of_organization(self, organization_id: str) -> list[Token]:
+        """The tokens of an organization, oldest first."""
+        rows = await self._store.fetch_all(
+            f"{_SELECT} WHERE organization_id = ? ORDER BY tokens.created_at, tokens.rowid",
+            (organization_id,),
+        )
+        return [_token(row) for row in rows]
+
+    async def find(self, token_hash: bytes) -> Token | None:
+        """The token whose secret has that sha256, expired or not; None where there is none."""
+        row = await self._store.fetch_one(f"{_SELECT} WHERE hash = ?", (token_hash,))
+        return None if row is None else _token(row)
+
+    async def revoke(self, organization: Organization, token_id: str) -> None:
+        """Remove a token: the next request with it is refused. Raises NotFoundError."""
+        async with self._store.transaction() as db:
+            cursor = await db.execute(
+                "DELETE FROM tokens WHERE organization_id = ? AND id = ?", (organization.id, token_id)
+            )
+            if not cursor.rowcount:
+                raise NotFoundError(
+                    f"{organization.slug} has no token {token_id}; "
+                    f"`pricore token list {organization.slug}` shows those it has"
+                )
+
+
+def _token(row: Any) -> Token:
+    scopes, packages = row[4], row[5]
+    return Token(
+        id=row[0],
+        organization_id=row[1],
+        organization=row[2],
+        name=row[3],
+        scopes=tuple(msgspec.json.decode(scopes, type=list[str])),
+        packages=None if packages is None else frozenset(msgspec.json.decode(packages, type=list[str])),
+        expires_at=row[6],
+        last_used_at=row[7],
+        created_at=row[8],
+    )

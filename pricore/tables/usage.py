@@ -1,0 +1,60 @@
+"""Use of tokens and downloads: collected in memory, written in batches, so that no request costs a write."""
+
+from typing import TYPE_CHECKING, Final
+
+from pricore.clock import now
+
+if TYPE_CHECKING:
+    from pricore.store import Store
+
+_MOST: Final = 10_000
+"""Kinds of downloads that are remembered between two batches; more are dropped, not kept."""
+
+
+class Usage:
+    """The part of the store that counts; `flush` brings to the file what was noted since the last time."""
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+        self._tokens: dict[str, int] = {}
+        self._downloads: dict[tuple[str, str, str], int] = {}
+
+    def token_used(self, token_id: str, at: int) -> None:
+        """Note that a token was used at that time."""
+        self._tokens[token_id] = at
+
+    def installed(self, organization_id: str, package: str, version: str) -> None:
+        """Note that a client reported the install of a version, pretty or normalized."""
+        key = (organization_id, package, version)
+        if key in self._downloads or len(self._downloads) < _MOST:
+            self._downloads[key] = self._downloads.get(key, 0) + 1
+
+    async def flush(self) -> None:
+        """Write what was noted; what cannot be written now is kept for the next time."""
+        tokens, self._tokens = self._tokens, {}
+        downloads, self._downloads = self._downloads, {}
+        if not tokens and not downloads:
+            return
+        try:
+            async with self._store.transaction(revise=False) as db:
+                await db.executemany(
+                    "UPDATE tokens SET last_used_at = max(?, coalesce(last_used_at, 0)) WHERE id = ?",
+                    [(at, token_id) for token_id, at in tokens.items()],
+                )
+                # clients report the normalized version; counts are kept by the pretty one
+                await db.executemany(
+                    """
+                    INSERT INTO downloads (package_id, version, day, count)
+                    SELECT packages.id, versions.version, ?, ? FROM packages
+                    JOIN versions ON versions.package_id = packages.id
+                    WHERE organization_id = ? AND packages.name = ? AND ? IN (normalized, version)
+                    ORDER BY versions.id LIMIT 1
+                    ON CONFLICT (package_id, version, day) DO UPDATE SET count = count + excluded.count
+                    """,
+                    [(now() // 86400, count, *key) for key, count in downloads.items()],
+                )
+        except BaseException:
+            self._tokens = tokens | self._tokens
+            for key, count in downloads.items():
+                self._downloads[key] = self._downloads.get(key, 0) + count
+            raise
