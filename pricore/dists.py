@@ -1,0 +1,166 @@
+"""Archives: their checksums before publication, and their bytes when somebody asks for them.
+
+What is advertised is the sha1 of the zip that `git archive` makes of a commit, stored and not compressed. The
+bytes are made again on the first download, compared with it, and kept compressed as a whole.
+"""
+
+import asyncio
+import hashlib
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Final, Literal, Protocol
+
+import zstandard
+
+from pricore.errors import DistError
+from pricore.git import Mirror
+from pricore.models import Dist
+
+Encoding = Literal["zstd", "gzip"]
+
+_CHUNK: Final = 256 * 1024
+_ZSTD_LEVEL: Final = 6
+_GZIP_LEVEL: Final = 6
+_SUFFIX: Final[dict[Encoding, str]] = {"zstd": ".zip.zst", "gzip": ".zip.gz"}
+
+
+def checksum(archive: IO[bytes]) -> tuple[str, int]:
+    """The sha1 (hexadecimal) and the size of an archive that is read to its end."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    size = 0
+    buffer = bytearray(_CHUNK)
+    view = memoryview(buffer)
+    while count := archive.readinto(buffer):  # type: ignore[attr-defined]  # a pipe can
+        digest.update(view[:count])
+        size += count
+    return digest.hexdigest(), size
+
+
+class Dists:
+    """The folder of kept archives, named by their checksum."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._making: dict[Path, asyncio.Task[None]] = {}
+
+    def path(self, shasum: str, encoding: Encoding) -> Path:
+        """Where an archive is kept in an encoding, whether it is there or not."""
+        return self._folder / shasum[:2] / (shasum + _SUFFIX[encoding])
+
+    async def get(self, dist: Dist, mirror: Mirror, encoding: Encoding) -> Path:
+        """The file of an archive in an encoding, made if it isn't kept.
+
+        However many ask, it is made once. Raises DistError where its bytes are not what was advertised,
+        GitError where the commit is gone.
+        """
+        path = self.path(dist.shasum, encoding)
+        if path.exists():
+            return path
+        task = self._making.get(path)
+        if task is None:
+            task = asyncio.create_task(self._make(dist, mirror, encoding, path))
+            self._making[path] = task
+            task.add_done_callback(lambda _: self._making.pop(path, None))
+        # shielded: who gives up waiting must not take it from the others
+        await asyncio.shield(task)
+        return path
+
+    async def remove(self, shasums: set[str]) -> None:
+        """Delete kept archives; those that aren't there are passed over."""
+
+        def unlink() -> None:
+            for shasum in shasums:
+                for encoding in _SUFFIX:
+                    self.path(shasum, encoding).unlink(missing_ok=True)
+
+        await asyncio.to_thread(unlink)
+
+    async def close(self) -> None:
+        """Give up what is being made."""
+        for task in list(self._making.values()):
+            task.cancel()
+        await asyncio.gather(*self._making.values(), return_exceptions=True)
+
+    async def _make(self, dist: Dist, mirror: Mirror, encoding: Encoding, path: Path) -> None:
+        try:
+            if encoding == "gzip" and (kept := self.path(dist.shasum, "zstd")).exists():
+                await asyncio.to_thread(_recompress, kept, path)
+            else:
+                await mirror.archive(dist.reference, lambda archive: _keep(archive, dist, encoding, path))
+        except OSError as error:
+            raise DistError(
+                f"cannot keep the archive of {dist.reference} below {self._folder}: {error.strerror}"
+            ) from None
+
+
+class _Compressor(Protocol):
+    def compress(self, data: memoryview, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+def _compressor(encoding: Encoding) -> _Compressor:
+    if encoding == "gzip":
+        return zlib.compressobj(_GZIP_LEVEL, wbits=31)  # 31: with gzip's header
+    return zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
+
+
+def _keep(archive: IO[bytes], dist: Dist, encoding: Encoding, path: Path) -> None:
+    """Write an archive compressed, if its bytes are what was advertised."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    compressor = _compressor(encoding)
+    with _Replacement(path) as file:
+        buffer = bytearray(_CHUNK)
+        view = memoryview(buffer)
+        while count := archive.readinto(buffer):  # type: ignore[attr-defined]  # a pipe can
+            digest.update(view[:count])
+            file.write(compressor.compress(view[:count]))
+        file.write(compressor.flush())
+        if digest.hexdigest() != dist.shasum:
+            raise DistError(
+                f"the archive of commit {dist.reference} has the checksum {digest.hexdigest()}, but "
+                f"{dist.shasum} was advertised: is this another version of git?"
+            )
+
+
+def _recompress(kept: Path, path: Path) -> None:
+    compressor = _compressor("gzip")
+    with _Replacement(path) as file:
+        for chunk in read_plain(kept):
+            file.write(compressor.compress(memoryview(chunk)))
+        file.write(compressor.flush())
+
+
+def read_plain(kept: Path) -> Iterator[bytes]:
+    """The bytes of an archive that is kept with zstd, piece by piece."""
+    with kept.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
+        while chunk := reader.read(_CHUNK):
+            yield chunk
+
+
+class _Replacement:
+    """A file that appears whole, on disk, under its name when the block ends well, or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> IO[bytes]:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._file = tempfile.NamedTemporaryFile(  # closed in __exit__
+            dir=self._path.parent, prefix=".new-", delete=False
+        )
+        return self._file
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        temporary = Path(self._file.name)
+        try:
+            with self._file:
+                if kind is None:
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
+            if kind is None:
+                temporary.replace(self._path)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,367 @@
+"""Everything that runs git: listing a remote, mirroring it, reading files out of commits, archives.
+
+Each run is a child process in a session of its own with an argument list, an allow-list of protocols, none of
+the host's configuration, and a timeout. It is killed and reaped when its time is up or its caller is
+cancelled, which GitPython's runner cannot do.
+"""
+
+import asyncio
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+from typing import IO, Final, Self, TypeVar
+
+import msgspec
+
+from pricore.errors import GitError, GitUnavailableError
+from pricore.models import CommitFile
+
+T = TypeVar("T")
+
+_CONFIG: Final = Path(__file__).with_name("gitconfig")
+_PASSED_ON: Final = (
+    "HOME",
+    "PATH",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "USER",
+    *(name for word in ("http_proxy", "https_proxy", "no_proxy", "all_proxy") for name in (word, word.upper())),
+)
+_MOST_OUTPUT: Final = 64 * 1024 * 1024
+_MOST_COMMIT: Final = 64 * 1024
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+class Remote(msgspec.Struct, frozen=True):
+    """What a remote offers: full ref names of its branches and tags with the object each points to.
+
+    `default_branch` is None where the remote names none that exists. `digest` is equal for equal offers.
+    """
+
+    refs: Mapping[str, str]
+    default_branch: str | None
+    digest: str
+
+
+class Git:
+    """The runner of git, a context manager; `timeout` bounds each run, seconds."""
+
+    def __init__(self, *, timeout: float) -> None:
+        self.timeout = timeout
+        # of its own: a hanging fetch must not keep the threads from which names are resolved
+        self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="git")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def ls_remote(self, url: str) -> Remote:
+        """The branches and tags of a remote. Raises GitError, GitUnavailableError."""
+        output = await self.run(
+            ["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*"], url=url
+        )
+        refs: dict[str, str] = {}
+        head = None
+        for line in output.decode(errors="backslashreplace").splitlines():
+            value, _, name = line.partition("\t")
+            if value.startswith("ref: ") and name == "HEAD":
+                head = value.removeprefix("ref: refs/heads/")
+            elif name.startswith(("refs/heads/", "refs/tags/")):
+                refs[name] = value
+        default = next((branch for branch in (head, "master") if f"refs/heads/{branch}" in refs), None)
+        return Remote(refs, default, hashlib.sha256(output).hexdigest())
+
+    async def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        folder: Path | None = None,
+        url: str = "",
+        lines: Iterable[str] | None = None,
+        accept: Sequence[int] = (0,),
+    ) -> bytes:
+        """The output of one git command, at most 64 MB. `lines` are its standard input.
+
+        Raises GitError, or GitUnavailableError where the host of `url` is the trouble.
+        """
+
+        def read(output: IO[bytes]) -> bytes:
+            content = output.read(_MOST_OUTPUT + 1)
+            if len(content) > _MOST_OUTPUT:
+                raise GitError(f"git {arguments[0]} of {url or folder} gives more than 64 MB")
+            return content
+
+        return await self.read(arguments, read, folder=folder, url=url, lines=lines, accept=accept)
+
+    async def read(
+        self,
+        arguments: Sequence[str],
+        consume: Callable[[IO[bytes]], T],
+        *,
+        folder: Path | None = None,
+        url: str = "",
+        lines: Iterable[str] | None = None,
+        accept: Sequence[int] = (0,),
+    ) -> T:
+        """What `consume` makes of a command's output, read in a thread of its own."""
+        child = _Child()
+        work = asyncio.get_running_loop().run_in_executor(
+            self._threads, child.run, arguments, consume, folder, lines
+        )
+        try:
+            async with asyncio.timeout(self.timeout):
+                result, status, message = await asyncio.shield(work)
+        except (asyncio.CancelledError, TimeoutError) as error:
+            child.kill()
+            await asyncio.wait([work])
+            work.exception()  # seen: it ended because it was killed
+            if isinstance(error, TimeoutError):
+                raise GitUnavailableError(
+                    f"git {arguments[0]} of {url or folder} took longer than {self.timeout:g} seconds"
+                ) from None
+            raise
+        if status not in accept:
+            raise _failure(arguments[0], message, url or str(folder))
+        return result
+
+
+class _Child:
+    """One git process and the thread that reads it; `kill` may come from any other thread at any time."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._killed = False
+
+    def kill(self) -> None:
+        with self._lock:
+            self._killed = True
+            # the whole group: fetch has helpers (ssh, git-remote-https) that would live on
+            if self._process is not None and self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        consume: Callable[[IO[bytes]], T],
+        folder: Path | None,
+        lines: Iterable[str] | None,
+    ) -> tuple[T, int, str]:
+        """What `consume` gives, git's exit status, and the end of what it wrote to standard error."""
+        # files, not pipes, on the sides that nobody reads meanwhile: they cannot fill up and block
+        with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as requests:
+            if lines is not None:
+                requests.write("".join(f"{line}\n" for line in lines).encode())
+                requests.seek(0)
+            process = self._start(arguments, folder, errors, requests)
+            try:
+                assert process.stdout is not None  # noqa: S101  # Popen was given a pipe
+                with process.stdout as output:
+                    result = consume(output)
+                status = process.wait()
+            finally:
+                self.kill()
+                process.wait()
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - 8192))
+            return result, status, errors.read().decode(errors="replace")
+
+    def _start(
+        self, arguments: Sequence[str], folder: Path | None, errors: IO[bytes], requests: IO[bytes]
+    ) -> subprocess.Popen[bytes]:
+        command = ["git", *(() if folder is None else (f"--git-dir={folder}",)), *arguments]
+        with self._lock:
+            if self._killed:
+                raise GitError("git was stopped before it began")
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=requests,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=_environment(),
+                    cwd="/",
+                    start_new_session=True,
+                )
+            except FileNotFoundError:
+                raise GitError("git is not installed, or not on PATH") from None
+            return self._process
+
+
+def _environment() -> dict[str, str]:
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return passed_on | {
+        "GIT_ALLOW_PROTOCOL": "https:http:ssh:git:file",
+        "GIT_ASKPASS": "",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": str(_CONFIG),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=15 -oStrictHostKeyChecking=accept-new",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",  # zip archives carry local time
+    }
+
+
+_UNAVAILABLE: Final = (
+    "Could not resolve host",
+    "Connection refused",
+    "Connection timed out",
+    "Connection reset",
+    "Connection closed",
+    "No route to host",
+    "Network is unreachable",
+    "Name or service not known",
+    "Temporary failure in name resolution",
+    "unable to connect",
+    "unable to look up",
+    "Failed to connect",
+    "Operation too slow",
+    "early EOF",
+    "The requested URL returned error: 5",
+    "The requested URL returned error: 429",
+)
+_ADVICE: Final = (
+    ("Host key verification failed", "its SSH host key is not the one in known_hosts"),
+    ("Permission denied (publickey", "it refuses this user's SSH key"),
+    ("could not read Username", "it asks for a user and password; put them into ~/.netrc, or use ssh"),
+    ("Authentication failed", "it refuses the user or password in ~/.netrc"),
+    ("The requested URL returned error: 401", "it refuses the user or password in ~/.netrc"),
+    ("The requested URL returned error: 403", "it forbids access"),
+    ("detected dubious ownership", "the folder belongs to another user; run Pricore as that one, or use ssh"),
+    ("does not exist", "there is no repository at that address, or it is not for this user"),
+    ("not found", "there is no repository at that address, or it is not for this user"),
+    ("does not appear to be a git repository", "there is no Git repository at that address"),
+    ("not a git repository", "there is no Git repository at that address"),
+)
+
+
+def _failure(command: str, message: str, target: str) -> GitError:
+    """The error in one line, out of what git wrote."""
+    for sign in _UNAVAILABLE:
+        if sign in message:
+            detail = next(line for line in message.splitlines() if sign in line)
+            return GitUnavailableError(f"cannot reach {target}: {_short(detail)}")
+    for sign, meaning in _ADVICE:
+        if sign in message:
+            return GitError(f"cannot read {target}: {meaning}")
+    lines = [line for line in message.splitlines() if line.strip()]
+    fatal = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    return GitError(f"git {command} of {target} failed: {_short((fatal or lines or ['no reason given'])[0])}")
+
+
+def _short(line: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in line.removeprefix("fatal: ").strip())[:300]
+
+
+class Mirror:
+    """A bare repository that follows a remote's branches and tags.
+
+    Commits that were ever served stay: `keep` holds them by refs of our own, below refs/pricore/.
+    """
+
+    def __init__(self, git: Git, path: Path) -> None:
+        self._git = git
+        self.path = path
+
+    async def fetch(self, url: str) -> None:
+        """Bring branches and tags to what `url` has now. Raises GitError, GitUnavailableError."""
+        if not (self.path / "HEAD").exists():
+            await self._git.run(["init", "--quiet", "--bare", "--template=", "--", str(self.path)])
+        attributes = self.path / "info" / "attributes"
+        if not attributes.exists():
+            attributes.parent.mkdir(exist_ok=True)
+            # $Format:%d$ would put the names of today's refs into an archive: its bytes have to depend on
+            # the commit alone, or the checksum could not be kept
+            attributes.write_text("* -export-subst\n", encoding="ascii")
+        await self._git.run(
+            [
+                "fetch",
+                "--quiet",
+                "--prune",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--no-recurse-submodules",
+                "--",
+                url,
+                "+refs/heads/*:refs/heads/*",
+                "+refs/tags/*:refs/tags/*",
+            ],
+            folder=self.path,
+            url=url,
+        )
+
+    async def refs(self) -> dict[str, str]:
+        """Branches and tags by full name, in git's order, with the object that each leads to in the end.
+
+        A name that isn't UTF-8 has backslashes, which no other can have.
+        """
+        output = await self._git.run(
+            ["show-ref", "--heads", "--tags", "--dereference"], folder=self.path, accept=(0, 1)
+        )
+        refs: dict[str, str] = {}
+        for line in output.decode(errors="backslashreplace").splitlines():
+            value, _, name = line.partition(" ")
+            refs[name.removesuffix("^{}")] = value  # an annotated tag's second line is the commit
+        return refs
+
+    async def read_files(self, commits: Sequence[str], name: str, *, limit: int) -> dict[str, CommitFile]:
+        """One file out of many commits, through a single process; `limit` is in bytes."""
+        requests = [request for commit in commits for request in (commit, f"{commit}:{name}")]
+
+        def consume(output: IO[bytes]) -> dict[str, CommitFile]:
+            answers = _batch_answers(output, limit)
+            return {commit: _commit_file(next(answers), next(answers)) for commit in commits}
+
+        return await self._git.read(["cat-file", "--batch"], consume, folder=self.path, lines=requests)
+
+    async def keep(self, commits: Iterable[str]) -> None:
+        """Hold commits for good, whatever happens to the branches and tags that led to them."""
+        lines = [f"update refs/pricore/{commit} {commit}" for commit in dict.fromkeys(commits)]
+        if lines:
+            await self._git.run(["update-ref", "--stdin"], folder=self.path, lines=lines)
+
+    async def archive(self, commit: str, consume: Callable[[IO[bytes]], T]) -> T:
+        """What `consume` makes of the zip of a commit: stored, not compressed, in one root folder.
+
+        The bytes depend on the commit alone.
+        """
+        if not _COMMIT.fullmatch(commit):
+            raise GitError(f"{commit[:80]!r} is not a commit")
+        return await self._git.read(
+            ["archive", "--format=zip", "-0", f"--prefix={commit[:12]}/", commit], consume, folder=self.path
+        )
+
+
+def _batch_answers(output: IO[bytes], limit: int) -> Iterator[tuple[bytes, bytes]]:
+    """The (type, content) of each answer of `cat-file --batch`; type is empty where nothing was found."""
+    while header := output.readline():
+        fields = header.split()
+        if len(fields) != 3 or not fields[2].isdigit():
+            yield b"", b""
+            continue
+        size = int(fields[2])
+        wanted = min(size, _MOST_COMMIT if fields[1] == b"commit" else limit + 1)
+        content = output.read(wanted)
+        rest = size - wanted + 1  # the line feed behind it
+        while rest > 0 and (skipped := output.read(min(rest, 1 << 16))):
+            rest -= len(skipped)
+        yield fields[1], content
+
+
+def _commit_file(commit: tuple[bytes, bytes], file: tuple[bytes, bytes]) -> CommitFile:
+    kind, header = commit
+    authored = re.search(rb"^author .*> (\d{1,12}) [+-]\d{4}$", header, re.MULTILINE)
+    # what RFC 3339 can say ends with the year 9999
+    authored_at = min(int(authored[1]), 253_402_300_799) if authored else 0
+    return CommitFile(kind == b"commit", authored_at, file[1] if file[0] == b"blob" else None)

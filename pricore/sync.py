@@ -1,0 +1,392 @@
+"""The syncer: from a Git repository to published versions.
+
+What is in service stays there whatever fails. A sync looks at the remote first, reads only refs that moved,
+makes every checksum before the version it belongs to is published, and removes last.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from pricore import discovery, dists, metadata
+from pricore.addresses import Address, is_local
+from pricore.config import Config
+from pricore.discovery import BRANCHES, TAGS, Discovery, Rules
+from pricore.errors import ConflictError, GitError, PricoreError, SyncError
+from pricore.git import Git, Mirror, Remote
+from pricore.models import Candidate, CommitFile, NewVersion, Organization, Ref, Repository, Version
+from pricore.store import Store
+from pricore.tables.packages import Publication, name_taken
+
+_RULES: Final = "1"
+"""Moves when the rules of discovery do, so that every repository is read anew once."""
+
+_FIRST_BATCH: Final = 20
+"""Versions of the first transaction of an import; each further one takes twice as many."""
+
+Progress = Callable[[str, int, int], None]
+"""Told what is going on, how much of it is done, and how much there is (0: nobody knows)."""
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """A ref that makes no version now, and why."""
+
+    ref: str
+    reason: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sync did. Versions are written as vendor/name:version.
+
+    `read` counts the refs that had moved since the last sync; `kept` are released versions whose tag is
+    missing upstream. `left_out` lists every ref that makes no version, this time or before.
+    """
+
+    repository: str
+    packages: list[str]
+    added: list[str]
+    updated: list[str]
+    removed: list[str]
+    kept: list[str]
+    left_out: list[LeftOut]
+    read: int
+
+
+class Syncer:
+    """Syncs repositories of one data folder, one run a repository at a time across all processes."""
+
+    def __init__(self, store: Store, git: Git, config: Config) -> None:
+        self._store = store
+        self._git = git
+        self._config = config
+
+    def mirror(self, repository_id: str) -> Mirror:
+        """The mirror of a repository."""
+        return Mirror(self._git, self._config.repositories / f"{repository_id}.git")
+
+    async def add(self, organization: Organization, address: Address, *, progress: Progress) -> Report:
+        """Follow a repository and read it for the first time; where that fails, it is as if never added.
+
+        Raises ConflictError where it is followed already, else whatever `sync` does.
+        """
+        repository = await self._store.repositories.add(
+            organization,
+            provider=address.provider,
+            identifier=address.identifier,
+            url=address.url,
+            url_key=address.key,
+        )
+        try:
+            return await self.sync(repository, progress=progress)
+        except BaseException:
+            # a first batch that was published has been served: then it stays, and the next sync goes on
+            if not await self._store.packages.names(repository.id):
+                await asyncio.shield(self.remove(repository))
+            raise
+
+    async def remove(self, repository: Repository) -> None:
+        """Stop following a repository: its packages, mirror and kept archives go."""
+        async with self._lock(repository):
+            unused = await self._store.repositories.remove(repository)
+            await dists.Dists(self._config.dists).remove(unused)
+            await asyncio.to_thread(shutil.rmtree, self.mirror(repository.id).path, ignore_errors=True)
+        self._lock_file(repository).unlink(missing_ok=True)
+
+    async def sync(self, repository: Repository, *, progress: Progress) -> Report:
+        """Bring what is served to what the repository has.
+
+        Raises GitError where it cannot be read, SyncError or ConflictError where nothing in it can be
+        published; the failure is on record then, and what was served before still is.
+        """
+        async with self._lock(repository):
+            # as it is now: another process may have synced it while this one waited
+            repository = await self._store.repositories.find(repository.id) or repository
+            try:
+                mirror = self.mirror(repository.id)
+                return await _Run(self._store, self._git, mirror, repository, progress).run()
+            except PricoreError as error:
+                await self._store.repositories.record_failure(repository.id, str(error))
+                raise
+
+    def _lock_file(self, repository: Repository) -> Path:
+        return self._config.repositories / f"{repository.id}.lock"
+
+    @asynccontextmanager
+    async def _lock(self, repository: Repository) -> AsyncIterator[None]:
+        """Hold a repository against every other process; the kernel lets go when this one dies."""
+        self._config.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self._lock_file(repository), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            deadline = asyncio.get_running_loop().time() + self._config.git_timeout
+            while not _try_lock(descriptor):
+                if asyncio.get_running_loop().time() > deadline:
+                    raise SyncError(f"another process has been syncing {repository.url} for too long")
+                await asyncio.sleep(0.05)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class _Run:
+    """One sync of one repository; what it has learned so far."""
+
+    def __init__(self, store: Store, git: Git, mirror: Mirror, repository: Repository, progress: Progress) -> None:
+        self._store = store
+        self._git = git
+        self._mirror = mirror
+        self._repository = repository
+        self._progress = progress
+        self._known: Mapping[str, Ref] = {}
+        self._served: Mapping[tuple[str, str], Version] = {}
+        self._failed: dict[str, str] = {}
+
+    async def run(self) -> Report:
+        repository = self._repository
+        self._progress("Asking what is new", 0, 0)
+        remote = await self._git.ls_remote(repository.url)
+        if not remote.refs:
+            raise SyncError(f"{repository.url} is empty: push a branch with a composer.json to it first")
+        digest = f"{_RULES}:{remote.digest}"
+        if digest == repository.refs_digest:
+            await self._store.repositories.record_unchanged(repository.id)
+            return await self._report(Publication(), read=0)
+
+        self._progress("Fetching", 0, 0)
+        await self._mirror.fetch(repository.url)
+        refs = await self._mirror.refs()
+        self._known = await self._store.repositories.refs(repository.id)
+        self._served = await self._store.packages.of_repository(repository.id)
+        changed, files, name = await self._read_changed(refs, remote)
+        rules = Rules(
+            default_branch=remote.default_branch,
+            default_name=name,
+            source_url=None if is_local(repository.url) else repository.url,
+            served=self._served,
+        )
+        found = await asyncio.to_thread(discovery.discover, changed, files, rules)
+        found = await self._without_foreign_names(found)
+        if not found.candidates and not self._served:
+            raise SyncError(_nothing_found(repository.url, found.left_out))
+
+        change = Publication(default_branch=remote.default_branch, default_name=name)
+        last: list[NewVersion] = []
+        async for batch, more in self._with_checksums(found.candidates):
+            if more:
+                await self._store.packages.publish(repository, _with_versions(change, batch))
+            else:
+                last = batch
+        change = self._last(_with_versions(change, last), found, refs, changed, digest)
+        await self._store.packages.publish(repository, change)
+        return await self._report(change, read=len(changed), candidates=found.candidates)
+
+    async def _read_changed(
+        self, refs: Mapping[str, str], remote: Remote
+    ) -> tuple[dict[str, str], dict[str, CommitFile], str | None]:
+        """The refs that have to be read, the composer.json of each of their commits, and the default name.
+
+        All refs, where the name in the default branch changed: it names every version.
+        """
+        repository = self._repository
+        changed = {
+            ref: commit
+            for ref, commit in refs.items()
+            if ref not in self._known or self._known[ref].commit != commit
+        }
+        default = f"{BRANCHES}{remote.default_branch}"
+        if remote.default_branch != repository.default_branch:
+            # the mark of the default branch goes from one to the other
+            marked = (default, f"{BRANCHES}{repository.default_branch}")
+            changed |= {ref: refs[ref] for ref in marked if ref in refs}
+        everything = not repository.refs_digest.startswith(f"{_RULES}:")
+        files = await self._files(refs if everything else changed)
+        name = repository.default_name
+        if everything or default in changed:
+            # a composer.json that broke doesn't take the name away from what is served
+            name = discovery.default_name(files.get(refs.get(default, ""))) or name
+        if name != repository.default_name and not everything:
+            everything = True
+            files = await self._files(refs)
+        return dict(refs) if everything else _in_order(changed, refs), files, name
+
+    async def _files(self, refs: Mapping[str, str]) -> dict[str, CommitFile]:
+        self._progress("Reading composer.json", 0, len(refs))
+        commits = list(dict.fromkeys(refs.values()))
+        return await self._mirror.read_files(commits, "composer.json", limit=metadata.MAX_COMPOSER_JSON)
+
+    async def _without_foreign_names(self, found: Discovery) -> Discovery:
+        """Leave out what another repository supplies. Raises ConflictError where nothing else is left."""
+        names = {candidate.package.lower() for candidate in found.candidates}
+        owners = await self._store.packages.owners(self._repository.organization_id, names)
+        taken = {
+            name: name_taken(name, url) for name, (owner, url) in owners.items() if owner != self._repository.id
+        }
+        if not taken:
+            return found
+        own = [candidate for candidate in found.candidates if candidate.package.lower() not in taken]
+        if not own:
+            raise ConflictError(next(iter(taken.values())))
+        refused = {
+            candidate.ref: taken[candidate.package.lower()]
+            for candidate in found.candidates
+            if candidate.package.lower() in taken
+        }
+        return Discovery(own, found.left_out | refused)
+
+    async def _with_checksums(
+        self, candidates: Sequence[Candidate]
+    ) -> AsyncIterator[tuple[list[NewVersion], bool]]:
+        """The candidates with their checksums, newest first, in batches, and whether more come behind each.
+
+        Those whose archive cannot be made are noted in `_failed`, and tried again by the next sync.
+        """
+        ordered = sorted(candidates, key=lambda item: (item.default_branch, item.released_at), reverse=True)
+        checksums = _Checksums(self._mirror, await self._store.packages.checksums(self._repository.id))
+        start, size, done = 0, _FIRST_BATCH, 0
+        async with checksums.of(candidate.reference for candidate in ordered) as made:
+            while start < len(ordered):
+                batch = []
+                for candidate in ordered[start : start + size]:
+                    self._progress("Making checksums", done, len(ordered))
+                    done += 1
+                    try:
+                        shasum, bytes_ = await made[candidate.reference]
+                    except GitError as error:
+                        self._failed[candidate.ref] = str(error)
+                    else:
+                        fields = msgspec.structs.asdict(candidate)
+                        batch.append(NewVersion(**fields, shasum=shasum, size=bytes_))
+                # before anybody is told of them: nothing that is served may be lost to a force-push
+                await self._mirror.keep(version.reference for version in batch)
+                start, size = start + size, size * 2
+                yield batch, start < len(ordered)
+
+    def _last(
+        self,
+        change: Publication,
+        found: Discovery,
+        refs: Mapping[str, str],
+        changed: Mapping[str, str],
+        digest: str,
+    ) -> Publication:
+        """The transaction that ends the sync: on top of its versions what was left out, went, and was seen."""
+        supplied = {(candidate.package.lower(), candidate.version) for candidate in found.candidates}
+        removed: list[tuple[str, str]] = []
+        gone: list[tuple[str, str]] = []
+        for ref in self._known.values():
+            version = self._served.get(((ref.package or "").lower(), ref.version or ""))
+            if ref.name in refs or version is None or version.ref != ref.name:
+                continue
+            key = (ref.package or "").lower(), version.version
+            if key not in supplied:
+                (gone if ref.name.startswith(TAGS) else removed).append(key)
+        left_out = [self._left_out(ref, changed[ref], reason) for ref, reason in found.left_out.items()]
+        return msgspec.structs.replace(
+            change,
+            removed=removed,
+            gone=gone,
+            refs=[*change.refs, *left_out],
+            forgotten=[ref for ref in self._known if ref not in refs],
+            # where an archive could not be made, the next sync has to look again
+            digest="" if self._failed else digest,
+        )
+
+    def _left_out(self, ref: str, commit: str, reason: str) -> Ref:
+        """What to remember of a ref that makes no version now; what it made before goes on being served."""
+        before = self._known.get(ref)
+        return Ref(ref, commit, before.package if before else None, before.version if before else None, reason)
+
+    async def _report(self, change: Publication, *, read: int, candidates: Sequence[Candidate] = ()) -> Report:
+        refs = await self._store.repositories.refs(self._repository.id)
+        left_out = {ref.name: ref.reason for ref in refs.values() if ref.reason} | self._failed
+        added, updated = [], []
+        for candidate in candidates:
+            before = self._served.get((candidate.package.lower(), candidate.version))
+            if candidate.ref in self._failed:
+                continue
+            if before is None:
+                added.append(f"{candidate.package}:{candidate.version}")
+            elif before.reference != candidate.reference:
+                updated.append(f"{candidate.package}:{candidate.version}")
+        return Report(
+            repository=self._repository.url,
+            packages=await self._store.packages.names(self._repository.id),
+            added=added,
+            updated=updated,
+            removed=[f"{package}:{version}" for package, version in change.removed],
+            kept=[f"{package}:{version}" for package, version in change.gone],
+            left_out=[LeftOut(ref, reason) for ref, reason in sorted(left_out.items())],
+            read=read,
+        )
+
+
+class _Checksums:
+    """Makes the checksums of commits on all cores; those that are known already are taken over."""
+
+    def __init__(self, mirror: Mirror, known: Mapping[str, tuple[str, int]]) -> None:
+        self._mirror = mirror
+        self._known = known
+
+    @asynccontextmanager
+    async def of(self, commits: Iterable[str]) -> AsyncIterator[Mapping[str, asyncio.Future[tuple[str, int]]]]:
+        """A future of (sha1, bytes) for each commit, made in the order given."""
+        loop = asyncio.get_running_loop()
+        futures = {commit: loop.create_future() for commit in commits}
+        waiting = iter(futures.items())
+        workers = [asyncio.create_task(self._work(waiting)) for _ in range(_cores())]
+        try:
+            yield futures
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            for future in futures.values():
+                if not future.cancel():
+                    future.exception()  # seen, even where nobody waited for it
+
+    async def _work(self, waiting: Iterator[tuple[str, asyncio.Future[tuple[str, int]]]]) -> None:
+        for commit, future in waiting:
+            try:
+                made = self._known.get(commit)
+                if made is None:
+                    made = await self._mirror.archive(commit, dists.checksum)
+            except Exception as error:  # noqa: BLE001  # whoever waits for the future gets it
+                future.set_exception(error)
+            else:
+                future.set_result(made)
+
+
+def _cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _with_versions(change: Publication, versions: Sequence[NewVersion]) -> Publication:
+    refs = [Ref(item.ref, item.reference, item.package, item.version, None) for item in versions]
+    return msgspec.structs.replace(change, versions=versions, refs=refs)
+
+
+def _in_order(changed: Mapping[str, str], refs: Mapping[str, str]) -> dict[str, str]:
+    return {ref: commit for ref, commit in refs.items() if ref in changed}
+
+
+def _nothing_found(url: str, left_out: Mapping[str, str]) -> str:
+    reasons = set(left_out.values())
+    if reasons <= {"no composer.json"}:
+        return f"no branch or tag of {url} has a composer.json: add one with a name, and push it"
+    ref = next((name for name in left_out if name.startswith(BRANCHES)), next(iter(left_out)))
+    return f"no version can be made of {url}; {ref.removeprefix('refs/')}: {left_out[ref]}"

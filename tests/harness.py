@@ -1,0 +1,226 @@
+"""What the stories drive: real Git repositories, the real `pricore` program, and the real Composer."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STRICT = os.environ.get("PRICORE_TEST_STRICT") == "1"
+"""Set where everything is installed, as in CI: what is missing is a failure there, not a skip."""
+
+
+def need(*programs: str) -> None:
+    """Skip the test where a program is missing, or fail it where all of them have to be there."""
+    for program in programs:
+        if shutil.which(program) is None:
+            if STRICT:
+                pytest.fail(f"{program} is not installed, and PRICORE_TEST_STRICT=1 says that it has to be")
+            pytest.skip(f"{program} is not installed")
+
+
+class GitRepository:
+    """A repository of a developer's, with a work tree; what is committed here is upstream at once."""
+
+    def __init__(self, folder: Path, *, branch: str = "main") -> None:
+        self.folder = folder
+        self._clock = 1_700_000_000
+        folder.mkdir(parents=True)
+        self.git("init", "--quiet", f"--initial-branch={branch}")
+
+    @property
+    def url(self) -> str:
+        return str(self.folder)
+
+    def git(self, *arguments: str, stdin: bytes | None = None) -> str:
+        """The output of git, without what only this machine has configured."""
+        self._clock += 60
+        moment = f"{self._clock} +0000"
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_AUTHOR_NAME": "Ada",
+            "GIT_AUTHOR_EMAIL": "ada@example.com",
+            "GIT_COMMITTER_NAME": "Ada",
+            "GIT_COMMITTER_EMAIL": "ada@example.com",
+            "GIT_AUTHOR_DATE": moment,
+            "GIT_COMMITTER_DATE": moment,
+        }
+        done = subprocess.run(
+            ["git", *arguments], cwd=self.folder, env=environment, input=stdin, capture_output=True, check=False
+        )
+        assert done.returncode == 0, f"git {arguments}: {done.stderr.decode()}"
+        return done.stdout.decode().strip()
+
+    def write(self, files: Mapping[str, str | bytes]) -> None:
+        for name, content in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def commit(
+        self, composer: Mapping[str, Any] | str | None = None, *, files: Mapping[str, str] | None = None
+    ) -> str:
+        """Commit a composer.json (an object, or any text) and other files; gives the commit."""
+        if composer is not None:
+            text = composer if isinstance(composer, str) else json.dumps(composer, indent=4)
+            self.write({"composer.json": text})
+        self.write(files or {})
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message=change")
+        return self.head()
+
+    def head(self) -> str:
+        return self.git("rev-parse", "HEAD")
+
+    def tag(self, name: str, *, annotated: bool = False) -> None:
+        self.git("tag", *(("--annotate", "--message=release") if annotated else ()), name)
+
+
+class Pricore:
+    """The program on a data folder of its own."""
+
+    def __init__(self, data: Path, **settings: str) -> None:
+        self.data = data
+        self._environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("PRICORE_")
+        } | {"PRICORE_DATA": str(data), "HOME": str(data.parent), "COLUMNS": "200"}
+        self._environment |= {f"PRICORE_{name.upper()}": value for name, value in settings.items()}
+        self._program = [sys.executable, "-W", "error", "-m", "pricore"]
+
+    def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; no traceback may show, however it ends."""
+        done = subprocess.run(
+            [*self._program, *arguments],
+            env=self._environment,
+            cwd=self.data.parent,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        assert done.returncode == status, f"{arguments}: {done.stdout}{done.stderr}"
+        return done
+
+    def json(self, *arguments: str, status: int = 0) -> Any:
+        """The one document that a command prints with --json."""
+        return json.loads(self.run(*arguments, "--json", status=status).stdout)
+
+    def fail(self, *arguments: str) -> str:
+        """The one line that a command which fails says."""
+        done = self.run(*arguments, status=1)
+        assert done.stdout == ""
+        lines = done.stderr.strip().splitlines()
+        assert len(lines) == 1, done.stderr
+        assert lines[0].startswith("error: "), done.stderr
+        return lines[0]
+
+    def token(self, *options: str, org: str = "acme") -> str:
+        secret: str = self.json("token", "create", org, "test", *options)["token"]
+        return secret
+
+    @contextlib.contextmanager
+    def serving(self, *arguments: str) -> Iterator[Any]:
+        """The document that `serve` (or the command given) prints once it serves; stopped at the end."""
+        errors = self.data.parent / f"{self.data.name}-serve.log"
+        with (
+            errors.open("wb") as log,
+            subprocess.Popen(
+                [*self._program, *(arguments or ("serve",)), "--port", "0", "--json"],
+                env=self._environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            ) as process,
+        ):
+            try:
+                yield _read_document(process, errors)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(timeout=20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+        assert process.returncode == 0, errors.read_text()
+        assert "Traceback" not in errors.read_text(), errors.read_text()
+
+
+def _read_document(process: subprocess.Popen[str], errors: Path) -> Any:
+    assert process.stdout is not None
+    text = ""
+    while line := process.stdout.readline():
+        text += line
+        with contextlib.suppress(json.JSONDecodeError):
+            return json.loads(text)
+    process.wait(timeout=10)
+    raise AssertionError(f"it did not serve: {text}{errors.read_text()}")
+
+
+class Composer:
+    """The real client in a project and a home of its own, which knows no other registry."""
+
+    def __init__(self, folder: Path) -> None:
+        need("composer", "php")
+        self.folder = folder
+        self.home = folder.parent / f"{folder.name}-home"
+        folder.mkdir(parents=True)
+        self.write(require={})
+
+    def write(self, *, require: Mapping[str, str], registry: str | None = None, **more: Any) -> None:
+        """Write the project's composer.json; `registry` is the URL of an organization."""
+        repositories: list[Any] = [{"packagist.org": False}]
+        if registry is not None:
+            repositories.insert(0, {"type": "composer", "url": registry})
+        content = {"repositories": repositories, "require": dict(require), "config": {"secure-http": False}} | more
+        (self.folder / "composer.json").write_text(json.dumps(content))
+
+    def log_in(self, registry: str, secret: str) -> None:
+        host = registry.split("/")[2]
+        credentials = {"http-basic": {host: {"username": "token", "password": secret}}}
+        (self.folder / "auth.json").write_text(json.dumps(credentials))
+
+    def forget(self) -> None:
+        """Start like a new machine: no cache, nothing installed."""
+        shutil.rmtree(self.home, ignore_errors=True)
+        shutil.rmtree(self.folder / "vendor", ignore_errors=True)
+
+    def run(self, *arguments: str, fails: bool = False) -> str:
+        """Composer's whole output."""
+        done = subprocess.run(
+            ["composer", "--no-interaction", "--no-ansi", *arguments],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, f"composer {arguments}: {output}"
+        return output
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "COMPOSER_HOME": str(self.home),
+            "COMPOSER_ALLOW_SUPERUSER": "1",
+            "COMPOSER_NO_AUDIT": "1",
+        }
+
+    def locked(self) -> dict[str, Any]:
+        """The packages in composer.lock, by name."""
+        lock = json.loads((self.folder / "composer.lock").read_text())
+        return {package["name"]: package for package in lock["packages"]}
+
+    def installed(self, name: str, file: str) -> str:
+        return (self.folder / "vendor" / name / file).read_text()
