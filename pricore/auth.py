@@ -1,0 +1,109 @@
+"""Access tokens: how a secret is made, recognized and read out of a request, and what a token may do."""
+
+import base64
+import binascii
+import hashlib
+import re
+import secrets
+import zlib
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from pricore.errors import ForbiddenError, InvalidError, UnauthorizedError
+from pricore.models import SCOPES, Token
+
+_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_RANDOM: Final = 32
+_CHECK: Final = 6
+_SECRET = re.compile(rf"pri_[0-9A-Za-z]{{{_RANDOM + _CHECK}}}")
+
+
+def create_secret() -> str:
+    """A new token's secret: `pri_`, 32 random letters and digits (190 bits), and 6 that check them.
+
+    The check tells a mistyped or cut token, and a scanner of leaked secrets, that it is one of ours.
+    """
+    random = "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM))
+    return f"pri_{random}{_check(random)}"
+
+
+def _check(random: str) -> str:
+    number = zlib.crc32(random.encode())
+    digits = []
+    for _ in range(_CHECK):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+def hash_secret(secret: str) -> bytes:
+    """What is kept of a secret. It is long and random: a slow hash would add nothing."""
+    return hashlib.sha256(secret.encode(errors="surrogateescape")).digest()
+
+
+def is_well_formed(secret: str) -> bool:
+    """Whether a text can be a secret of ours at all; if not, no database needs to be asked."""
+    return bool(_SECRET.fullmatch(secret)) and _check(secret[4 : 4 + _RANDOM]) == secret[4 + _RANDOM :]
+
+
+def read_secret(authorization: str) -> str:
+    """The secret in an Authorization header: Bearer, or Basic with it as the password or as the user name.
+
+    Raises UnauthorizedError where there is none.
+    """
+    scheme, _, credentials = authorization.strip().partition(" ")
+    candidates: Iterable[str] = ()
+    if scheme.lower() == "bearer":
+        candidates = (credentials.strip(),)
+    elif scheme.lower() == "basic":
+        try:
+            user, _, password = base64.b64decode(credentials.strip(), validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            raise UnauthorizedError("the Authorization header is malformed") from None
+        candidates = (password, user)
+    for secret in candidates:
+        if is_well_formed(secret):
+            return secret
+    raise UnauthorizedError("this is not an access token of this registry: it is mistyped, or cut off")
+
+
+def check_use(token: Token, *, at: float, scope: str | None = None) -> None:
+    """Refuse an expired token with UnauthorizedError, one without the scope with ForbiddenError."""
+    if token.expires_at is not None and token.expires_at <= at:
+        raise UnauthorizedError("the access token has expired; ask for a new one")
+    if scope is not None and scope not in token.scopes:
+        raise ForbiddenError(f"the access token lacks the scope {scope}")
+
+
+def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
+    """The scopes without repetition, in the order of the list. Raises InvalidError for an unknown one."""
+    given = set(scopes)
+    if unknown := sorted(given.difference(SCOPES)):
+        raise InvalidError(f"there is no scope {unknown[0]}; choose from {', '.join(SCOPES)}", field="scopes")
+    return tuple(scope for scope in SCOPES if scope in given)
+
+
+def parse_expiry(text: str, *, at: int) -> int:
+    """When a token expires, seconds: a date (to its end, UTC), a time, or a span from `at` such as 90d or 12h.
+
+    Raises InvalidError for anything else, and for what is past.
+    """
+    if match := re.fullmatch(r"([0-9]{1,5})([dhw])", text):
+        unit = {"h": 3600, "d": 86400, "w": 7 * 86400}[match[2]]
+        expires_at = at + int(match[1]) * unit
+    else:
+        try:
+            moment = datetime.fromisoformat(text)
+            if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+                moment += timedelta(days=1)
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=UTC)
+            expires_at = int(moment.timestamp())
+        except (ValueError, OverflowError):
+            raise InvalidError(
+                f"{text[:40]!r} is neither a date such as 2027-01-01 nor a span such as 90d", field="expires_at"
+            ) from None
+    if expires_at <= at:
+        raise InvalidError(f"{text} is in the past", field="expires_at")
+    return expires_at

@@ -1,0 +1,398 @@
+"""What Composer asks for: packages.json, p2 documents, archives, and the small endpoints beside them.
+
+A request is authentication and bytes. Answers are kept in memory, finished in the encodings that were asked for,
+as long as the database says that nothing moved.
+"""
+
+import asyncio
+import hashlib
+import re
+import time
+import zlib
+from collections.abc import Mapping
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+import zstandard
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+
+from pricore import auth, metadata
+from pricore.config import Config
+from pricore.dists import Dists, read_plain
+from pricore.errors import BadRequestError, NotFoundError, UnauthorizedError, UnsupportedClientError
+from pricore.models import Organization, Token
+from pricore.store import Store
+from pricore.sync import Syncer
+
+_MOST_KEPT: Final = 64 * 1024 * 1024
+"""Bytes of finished answers in memory; beyond, the oldest go."""
+
+_SMALL: Final = 8 * 1024
+"""Bytes of a compressed document up to which finishing it takes less than handing it to a thread."""
+
+_ZSTD_LEVEL: Final = 9
+_GZIP_LEVEL: Final = 6
+_HOST = re.compile(r"[A-Za-z0-9.\-_]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_MOST_TOKENS: Final = 50_000
+_MOST_NAMES: Final = 10_000
+_VIEW_SPAN: Final = 2**30
+_NOT_HERE: Final = "there is nothing here, or it is not for this access token"
+
+
+class Answer:
+    """A finished body in one encoding, with its date."""
+
+    __slots__ = ("_body", "_headers", "_modified", "size")
+
+    def __init__(self, plain: bytes, last_modified: int, encoding: str) -> None:
+        self._modified = formatdate(last_modified, usegmt=True)
+        self._headers = CIMultiDict(
+            {
+                hdrs.LAST_MODIFIED: self._modified,
+                hdrs.CACHE_CONTROL: "private, no-cache",
+                hdrs.VARY: "Authorization, Accept-Encoding",
+                hdrs.CONTENT_TYPE: "application/json",
+            }
+        )
+        if encoding == "zstd":
+            plain = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(plain)
+        elif encoding == "gzip":
+            compressor = zlib.compressobj(_GZIP_LEVEL, wbits=31)  # 31: with gzip's header
+            plain = compressor.compress(plain) + compressor.flush()
+        if encoding != "identity":
+            self._headers[hdrs.CONTENT_ENCODING] = encoding
+        self._body = plain
+        self.size = len(plain) + 1024
+
+    def respond(self, request: web.Request) -> web.Response:
+        """The answer to one request: 304 where the client has it already."""
+        # clients send back the exact text; an earlier date is another view's, not an older answer
+        if request.headers.get(hdrs.IF_MODIFIED_SINCE) == self._modified:
+            return web.Response(status=304, headers=self._headers)
+        return web.Response(body=self._body, headers=self._headers)
+
+
+def _choose_encoding(request: web.Request) -> str:
+    """zstd, gzip or identity; a client that refuses anything with q=0 gets identity."""
+    accepted = request.headers.get(hdrs.ACCEPT_ENCODING, "")
+    if "q=0" in accepted.replace("q=0.", ""):
+        return "identity"
+    return "zstd" if "zstd" in accepted else "gzip" if "gzip" in accepted else "identity"
+
+
+class _Cache:
+    """What was answered since the last change of the database."""
+
+    def __init__(self, revision: int) -> None:
+        self.revision = revision
+        self.tokens: dict[bytes, Token] = {}
+        self.answers: dict[tuple[object, ...], Answer] = {}
+        self._size = 0
+
+    def keep(self, key: tuple[object, ...], answer: Answer) -> None:
+        self.answers[key] = answer
+        self._size += answer.size
+        while self._size > _MOST_KEPT:
+            oldest = next(iter(self.answers))
+            self._size -= self.answers.pop(oldest).size
+
+
+class Registry:
+    """The Composer endpoints of all organizations."""
+
+    def __init__(self, store: Store, dists: Dists, syncer: Syncer, config: Config) -> None:
+        self._store = store
+        self._dists = dists
+        self._syncer = syncer
+        self._public_url = config.public_url
+        self._cache = _Cache(revision=-1)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Every route of Composer's, below /org/{organization}."""
+        org = "/org/{organization}"
+        return [
+            web.get(org + "/p2/{vendor}/{package}.json", self.get_metadata),
+            web.get(org + "/packages.json", self.get_root),
+            web.get(org + "/packages/{vendor}/{package}/{version:.+}.zip", self.get_dist),
+            web.get(org + "/list.json", self.get_list),
+            web.get(org + "/search.json", self.search),
+            web.get(org + "/providers/{vendor}/{package}.json", self.get_providers),
+            web.get(org + "/security-advisories", self.get_advisories),
+            web.post(org + "/security-advisories", self.get_advisories),
+            web.post(org + "/downloads", self.notify_downloads),
+        ]
+
+    async def get_metadata(self, request: web.Request) -> web.Response:
+        """One half of a package's metadata; the half without versions is there too, and empty."""
+        token, cache = await self._authorize(request)
+        match = request.match_info
+        name = f"{match['vendor']}/{match['package']}"
+        if token.packages is not None and name.removesuffix("~dev").lower() not in token.packages:
+            raise NotFoundError(_NOT_HERE)
+        encoding = _choose_encoding(request)
+        key = (name, token.organization, encoding, self._public_url or request.host)
+        answer = cache.answers.get(key)
+        if answer is None:
+            answer = await self._load_document(token.organization, name, encoding, self._url(request))
+            cache.keep(key, answer)
+        return answer.respond(request)
+
+    async def _load_document(self, slug: str, name: str, encoding: str, url: str) -> Answer:
+        half = "dev" if name.endswith("~dev") else "stable"
+        document = await self._store.packages.document(slug, name.removesuffix("~dev").lower(), half)
+        if document is None:
+            raise NotFoundError(_NOT_HERE)
+
+        def finish() -> Answer:
+            plain = zstandard.ZstdDecompressor().decompress(document.body)
+            plain = plain.replace(metadata.BASE.encode(), url.encode())
+            return Answer(plain, document.last_modified, encoding)
+
+        # the largest take milliseconds, which the others would wait
+        return finish() if len(document.body) < _SMALL else await asyncio.to_thread(finish)
+
+    async def get_root(self, request: web.Request) -> web.Response:
+        """packages.json: what there is for this token, and where the rest is asked for."""
+        token, cache = await self._authorize(request)
+        if request.headers.get(hdrs.USER_AGENT, "").startswith("Composer/1."):
+            raise UnsupportedClientError(
+                "this registry needs Composer 2, and this is Composer 1: upgrade with `composer self-update --2`"
+            )
+        encoding = _choose_encoding(request)
+        key = (token.packages, token.organization, encoding, self._public_url or request.host)
+        answer = cache.answers.get(key)
+        if answer is None:
+            answer = await self._load_root(token, encoding, self._url(request))
+            cache.keep(key, answer)
+        return answer.respond(request)
+
+    async def _load_root(self, token: Token, encoding: str, url: str) -> Answer:
+        found = await self._store.organizations.root(token.organization)
+        if found is None:
+            raise NotFoundError(_NOT_HERE)
+        organization_id, last_modified, inline = found
+        only = token.packages
+        names = {package.name for package in await self._packages(token)}
+        versions = await self._store.packages.inline(organization_id, only) if inline else {}
+        last_modified -= _view_offset(only)
+        return await asyncio.to_thread(
+            lambda: Answer(metadata.build_root(url, packages=names, inline=versions), last_modified, encoding)
+        )
+
+    async def get_dist(self, request: web.Request) -> web.StreamResponse:
+        """An archive: of a version, or of a commit that was advertised at any time."""
+        token, _ = await self._authorize(request)
+        match = request.match_info
+        name = self._visible(token, request)
+        version, slash, reference = match["version"].rpartition("/")
+        if not slash or not _COMMIT.fullmatch(reference):
+            version, reference = match["version"], ""
+        dist = await self._store.packages.dist(
+            token.organization, name, version=version, reference=reference or None
+        )
+        if dist is None:
+            raise NotFoundError(_NOT_HERE)
+        encoding = _choose_encoding(request)
+        kept = await self._dists.get(
+            dist, self._syncer.mirror(dist.repository_id), "gzip" if encoding == "gzip" else "zstd"
+        )
+        headers: dict[str, str] = {
+            hdrs.CONTENT_TYPE: "application/zip",
+            # a commit's archive never changes, and neither does a released version's
+            hdrs.CACHE_CONTROL: "private, max-age=31536000, immutable",
+            hdrs.VARY: "Authorization, Accept-Encoding",
+        }
+        if encoding != "identity":
+            return web.FileResponse(kept, headers=headers | {hdrs.CONTENT_ENCODING: encoding})
+        return await _send_plain(request, kept, headers | {hdrs.CONTENT_LENGTH: str(dist.size)})
+
+    async def get_list(self, request: web.Request) -> web.Response:
+        """Names of packages, by `filter` (with * for anything) or by `vendor`."""
+        token, _ = await self._authorize(request)
+        names = [package.name for package in await self._packages(token)]
+        if vendor := request.query.get("vendor"):
+            names = [name for name in names if name.startswith(vendor.lower() + "/")]
+        if pattern := request.query.get("filter"):
+            names = [name for name in names if _matches(name, pattern.lower())]
+        return _json({"packageNames": names})
+
+    async def search(self, request: web.Request) -> web.Response:
+        """Packages whose name or description has every word of `q`, and which are of `type` if one is given."""
+        token, _ = await self._authorize(request)
+        words = request.query.get("q", "").lower().split()
+        kind = request.query.get("type", "")
+        found = [
+            package
+            for package in await self._packages(token)
+            if all(word in f"{package.name} {package.description}".lower() for word in words)
+            and kind in ("", package.type)
+        ]
+        url = self._url(request)
+        results = [
+            {
+                "name": package.name,
+                "description": package.description,
+                "url": f"{url}/p2/{package.name}.json",
+                **({"abandoned": package.replaced_by} if package.replaced_by else {}),
+            }
+            for package in found
+        ]
+        return _json({"results": results, "total": len(results)})
+
+    async def get_providers(self, request: web.Request) -> web.Response:
+        """The packages that provide a name, virtual or real; 404 where there are none."""
+        token, _ = await self._authorize(request)
+        organization = await self._organization(token)
+        match = request.match_info
+        found = await self._store.packages.providers(organization.id, f"{match['vendor']}/{match['package']}")
+        providers = [
+            {"name": package.name, "description": package.description, "type": package.type}
+            for package in found
+            if token.packages is None or package.name in token.packages
+        ]
+        if not providers:
+            raise NotFoundError("no package provides that")
+        return _json({"providers": providers})
+
+    async def get_advisories(self, request: web.Request) -> web.Response:
+        """Known advisories for the packages asked for: nobody has told this registry of any."""
+        token, _ = await self._authorize(request)
+        pairs = list(request.query.items())
+        if request.method == hdrs.METH_POST:
+            body = await request.read()
+            try:
+                pairs += parse_qsl(body.decode(errors="replace"), max_num_fields=_MOST_NAMES)
+            except ValueError:
+                raise BadRequestError(f"more than {_MOST_NAMES} packages at a time") from None
+        asked = {value.lower() for key, value in pairs if key.startswith("packages[")}
+        names = sorted(asked.intersection(package.name for package in await self._packages(token)))
+        return _json({"advisories": {name: [] for name in names}})
+
+    async def notify_downloads(self, request: web.Request) -> web.Response:
+        """Count installs that a client reports; what cannot be understood is passed over."""
+        token, _ = await self._authorize(request)
+        try:
+            report = msgspec.json.decode(await request.read(), type=_Downloads)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise BadRequestError('the body must be {"downloads": [{"name": ..., "version": ...}]}') from None
+        for item in report.downloads[:_MOST_NAMES]:
+            name = item.name.lower()
+            if token.packages is None or name in token.packages:
+                self._store.usage.installed(token.organization_id, name, item.version)
+        return web.Response(status=204)
+
+    async def _authorize(self, request: web.Request) -> tuple[Token, "_Cache"]:
+        """The caller's token, good for this organization and for reading packages, and the answers of now."""
+        revision = self._store.revision()
+        cache = self._cache
+        if cache.revision != revision:
+            cache = self._cache = _Cache(revision)
+        header = request.headers.get(hdrs.AUTHORIZATION)
+        if header is None:
+            raise UnauthorizedError("an access token is needed: as the password of HTTP Basic, or as Bearer")
+        # by its hash: no secret stays in memory
+        key = hashlib.sha256(header.encode(errors="surrogateescape")).digest()
+        token = cache.tokens.get(key)
+        if token is None:
+            token = await self._find_token(header)
+            if len(cache.tokens) < _MOST_TOKENS:
+                cache.tokens[key] = token
+        at = time.time()
+        auth.check_use(token, at=at, scope="packages:read")
+        self._store.usage.token_used(token.id, int(at))
+        if request.match_info["organization"] != token.organization:
+            raise NotFoundError(_NOT_HERE)
+        return token, cache
+
+    async def _find_token(self, header: str) -> Token:
+        token = await self._store.tokens.find(auth.hash_secret(auth.read_secret(header)))
+        if token is None:
+            raise UnauthorizedError("the access token is unknown here, or was revoked")
+        return token
+
+    def _visible(self, token: Token, request: web.Request) -> str:
+        """The package's name in the path, if the token may see it."""
+        name = f"{request.match_info['vendor']}/{request.match_info['package']}".lower()
+        if token.packages is not None and name not in token.packages:
+            raise NotFoundError(_NOT_HERE)
+        return name
+
+    async def _organization(self, token: Token) -> Organization:
+        return await self._store.organizations.get(token.organization)
+
+    async def _packages(self, token: Token) -> list[Any]:
+        """The packages that a token may see, by name."""
+        packages = await self._store.packages.of_organization(token.organization_id)
+        return [item for item in packages if token.packages is None or item.name in token.packages]
+
+    def _url(self, request: web.Request) -> str:
+        """Where this organization is for the client: as configured, else as it has come."""
+        base = self._public_url
+        if not base:
+            # it goes into documents as it is
+            if not _HOST.fullmatch(request.host):
+                raise BadRequestError("the Host header is malformed")
+            base = f"{request.scheme}://{request.host}"
+        return f"{base}/org/{request.match_info['organization']}"
+
+
+class _Download(msgspec.Struct):
+    name: str
+    version: str
+
+
+class _Downloads(msgspec.Struct):
+    downloads: list[_Download]
+
+
+def _json(content: object) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(content),
+        content_type="application/json",
+        headers={hdrs.CACHE_CONTROL: "private, no-cache", hdrs.VARY: "Authorization"},
+    )
+
+
+def _view_offset(only: frozenset[str] | None) -> int:
+    """Seconds by which a restricted view's dates lie back: whoever changes tokens gets the new view, not 304.
+
+    Two views of one organization would have one date; with an offset out of what they show they don't.
+    """
+    if only is None:
+        return 0
+    digest = hashlib.sha256("\0".join(sorted(only)).encode()).digest()
+    return 1 + int.from_bytes(digest[:4]) % _VIEW_SPAN
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a name is of a pattern in which * stands for anything, in linear time."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return name == pattern
+    *middle, last = rest
+    if not name.startswith(first) or not name.endswith(last) or len(name) < len(first) + len(last):
+        return False
+    start, end = len(first), len(name) - len(last)
+    for part in middle:
+        found = name.find(part, start, end)
+        if found < 0:
+            return False
+        start = found + len(part)
+    return True
+
+
+async def _send_plain(request: web.Request, kept: Path, headers: Mapping[str, str]) -> web.StreamResponse:
+    """An archive without any encoding, unpacked piece by piece."""
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        pieces = read_plain(kept)
+        while piece := await asyncio.to_thread(next, pieces, b""):
+            await response.write(piece)
+    await response.write_eof()
+    return response

@@ -1,0 +1,169 @@
+"""The web application: middleware, routes and lifecycle."""
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from pricore.config import Config
+from pricore.dists import Dists
+from pricore.errors import (
+    BadRequestError,
+    ConfigError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    PricoreError,
+    UnauthorizedError,
+    UnsupportedClientError,
+)
+from pricore.git import Git
+from pricore.registry import Registry
+from pricore.store import Store
+from pricore.sync import Syncer
+
+_log = logging.getLogger("pricore.server")
+
+_STATUS: Final[Mapping[type[PricoreError], int]] = {
+    BadRequestError: 400,
+    UnsupportedClientError: 400,
+    UnauthorizedError: 401,
+    ForbiddenError: 403,
+    NotFoundError: 404,
+    ConflictError: 409,
+    InvalidError: 422,
+}
+_FLUSH_SECONDS: Final = 1.0
+
+
+def build_app(store: Store, git: Git, config: Config) -> web.Application:
+    """The application that serves an open store."""
+    app = web.Application(middlewares=[_answer_errors])
+    dists = Dists(config.dists)
+    registry = Registry(store, dists, Syncer(store, git, config), config)
+    app.add_routes(registry.routes())
+
+    async def serve(_: web.Application) -> AsyncIterator[None]:
+        await store.organizations.apply_settings(public_url=config.public_url, inline_limit=config.inline_limit)
+        flusher = asyncio.create_task(_flush_usage(store))
+        yield
+        flusher.cancel()
+        with suppress(asyncio.CancelledError):
+            await flusher
+        await dists.close()
+        await store.usage.flush()
+
+    app.cleanup_ctx.append(serve)
+    return app
+
+
+def bind(config: Config) -> socket.socket:
+    """The socket to listen on. Raises ConfigError where it is taken or not of this machine."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except BaseException:
+            bound.close()
+            raise
+    except OSError as error:
+        reason = {
+            errno.EADDRINUSE: "something listens there already; stop it, or choose another --port",
+            errno.EADDRNOTAVAIL: "that is no address of this machine; choose another --host",
+            errno.EACCES: "this user may not; choose a --port above 1023",
+        }.get(error.errno or 0, str(error.strerror))
+        raise ConfigError(f"cannot listen on {config.host} port {config.port}: {reason}") from None
+    return bound
+
+
+async def serve(bound: socket.socket, config: Config, *, ready: Callable[[], None]) -> None:
+    """Serve on a bound socket until SIGTERM or SIGINT; `ready` is called once clients get answers."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with Store(config.database) as store:
+        with Git(timeout=config.git_timeout) as git:
+            runner = web.AppRunner(build_app(store, git, config), access_log=None, shutdown_timeout=10)
+            await runner.setup()
+            try:
+                await web.SockSite(runner, bound, backlog=1024).start()
+                ready()
+                await stop.wait()
+            finally:
+                await runner.cleanup()
+
+
+async def _flush_usage(store: Store) -> None:
+    """Bring counts to the database every second; a failure is logged once until it works again."""
+    failing = False
+    while True:
+        await asyncio.sleep(_FLUSH_SECONDS)
+        try:
+            await store.usage.flush()
+            failing = False
+        except Exception as error:  # noqa: BLE001  # counting must not end because one write failed
+            if not failing:
+                _log.error("cannot write usage: %s", error)
+            failing = True
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The one place where errors become HTTP: `{"message", "errors"?}` with the status that fits."""
+    try:
+        return await handler(request)
+    except PricoreError as error:
+        status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+        if status == 500:
+            _log.error("%s %s: %s", request.method, request.path, error)
+        errors = {error.field: [str(error)]} if isinstance(error, InvalidError) else None
+        return _error(request, status, str(error), errors=errors)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        allowed = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
+        return _error(request, error.status, _MESSAGES.get(error.status, error.reason), headers=allowed)
+    except Exception:  # noqa: BLE001  # whatever it was, the client gets an answer and the log the rest
+        _log.exception("%s %s failed", request.method, request.path)
+        return _error(request, 500, "the registry failed; its log says why")
+
+
+_MESSAGES: Final[Mapping[int, str]] = {
+    404: "there is nothing at this address",
+    405: "this address does not take that method",
+    413: "the request body is too large",
+}
+
+
+def _error(
+    request: web.Request,
+    status: int,
+    message: str,
+    *,
+    errors: Mapping[str, list[str]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    body: dict[str, object] = {"message": message}
+    if errors:
+        body["errors"] = errors
+    if request.path.startswith("/org/") and status in (400, 401, 403):
+        body["warning"] = message  # Composer prints this one to the person who runs it
+    response = web.Response(
+        status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers
+    )
+    if status == 401:
+        response.headers[hdrs.WWW_AUTHENTICATE] = 'Basic realm="Pricore", charset="UTF-8"'
+    return response
