@@ -1,0 +1,221 @@
+"""`pricore repo`: the Git repositories that are followed."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from pricore import views
+from pricore.addresses import parse_address
+from pricore.clock import rfc3339
+from pricore.commands.session import Session, command, print_fields, print_table
+from pricore.errors import InvalidError, PricoreError
+from pricore.git import Git
+from pricore.models import Organization, Ref, Repository
+from pricore.store import Store
+from pricore.sync import Report, Syncer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(name="repo", help="Git repositories that are followed.", no_args_is_help=True)
+
+_Org = Annotated[str, typer.Argument(metavar="ORG", help="The organization's slug.")]
+_Repo = Annotated[str, typer.Argument(metavar="REPO", help="Id, identifier or URL of a repository.")]
+
+
+@command(app, "add")
+def add(
+    session: Session,
+    org: _Org,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Any address that git takes, or owner/name.")],
+    provider: Annotated[
+        str | None, typer.Option(help="github, gitlab, bitbucket or git; read off the URL if not given.")
+    ] = None,
+    sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Read it now.")] = True,
+) -> None:
+    """Follow a repository, and read it for the first time."""
+    address = parse_address(url, provider)
+
+    async def work(store: Store) -> Report | None:
+        organization = await store.organizations.get(org)
+        with Git(timeout=session.config.git_timeout) as git, session.progress() as progress:
+            if sync:
+                return await Syncer(store, git, session.config).add(organization, address, progress=progress)
+        await store.repositories.add(
+            organization,
+            provider=address.provider,
+            identifier=address.identifier,
+            url=address.url,
+            url_key=address.key,
+        )
+        return None
+
+    report = session.run(work)
+    if report is None:
+        session.show(
+            {"repository": address.url, "synced": False},
+            lambda console: console.print(
+                f"Added {address.url}; `pricore repo sync {org}` reads it.", markup=False
+            ),
+        )
+    else:
+        session.show(msgspec.to_builtins(report), lambda console: print_report(console, report))
+
+
+@command(app, "list")
+def show_all(session: Session, org: _Org) -> None:
+    """List the repositories of an organization."""
+
+    async def work(store: Store) -> list[Repository]:
+        return await store.repositories.of_organization((await store.organizations.get(org)).id)
+
+    found = session.run(work)
+    session.show(
+        [views.repository(item) for item in found],
+        lambda console: print_table(
+            console,
+            ("id", "provider", "identifier", "status", "last synced"),
+            [
+                (item.id, item.provider, item.identifier, item.sync_status, _time(item.last_synced_at))
+                for item in found
+            ],
+        ),
+    )
+
+
+@command(app, "show")
+def show(session: Session, org: _Org, repo: _Repo) -> None:
+    """Show a repository, and which of its refs make no version and why."""
+
+    async def work(store: Store) -> tuple[Repository, list[str], list[Ref]]:
+        found = await _find(store, await store.organizations.get(org), repo)
+        refs = await store.repositories.refs(found.id)
+        return found, await store.packages.names(found.id), list(refs.values())
+
+    found, packages, refs = session.run(work)
+    document = views.repository(found) | {"packages": packages, "refs": [views.ref(item) for item in refs]}
+
+    def render(console: "Console") -> None:
+        print_fields(console, [*views.repository(found).items(), ("packages", ", ".join(packages) or None)])
+        left_out = [(item.name, item.reason) for item in refs if item.reason]
+        console.print(f"{len(refs)} refs, {len(left_out)} left out")
+        if left_out:
+            print_table(console, ("left out", "why"), left_out)
+
+    session.show(document, render)
+
+
+@command(app, "sync")
+def sync(
+    session: Session,
+    org: _Org,
+    repos: Annotated[
+        list[str] | None, typer.Argument(metavar="[REPO]...", help="Ids, identifiers or URLs.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All repositories of the organization.")] = False,
+) -> None:
+    """Read repositories again; without REPO, all of them. One that fails doesn't stop the others."""
+    if everything and repos:
+        raise typer.BadParameter("give repositories or --all, not both")
+
+    async def work(store: Store) -> tuple[list[Report], list[tuple[str, str]]]:
+        organization = await store.organizations.get(org)
+        found = (
+            [await _find(store, organization, repo) for repo in repos]
+            if repos
+            else await store.repositories.of_organization(organization.id)
+        )
+        with Git(timeout=session.config.git_timeout) as git, session.progress() as progress:
+            return await _sync_all(Syncer(store, git, session.config), found, progress)
+
+    reports, failures = session.run(work)
+    document = {
+        "synced": [msgspec.to_builtins(report) for report in reports],
+        "failed": [{"repository": url, "error": error} for url, error in failures],
+    }
+
+    def render(console: "Console") -> None:
+        for report in reports:
+            print_report(console, report)
+
+    session.show(document, render)
+    for _, error in failures:
+        typer.echo(f"error: {error}", err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+@command(app, "remove")
+def remove(session: Session, org: _Org, repo: _Repo) -> None:
+    """Stop following a repository; its packages are no longer served."""
+
+    async def work(store: Store) -> tuple[Repository, list[str]]:
+        found = await _find(store, await store.organizations.get(org), repo)
+        packages = await store.packages.names(found.id)
+        with Git(timeout=session.config.git_timeout) as git:
+            await Syncer(store, git, session.config).remove(found)
+        return found, packages
+
+    found, packages = session.run(work)
+    session.show(
+        {"removed": found.url, "packages": packages},
+        lambda console: console.print(
+            f"Removed {found.url}" + (f" with {', '.join(packages)}." if packages else "."), markup=False
+        ),
+    )
+
+
+async def _find(store: Store, organization: Organization, text: str) -> Repository:
+    try:
+        key = parse_address(text).key
+    except InvalidError:
+        key = ""  # an id or an identifier, then
+    return await store.repositories.get(organization, text, url_key=key)
+
+
+async def _sync_all(
+    syncer: Syncer, repositories: list[Repository], progress: Callable[[str, int, int], None]
+) -> tuple[list[Report], list[tuple[str, str]]]:
+    """What became of each: reports, and (address, error) of those that failed."""
+    reports, failures = [], []
+    for number, repository in enumerate(repositories, start=1):
+        prefix = f"{repository.identifier} ({number}/{len(repositories)}): " if len(repositories) > 1 else ""
+
+        def tell(text: str, done: int, total: int, prefix: str = prefix) -> None:
+            progress(prefix + text, done, total)
+
+        try:
+            reports.append(await syncer.sync(repository, progress=tell))
+        except PricoreError as error:
+            failures.append((repository.url, str(error)))
+    return reports, failures
+
+
+def print_report(console: "Console", report: Report) -> None:
+    """What a sync found, for people."""
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
+    if not report.read:
+        say(f"{report.repository}: nothing new")
+    else:
+        say(f"{report.repository}: {', '.join(report.packages) or 'no packages'}")
+        for verb, items in (
+            ("added", report.added),
+            ("updated", report.updated),
+            ("removed", report.removed),
+            ("kept, though gone upstream", report.kept),
+        ):
+            if items:
+                names = ", ".join(item.partition(":")[2] for item in items[:10])
+                more = f" and {len(items) - 10} more" if len(items) > 10 else ""
+                say(f"  {len(items)} {verb}: {names}{more}")
+    if report.left_out:
+        print_table(console, ("left out", "why"), [(item.ref, item.reason) for item in report.left_out])
+
+
+def _time(seconds: int | None) -> str | None:
+    return None if seconds is None else rfc3339(seconds)

@@ -1,0 +1,183 @@
+"""`pricore serve` and `pricore quickstart`."""
+
+import asyncio
+import logging
+import shlex
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+import typer
+
+from pricore import auth, sample
+from pricore.addresses import Address, parse_address
+from pricore.commands.org import slug_of
+from pricore.commands.repo import print_report
+from pricore.commands.session import Session, command
+from pricore.config import Config
+from pricore.errors import ConfigError
+from pricore.git import Git
+from pricore.models import Organization
+from pricore.store import Store
+from pricore.sync import Report, Syncer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_Host = Annotated[str | None, typer.Option(help="Address to listen on (PRICORE_HOST); 127.0.0.1 if not given.")]
+_Port = Annotated[int | None, typer.Option(help="Port to listen on (PRICORE_PORT); 8000 if not given.")]
+_PublicUrl = Annotated[
+    str | None, typer.Option(metavar="URL", help="Where clients reach it (PRICORE_PUBLIC_URL).")
+]
+app = typer.Typer()
+_TOKEN_NAME = "quickstart"  # noqa: S105  # a name, not a secret
+
+
+@command(app, "serve")
+def serve(session: Session, host: _Host = None, port: _Port = None, public_url: _PublicUrl = None) -> None:
+    """Serve the registry, everything in one process. An empty data folder is made ready first."""
+    session = session.with_flags(host=host, port=port, public_url=public_url)
+    with _listen(session.config) as bound:
+        url = _url(session.config, bound)
+
+        def ready() -> None:
+            session.show(
+                {"url": url, "data": str(session.config.data)},
+                lambda console: console.print(
+                    f"Pricore serves {session.config.data} at {url}", markup=False, soft_wrap=True
+                ),
+            )
+
+        _serve(session, bound, ready)
+
+
+@command(app, "quickstart")
+def quickstart(
+    session: Session,
+    urls: Annotated[
+        list[str] | None, typer.Argument(metavar="[GIT_URL]...", help="Repositories to follow.")
+    ] = None,
+    org: Annotated[str, typer.Option(metavar="NAME", help="The organization's name.")] = "My Organization",
+    host: _Host = None,
+    port: _Port = None,
+    public_url: _PublicUrl = None,
+) -> None:
+    """Set up an organization with repositories and a token, and serve it.
+
+    Without GIT_URL, a small sample package is made. Run again, it changes nothing that is there.
+    """
+    session = session.with_flags(host=host, port=port, public_url=public_url)
+    addresses = [parse_address(url) for url in urls or ()]
+    with _listen(session.config) as bound:
+        url = _url(session.config, bound)
+        organization, reports, secret = session.run(
+            lambda store: _set_up(session, store, name=org, addresses=addresses)
+        )
+
+        async def packages(store: Store) -> list[str]:
+            return [item.name for item in await store.packages.of_organization(organization.id)]
+
+        names = session.run(packages)
+        lines = _composer_lines(url, organization.slug, secret, names)
+
+        def render(console: "Console") -> None:
+            for report in reports:
+                print_report(console, report)
+            console.print("\nIn a PHP project, paste:\n", markup=False)
+            for line in lines:
+                console.print(f"    {line}", markup=False, soft_wrap=True)
+            if secret is None:
+                console.print(
+                    f"\nThe token was shown when it was made; `pricore token create {organization.slug} NAME` "
+                    "makes another.",
+                    markup=False,
+                    soft_wrap=True,
+                )
+            console.print(f"\nPricore serves {session.config.data} at {url}", markup=False, soft_wrap=True)
+
+        def ready() -> None:
+            session.show(
+                {
+                    "url": f"{url}/org/{organization.slug}",
+                    "organization": organization.slug,
+                    "token": secret,
+                    "packages": names,
+                    "composer": lines,
+                    "synced": [msgspec.to_builtins(report) for report in reports],
+                },
+                render,
+            )
+
+        _serve(session, bound, ready)
+
+
+async def _set_up(
+    session: Session, store: Store, *, name: str, addresses: Sequence[Address]
+) -> tuple[Organization, list[Report], str | None]:
+    """The organization, what was found in repositories that are new, and the token's secret if it is new."""
+    slug = slug_of(name)
+    organization = await store.organizations.find(slug) or await store.organizations.create(slug, name)
+    followed = {item.url for item in await store.repositories.of_organization(organization.id)}
+    reports = []
+    with Git(timeout=session.config.git_timeout) as git:
+        if not addresses and not followed:
+            addresses = [parse_address(str(await sample.create(git, session.config.data / "sample" / "hello")))]
+        for address in addresses:
+            if address.url not in followed:
+                with session.progress() as progress:
+                    syncer = Syncer(store, git, session.config)
+                    reports.append(await syncer.add(organization, address, progress=progress))
+    if any(item.name == _TOKEN_NAME for item in await store.tokens.of_organization(organization.id)):
+        return organization, reports, None
+    secret = auth.create_secret()
+    await store.tokens.create(
+        organization, name=_TOKEN_NAME, token_hash=auth.hash_secret(secret), scopes=["packages:read"]
+    )
+    return organization, reports, secret
+
+
+def _composer_lines(url: str, slug: str, secret: str | None, packages: Sequence[str]) -> list[str]:
+    """What to type in a project to use the registry."""
+    parts = urlsplit(url)
+    lines = [f"composer config repositories.{slug} composer {shlex.quote(f'{url}/org/{slug}')}"]
+    if parts.scheme == "http":
+        lines.append("composer config secure-http false")
+    lines.append(f"composer config http-basic.{parts.netloc} token {secret or 'YOUR_TOKEN'}")
+    if packages:
+        lines.append(f"composer require {packages[0]}")
+    return lines
+
+
+def _listen(config: Config) -> socket.socket:
+    from pricore.server import bind
+
+    return bind(config)
+
+
+def _url(config: Config, bound: socket.socket) -> str:
+    """Where clients reach the registry: as configured, else where it listens."""
+    if config.public_url:
+        return config.public_url
+    host = config.host if config.host not in ("0.0.0.0", "::", "") else socket.gethostname()  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
+
+
+def _serve(session: Session, bound: socket.socket, ready: Callable[[], None]) -> None:
+    from pricore.server import serve as serve_socket
+
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        import uvloop
+    except ImportError:
+        run = asyncio.run
+    else:
+        run = uvloop.run
+    try:
+        run(serve_socket(bound, session.config, ready=ready))
+    except OSError as error:
+        raise ConfigError(f"cannot serve: {error.strerror or error}") from None

@@ -1,0 +1,123 @@
+"""What all commands have in common: the options on each of them, the open store, and how results are shown."""
+
+import asyncio
+import functools
+import inspect
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from pricore.config import Config, load_config
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pricore.store import Store
+
+T = TypeVar("T")
+
+
+def _common(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    data: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Data folder (PRICORE_DATA).")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings (PRICORE_CONFIG).")] = None,
+) -> None:
+    """The options that every command takes; only the signature is used."""
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a command of `app`: its first parameter is the Session, made of the common options."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        common = list(inspect.signature(_common, eval_str=True).parameters.values())
+        _, *own = inspect.signature(function, eval_str=True).parameters.values()
+
+        def run(*, as_json: bool, data: Path | None, config: Path | None, **arguments: Any) -> None:
+            function(Session(as_json=as_json, file=config, flags={"data": data}), **arguments)
+
+        functools.update_wrapper(run, function)
+        del run.__wrapped__  # type: ignore[attr-defined]  # Typer would look at the function behind
+        parameters = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in (*own, *common)]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {item.name: item.annotation for item in parameters}
+        app.command(name)(run)
+        return function
+
+    return register
+
+
+class Session:
+    """One run of one command: its settings, and whether a program or a person reads the result."""
+
+    def __init__(self, *, as_json: bool, file: Path | None, flags: dict[str, object]) -> None:
+        self.json = as_json
+        self._file = file
+        self._flags = flags
+        self.config: Config = load_config(file=file, flags=flags)
+
+    def with_flags(self, **flags: object) -> "Session":
+        """The same with settings from flags of the command's own; None counts as not given."""
+        return Session(as_json=self.json, file=self._file, flags=self._flags | flags)
+
+    def run(self, work: "Callable[[Store], Awaitable[T]]") -> T:
+        """What `work` makes of the open store."""
+        from pricore.store import Store
+
+        async def with_store() -> T:
+            async with Store(self.config.database) as store:
+                return await work(store)
+
+        return asyncio.run(with_store())
+
+    def show(self, document: object, render: "Callable[[Console], None]") -> None:
+        """Print the JSON document, or let `render` print it for people."""
+        if self.json:
+            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+        else:
+            from rich.console import Console
+
+            # Rich would cut what goes into a pipe to 80 columns
+            console = Console(highlight=False)
+            render(console if console.is_terminal else Console(highlight=False, width=1000))
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
+        """A bar on the terminal for work that takes a while; nothing where no person looks."""
+        if self.json or not sys.stderr.isatty():
+            yield lambda text, done, total: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=None)
+            yield lambda text, done, total: bar.update(task, description=text, completed=done, total=total or None)
+
+
+def print_table(console: "Console", columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table of text; None is shown as a dash."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        # Text: what comes from repositories must not be read as markup
+        table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+    console.print(table)
+
+
+def print_fields(console: "Console", fields: Sequence[tuple[str, object]]) -> None:
+    """One record, a line a field."""
+    width = max(len(name) for name, _ in fields) + 2
+    for name, value in fields:
+        console.print(f"{name + ':':<{width}}{'-' if value is None else value}", markup=False, soft_wrap=True)
