@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test check format bench clean
+.PHONY: quickstart test check lint format bench clean
 
 quickstart: $(READY)
 	$(BIN)/pricore quickstart
@@ -13,12 +13,13 @@ quickstart: $(READY)
 test: $(READY)
 	$(BIN)/pytest
 
-check: $(READY)
+check: lint test
+
+lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -47,7 +47,7 @@ def parse_address(text: str, provider: str | None = None) -> Address:
         raise _invalid(f"there is no provider {provider}; choose one of {', '.join(PROVIDERS)}")
     if not text or text.startswith("-") or not text.isprintable():
         raise _invalid(
-            f"{text[:80]!r} is no Git address; give a URL such as https://git.example.com/team/name.git"
+            f"{_shown(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git"
         )
     if "://" in text:
         return _from_url(text, provider)
@@ -55,15 +55,17 @@ def parse_address(text: str, provider: str | None = None) -> Address:
         return _from_folder(Path(text))
     if provider is not None and provider in _HOSTS and _SHORT.fullmatch(text):
         return _from_url(f"https://{_HOSTS[provider]}/{text.removesuffix('.git')}.git", provider)
-    if Path(text).is_dir():
+    if _is_folder(text):
         return _from_folder(Path(text))
+    if re.match(r"[^/@:]+:[^/]*@", text):
+        raise _holds_password(_shown(text))
     if "::" not in text and (match := _SCP_LIKE.fullmatch(text)):
         return _known(text, match["host"], match["path"], provider)
     if _SHORT.fullmatch(text):
         raise _invalid(
             f"{text} is neither a URL nor a folder here; for a repository on GitHub add --provider github"
         )
-    raise _invalid(f"{text[:200]!r} is no Git address; give a URL such as https://git.example.com/team/name.git")
+    raise _invalid(f"{_shown(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git")
 
 
 def _from_url(text: str, provider: str | None) -> Address:
@@ -72,24 +74,24 @@ def _from_url(text: str, provider: str | None) -> Address:
         host, password = parts.hostname or "", parts.password
         _ = parts.port
     except ValueError:
-        raise _invalid(f"{text[:200]} is not a valid URL") from None
+        raise _invalid(f"{_shown(text)} is not a valid URL") from None
     if parts.scheme not in _SCHEMES:
         raise _invalid(f"git cannot be asked for {parts.scheme}:// here; use one of {', '.join(_SCHEMES)}")
     if password is not None:
-        raise _invalid(
-            f"the address of {host} holds a password, which lists and logs would show; "
-            "put it into ~/.netrc, or use ssh"
-        )
+        raise _holds_password(host)
+    text = parts.scheme + text[len(parts.scheme) :]  # git takes it in lower case only
     if parts.scheme == "file":
         return _from_folder(Path(parts.path), url=text)
-    # a host with a leading dash would be an option of ssh
-    if not re.fullmatch(r"[A-Za-z0-9_.:\[\]][A-Za-z0-9_.:\[\]-]*", host) or len(parts.path) < 2:
-        raise _invalid(f"{text[:200]} names no repository on a host")
+    # a host or user with a leading dash would be an option of ssh
+    if not re.fullmatch(r"[A-Za-z0-9_.:\[\]][A-Za-z0-9_.:\[\]-]*", host) or (parts.username or "").startswith("-"):
+        raise _invalid(f"{_shown(text)} names no repository on a host")
     return _known(text, host, parts.path, provider)
 
 
 def _known(url: str, host: str, path: str, provider: str | None) -> Address:
     path = path.strip("/").removesuffix(".git")
+    if not path:
+        raise _invalid(f"{_shown(url)} names no repository on a host")
     by_host = next((name for name, known in _HOSTS.items() if known == host.lower()), "git")
     provider = provider or by_host
     identifier = path if provider != "git" else f"{host.lower()}/{path}"
@@ -105,9 +107,28 @@ def _from_folder(folder: Path, *, url: str | None = None) -> Address:
     return Address("git", path, url or path, f"file:{path.removesuffix('.git')}", local=True)
 
 
+def _is_folder(text: str) -> bool:
+    try:
+        return Path(text).is_dir()
+    except OSError:  # too long for a name
+        return False
+
+
 def is_local(url: str) -> bool:
     """Whether a stored address is a folder of this machine."""
     return url.startswith(("/", "file://"))
+
+
+def _shown(text: str) -> str:
+    """An address for a message, without the user and password that it may hold."""
+    return re.sub(r"\A([A-Za-z]+://)?.*@", r"\1", text, flags=re.DOTALL)[:200]
+
+
+def _holds_password(host: str) -> InvalidError:
+    return _invalid(
+        f"the address of {host} holds a password, which lists and logs would show; "
+        "put it into ~/.netrc, or use ssh"
+    )
 
 
 def _invalid(message: str) -> InvalidError:

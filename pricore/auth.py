@@ -1,13 +1,12 @@
 """Access tokens: how a secret is made, recognized and read out of a request, and what a token may do."""
 
 import base64
-import binascii
 import hashlib
 import re
 import secrets
 import zlib
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from pricore.errors import ForbiddenError, InvalidError, UnauthorizedError
@@ -16,6 +15,9 @@ from pricore.models import SCOPES, Token
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM: Final = 32
 _CHECK: Final = 6
+_LATEST: Final = 253_402_300_799
+"""The last second of the year 9999: what RFC 3339 can say ends there."""
+
 _SECRET = re.compile(rf"pri_[0-9A-Za-z]{{{_RANDOM + _CHECK}}}")
 
 
@@ -59,7 +61,7 @@ def read_secret(authorization: str) -> str:
     elif scheme.lower() == "basic":
         try:
             user, _, password = base64.b64decode(credentials.strip(), validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, or no text in it
             raise UnauthorizedError("the Authorization header is malformed") from None
         candidates = (password, user)
     for secret in candidates:
@@ -95,7 +97,7 @@ def parse_expiry(text: str, *, at: int) -> int:
     else:
         try:
             moment = datetime.fromisoformat(text)
-            if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            if _is_date(text):
                 moment += timedelta(days=1)
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=UTC)
@@ -106,4 +108,14 @@ def parse_expiry(text: str, *, at: int) -> int:
             ) from None
     if expires_at <= at:
         raise InvalidError(f"{text} is in the past", field="expires_at")
+    if expires_at > _LATEST:
+        raise InvalidError(f"{text} is after the year 9999", field="expires_at")
     return expires_at
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

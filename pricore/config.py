@@ -65,7 +65,10 @@ def load_config(
         if value is not None:
             values[name] = _checked(name, value, "--" + name.replace("_", "-"))
     config = Config(**values)  # type: ignore[arg-type]  # every value went through _checked
-    return replace(config, data=config.data.expanduser().absolute())
+    try:
+        return replace(config, data=config.data.expanduser().absolute())
+    except RuntimeError:
+        raise ConfigError(f"the data folder {config.data} is in the home of a user that there isn't") from None
 
 
 def _read_file(path: Path) -> dict[str, object]:
@@ -75,7 +78,7 @@ def _read_file(path: Path) -> dict[str, object]:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2027-02-30
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if content is None:
         return {}
@@ -121,7 +124,10 @@ def _public_url(value: object, origin: str) -> str:
         return ""
     # what is allowed here goes into JSON documents as it is
     if isinstance(value, str) and re.fullmatch(r"https?://[A-Za-z0-9.\-_\[\]:]+(?:/[A-Za-z0-9.\-_~/]*)?", value):
-        parts = urlsplit(value)
-        if parts.hostname:
-            return value.rstrip("/")
+        try:
+            parts = urlsplit(value)
+            if parts.hostname and parts.port != 0:
+                return value.rstrip("/")
+        except ValueError:
+            pass  # brackets around what is no address, or a port that is none
     raise ConfigError(f"{origin} must be a URL such as https://packages.example.com")

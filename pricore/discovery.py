@@ -64,7 +64,7 @@ def default_name(file: CommitFile | None) -> str | None:
 
 def _in_order(refs: Iterable[str], default_branch: str | None) -> Iterator[str]:
     """Tags, then the default branch, then the other branches."""
-    first = f"{BRANCHES}{default_branch}"
+    first = f"{BRANCHES}{default_branch or ''}"
     yield from (ref for ref in refs if ref.startswith(TAGS))
     yield from (ref for ref in refs if ref == first)
     yield from (ref for ref in refs if ref.startswith(BRANCHES) and ref != first)

@@ -29,6 +29,7 @@ _NAME = re.compile(r"[a-z0-9](?:[_.-]?[a-z0-9]++)*+/[a-z0-9](?:(?:[_.]|-{1,2})?[
 _RESERVED = frozenset(
     ("nul", "con", "prn", "aux", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10)))
 )
+_SAFE: Final = "+@:,~!$&="  # what may stand in a path as it is, besides letters, digits and ._-
 _LINKS = ("require", "require-dev", "conflict", "provide", "replace")
 
 _JsonObject = dict[str, Any]
@@ -216,8 +217,9 @@ def dist_path(name: str, version: str, reference: str, *, branch: bool) -> str:
 
     A branch's carries the commit: clients cache by URL, and a lock file goes on naming the old one.
     """
-    file = f"{version}/{reference}" if branch else version
-    return f"/packages/{name.lower()}/{quote(file, safe='/+@:,~!$&=')}.zip"
+    # a tag has no slash; a "version" in its composer.json may, and even "..": it must not become a path
+    file = f"{quote(version, safe=_SAFE + '/')}/{reference}" if branch else quote(version, safe=_SAFE)
+    return f"/packages/{name.lower()}/{file}.zip"
 
 
 def build_document(name: str, published: Sequence[Published], *, replaced_by: str | None = None) -> bytes:

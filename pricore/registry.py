@@ -95,6 +95,8 @@ class _Cache:
         self._size = 0
 
     def keep(self, key: tuple[object, ...], answer: Answer) -> None:
+        if before := self.answers.pop(key, None):  # several requests may have missed it at the same time
+            self._size -= before.size
         self.answers[key] = answer
         self._size += answer.size
         while self._size > _MOST_KEPT:
@@ -278,7 +280,7 @@ class Registry:
         token, _ = await self._authorize(request)
         try:
             report = msgspec.json.decode(await request.read(), type=_Downloads)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise BadRequestError('the body must be {"downloads": [{"name": ..., "version": ...}]}') from None
         for item in report.downloads[:_MOST_NAMES]:
             name = item.name.lower()

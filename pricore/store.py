@@ -6,8 +6,8 @@ beside the server) work on the same file. Nothing outside this module and `table
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +36,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = asyncio.Lock()
+        self._opened: AsyncExitStack
         self._writer: aiosqlite.Connection
         self._reader: aiosqlite.Connection
         self._watch: sqlite3.Connection
@@ -51,9 +52,13 @@ class Store:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             await asyncio.to_thread(_migrate, self.path)
-            self._writer = await self._connect("rw")
-            self._reader = await self._connect("ro")
-            self._watch = sqlite3.connect(_uri(self.path, "ro"), uri=True, isolation_level=None, timeout=1)
+            async with AsyncExitStack() as opened:
+                self._writer = await opened.enter_async_context(self._connection("rw"))
+                self._reader = await opened.enter_async_context(self._connection("ro"))
+                self._watch = opened.enter_context(
+                    closing(sqlite3.connect(_uri(self.path, "ro"), uri=True, isolation_level=None, timeout=1))
+                )
+                self._opened = opened.pop_all()
         except OSError as error:
             raise StoreError(
                 f"cannot use the data folder {self.path.parent}: {error.strerror}; "
@@ -68,17 +73,16 @@ class Store:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._watch.close()
-        await self._reader.close()
-        await self._writer.close()
+        await self._opened.aclose()
 
-    async def _connect(self, mode: str) -> aiosqlite.Connection:
-        connection = await aiosqlite.connect(
+    @asynccontextmanager
+    async def _connection(self, mode: str) -> AsyncIterator[aiosqlite.Connection]:
+        async with aiosqlite.connect(
             _uri(self.path, mode), uri=True, isolation_level=None, timeout=_BUSY_SECONDS
-        )
-        # FULL: a revoked token stays revoked when the power fails a moment later
-        await connection.executescript("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;")
-        return connection
+        ) as connection:
+            # FULL: a revoked token stays revoked when the power fails a moment later
+            await connection.executescript("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;")
+            yield connection
 
     def revision(self) -> int:
         """The number of the newest change that an answer can show, whichever process made it.
@@ -99,17 +103,15 @@ class Store:
         """
         async with self._lock:
             try:
-                await self._writer.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                raise StoreError(f"the database {self.path} is busy or cannot be written: {error}") from None
-            try:
+                await _whole(self._writer.execute("BEGIN IMMEDIATE"))
                 yield self._writer
                 if revise:
                     await self._writer.execute("UPDATE revisions SET value = value + 1")
                 await _whole(self._writer.commit())
             except BaseException as error:
-                await _whole(self._writer.rollback())
-                if isinstance(error, sqlite3.OperationalError):  # a full or failing disk
+                if self._writer.in_transaction:
+                    await _whole(self._writer.rollback())
+                if isinstance(error, sqlite3.OperationalError):  # locked for too long, or a full or failing disk
                     raise StoreError(f"cannot write the database {self.path}: {error}") from error
                 raise
 
@@ -127,13 +129,18 @@ def first(rows: Iterable[Any]) -> Any | None:
     return next(iter(rows), None)
 
 
-async def _whole(step: Any) -> None:
-    """Let a step of the database end even when the task that waits for it is cancelled."""
+async def _whole(step: Awaitable[Any]) -> None:
+    """Let a step of the database end even when the task that waits for it is cancelled.
+
+    The database's thread would go through with it all the same, unseen.
+    """
     task = asyncio.ensure_future(step)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen: the cancellation is what is told
         raise
 
 
@@ -148,8 +155,9 @@ def _migrate(path: Path) -> None:
         key=lambda item: item.name,
     )
     path.touch(mode=0o600)
-    connection = sqlite3.connect(_uri(path, "rw"), uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
-    try:
+    with closing(
+        sqlite3.connect(_uri(path, "rw"), uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+    ) as connection:
         if _user_version(connection) == len(scripts):
             return
         connection.execute("PRAGMA journal_mode = WAL")
@@ -166,8 +174,6 @@ def _migrate(path: Path) -> None:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
-    finally:
-        connection.close()
 
 
 def _user_version(connection: sqlite3.Connection) -> int:

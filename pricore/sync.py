@@ -207,10 +207,10 @@ class _Run:
             for ref, commit in refs.items()
             if ref not in self._known or self._known[ref].commit != commit
         }
-        default = f"{BRANCHES}{remote.default_branch}"
+        default = f"{BRANCHES}{remote.default_branch or ''}"
         if remote.default_branch != repository.default_branch:
             # the mark of the default branch goes from one to the other
-            marked = (default, f"{BRANCHES}{repository.default_branch}")
+            marked = (default, f"{BRANCHES}{repository.default_branch or ''}")
             changed |= {ref: refs[ref] for ref in marked if ref in refs}
         everything = not repository.refs_digest.startswith(f"{_RULES}:")
         files = await self._files(refs if everything else changed)

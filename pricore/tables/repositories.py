@@ -1,6 +1,6 @@
 """Repositories that are followed, and what the last sync made of each of their refs."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from pricore.clock import now
@@ -131,6 +131,9 @@ class Repositories:
         Gives the checksums that were advertised for it and are for nothing else.
         """
         async with self._store.transaction() as db:
+            packages: Any = await db.execute_fetchall(
+                "SELECT count(*) FROM packages WHERE repository_id = ?", (repository.id,)
+            )
             rows = await db.execute_fetchall(
                 """
                 SELECT shasum FROM dists JOIN packages ON packages.id = dists.package_id
@@ -139,7 +142,8 @@ class Repositories:
                 (repository.id,),
             )
             await db.execute("DELETE FROM repositories WHERE id = ?", (repository.id,))
-            await self._store.organizations.touch_root(db, repository.organization_id, names_changed=True)
+            if packages[0][0]:
+                await self._store.organizations.touch_root(db, repository.organization_id, names_changed=True)
             kept = await db.execute_fetchall("SELECT DISTINCT shasum FROM dists")
         return {row[0] for row in rows} - {row[0] for row in kept}
 
