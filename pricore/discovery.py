@@ -78,9 +78,9 @@ class _Walk:
         self.left_out: dict[str, str] = {}
         self._files = files
         self._rules = rules
-        # (package, normalized for a tag or version for a branch) -> ref and commit that have it
+        # what _identity says -> ref and commit that have it
         self._taken = {
-            (package, version.normalized if version.ref.startswith(TAGS) else version.version): (
+            _identity(package, version.version, version.normalized, released=version.ref.startswith(TAGS)): (
                 version.ref,
                 version.reference,
             )
@@ -95,6 +95,8 @@ class _Walk:
         branch = ref.removeprefix(BRANCHES)
         if tag is None and (branch in _FOREIGN_NAMES or branch.startswith(_FOREIGN_NAMES[1:])):
             raise ValueError("a branch that a tool made for itself")
+        if tag is None and branch.startswith("-"):
+            raise ValueError("git would take its name for an option")
         if tag is not None:
             versions.tag_version(tag)
         else:
@@ -108,10 +110,10 @@ class _Walk:
             raise ComposerJsonError('composer.json has no "name"')
         if tag is not None:
             version, normalized = versions.tag_version(tag, _declared_version(data))
-            self._claim(name, normalized, ref, commit, released=True)
         else:
             version, normalized = versions.branch_version(branch)
-            self._claim(name, version, ref, commit, released=False)
+        identity = _identity(name, version, normalized, released=tag is not None)
+        self._claim(identity, version if tag is None else normalized, ref, commit, released=tag is not None)
         default = tag is None and branch == self._rules.default_branch
         entry = metadata.version_entry(
             data,
@@ -123,7 +125,7 @@ class _Walk:
             source_url=self._rules.source_url,
             default_branch=default,
         )
-        self._taken[name.lower(), normalized if tag is not None else version] = (ref, commit)
+        self._taken[identity] = (ref, commit)
         return Candidate(
             package=name,
             version=version,
@@ -135,9 +137,9 @@ class _Walk:
             entry=entry,
         )
 
-    def _claim(self, name: str, version: str, ref: str, commit: str, *, released: bool) -> None:
+    def _claim(self, identity: object, version: str, ref: str, commit: str, *, released: bool) -> None:
         """Refuse with ValueError a version that another ref has, or that was released from another commit."""
-        owner, reference = self._taken.get((name.lower(), version), (ref, commit))
+        owner, reference = self._taken.get(identity, (ref, commit))
         if owner != ref:
             short = owner.removeprefix(TAGS).removeprefix(BRANCHES)
             raise ValueError(f"it means {version}, and so does {short}, which has it already")
@@ -146,6 +148,11 @@ class _Walk:
                 f"the tag moved from {reference[:12]} to {commit[:12]}, and a released version stays what it is: "
                 f"{version} is served as it was"
             )
+
+
+def _identity(package: str, version: str, normalized: str, *, released: bool) -> object:
+    """What no two refs may share: releases are told apart by their order (1.0 is 01.0), branches by name."""
+    return package.lower(), versions.sort_key(normalized) if released else version
 
 
 def _declared_version(data: Mapping[str, Any]) -> str | None:

@@ -73,7 +73,7 @@ class Git:
         )
         refs: dict[str, str] = {}
         head = None
-        for line in output.decode(errors="backslashreplace").splitlines():
+        for line in _lines(output):
             value, _, name = line.partition("\t")
             if value.startswith("ref: ") and name == "HEAD":
                 head = value.removeprefix("ref: refs/heads/")
@@ -310,7 +310,7 @@ class Mirror:
             ["show-ref", "--heads", "--tags", "--dereference"], folder=self.path, accept=(0, 1)
         )
         refs: dict[str, str] = {}
-        for line in output.decode(errors="backslashreplace").splitlines():
+        for line in _lines(output):
             value, _, name = line.partition(" ")
             refs[name.removesuffix("^{}")] = value  # an annotated tag's second line is the commit
         return refs
@@ -341,6 +341,12 @@ class Mirror:
         return await self._git.read(
             ["archive", "--format=zip", "-0", f"--prefix={commit[:12]}/", commit], consume, folder=self.path
         )
+
+
+def _lines(output: bytes) -> list[str]:
+    """The lines of a list of refs. `splitlines` would also part a name at other line ends, U+2028 and the like."""
+    text = output.decode(errors="backslashreplace").rstrip("\n")
+    return text.split("\n") if text else []
 
 
 def _batch_answers(output: IO[bytes], limit: int) -> Iterator[tuple[bytes, bytes]]:

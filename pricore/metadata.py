@@ -30,6 +30,7 @@ _RESERVED = frozenset(
     ("nul", "con", "prn", "aux", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10)))
 )
 _SAFE: Final = "+@:,~!$&="  # what may stand in a path as it is, besides letters, digits and ._-
+_PHP_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _LINKS = ("require", "require-dev", "conflict", "provide", "replace")
 
 _JsonObject = dict[str, Any]
@@ -116,24 +117,27 @@ def version_entry(
     if default_branch:
         entry["default-branch"] = True
     for kind in _LINKS:
-        if links := _links(data.get(kind), kind):
+        if links := _links(data.get(kind), kind, version):
             entry[kind] = links
     return _encode(entry)
 
 
-def _links(value: object, kind: str) -> dict[str, str]:
+def _links(value: object, kind: str, version: str) -> dict[str, str]:
     """The links of one kind, checked; what isn't a string is passed over, as Composer does."""
-    if isinstance(value, list):
-        value = dict(enumerate(value))  # PHP sees a list as keys 0, 1, 2
     if not isinstance(value, dict):
         return {}
-    links = {str(target): constraint for target, constraint in value.items() if isinstance(constraint, str)}
+    links = {
+        target: constraint
+        for target, constraint in value.items()
+        # PHP turns the key "0" into a number, which stops the client; a list has such keys only
+        if isinstance(constraint, str) and not _PHP_INTEGER.fullmatch(target)
+    }
     for target, constraint in links.items():
-        if constraint != "self.version":
-            try:
-                versions.check_constraint(constraint)
-            except ValueError as error:
-                raise ComposerJsonError(f"{kind}.{target}: {error}") from None
+        try:
+            # a tag may have a comma behind its plus sign (1.0+a,b), a constraint may not
+            versions.check_constraint(version if constraint == "self.version" else constraint)
+        except ValueError as error:
+            raise ComposerJsonError(f"{kind}.{target}: {error}") from None
     return links
 
 

@@ -20,7 +20,7 @@ import zstandard
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from pricore import auth, metadata
+from pricore import auth, metadata, versions
 from pricore.config import Config
 from pricore.dists import Dists, read_plain
 from pricore.errors import BadRequestError, NotFoundError, UnauthorizedError, UnsupportedClientError
@@ -180,10 +180,10 @@ class Registry:
         organization_id, last_modified, inline = found
         only = token.packages
         names = {package.name for package in await self._packages(token)}
-        versions = await self._store.packages.inline(organization_id, only) if inline else {}
+        carried = await self._store.packages.inline(organization_id, only) if inline else {}
         last_modified -= _view_offset(only)
         return await asyncio.to_thread(
-            lambda: Answer(metadata.build_root(url, packages=names, inline=versions), last_modified, encoding)
+            lambda: Answer(metadata.build_root(url, packages=names, inline=carried), last_modified, encoding)
         )
 
     async def get_dist(self, request: web.Request) -> web.StreamResponse:
@@ -203,10 +203,11 @@ class Registry:
         kept = await self._dists.get(
             dist, self._syncer.mirror(dist.repository_id), "gzip" if encoding == "gzip" else "zstd"
         )
+        # a commit's archive never changes, and neither does a released version's; a branch moves
+        fixed = reference or versions.parse_stability(version) != "dev"
         headers: dict[str, str] = {
             hdrs.CONTENT_TYPE: "application/zip",
-            # a commit's archive never changes, and neither does a released version's
-            hdrs.CACHE_CONTROL: "private, max-age=31536000, immutable",
+            hdrs.CACHE_CONTROL: "private, max-age=31536000, immutable" if fixed else "private, no-cache",
             hdrs.VARY: "Authorization, Accept-Encoding",
         }
         if encoding != "identity":

@@ -128,7 +128,9 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except PricoreError as error:
         status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
         if status == 500:
+            # for the log alone: it can name folders of this machine, and hosts that only this one reaches
             _log.error("%s %s: %s", request.method, request.path, error)
+            return _error(request, status, _MESSAGES[status])
         errors = {error.field: [str(error)]} if isinstance(error, InvalidError) else None
         return _error(request, status, str(error), errors=errors)
     except web.HTTPException as error:
@@ -138,13 +140,14 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return _error(request, error.status, _MESSAGES.get(error.status, error.reason), headers=allowed)
     except Exception:  # noqa: BLE001  # whatever it was, the client gets an answer and the log the rest
         _log.exception("%s %s failed", request.method, request.path)
-        return _error(request, 500, "the registry failed; its log says why")
+        return _error(request, 500, _MESSAGES[500])
 
 
 _MESSAGES: Final[Mapping[int, str]] = {
     404: "there is nothing at this address",
     405: "this address does not take that method",
     413: "the request body is too large",
+    500: "the registry failed; its log says why",
 }
 
 

@@ -5,6 +5,7 @@ beside the server) work on the same file. Nothing outside this module and `table
 """
 
 import asyncio
+import mmap
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -21,6 +22,9 @@ from pricore.tables.packages import Packages
 from pricore.tables.repositories import Repositories
 from pricore.tables.tokens import Tokens
 from pricore.tables.usage import Usage
+
+_WAL_HEADER: Final = 48
+"""Bytes of the header of SQLite's WAL index, version 3007000."""
 
 _BUSY_SECONDS: Final = 30
 """How long a writer waits for another process; the longest transaction here takes far less."""
@@ -40,7 +44,8 @@ class Store:
         self._writer: aiosqlite.Connection
         self._reader: aiosqlite.Connection
         self._watch: sqlite3.Connection
-        self._data_version = -1
+        self._wal_index: _WalIndex | None = None
+        self._header = b""
         self._revision = 0
         self.organizations = Organizations(self)
         self.repositories = Repositories(self)
@@ -74,6 +79,8 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._opened.aclose()
+        if self._wal_index is not None:
+            self._wal_index.close()
 
     @asynccontextmanager
     async def _connection(self, mode: str) -> AsyncIterator[aiosqlite.Connection]:
@@ -87,12 +94,15 @@ class Store:
     def revision(self) -> int:
         """The number of the newest change that an answer can show, whichever process made it.
 
-        Cheap enough for every request: two microseconds while nothing changes. It never waits on a writer.
+        Asked on every request: it costs a tenth of a microsecond while nothing changes, and waits for nobody.
         """
-        (data_version,) = self._watch.execute("PRAGMA data_version").fetchone()
-        if data_version != self._data_version:
+        if self._wal_index is None:
+            self._wal_index = _WalIndex(self.path)
+        header = self._wal_index.header()
+        if header != self._header:
+            # the header was read first: what is committed in between shows as a difference the next time
             (self._revision,) = self._watch.execute("SELECT value FROM revisions").fetchone()
-            self._data_version = data_version
+            self._header = header
         return self._revision
 
     @asynccontextmanager
@@ -103,17 +113,32 @@ class Store:
         """
         async with self._lock:
             try:
-                await _whole(self._writer.execute("BEGIN IMMEDIATE"))
+                await self.whole(self._writer.execute("BEGIN IMMEDIATE"))
                 yield self._writer
                 if revise:
                     await self._writer.execute("UPDATE revisions SET value = value + 1")
-                await _whole(self._writer.commit())
+                await self.whole(self._writer.commit())
             except BaseException as error:
                 if self._writer.in_transaction:
-                    await _whole(self._writer.rollback())
+                    await self.whole(self._writer.rollback())
                 if isinstance(error, sqlite3.OperationalError):  # locked for too long, or a full or failing disk
                     raise StoreError(f"cannot write the database {self.path}: {error}") from error
                 raise
+
+    @staticmethod
+    async def whole(step: Awaitable[Any]) -> None:
+        """Let a step of the database end even when the task that waits for it is cancelled.
+
+        The database's thread would go through with it all the same, unseen.
+        """
+        task = asyncio.ensure_future(step)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # seen: the cancellation is what is told
+            raise
 
     async def fetch_all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Rows of a query outside of any transaction, as tuples."""
@@ -129,19 +154,27 @@ def first(rows: Iterable[Any]) -> Any | None:
     return next(iter(rows), None)
 
 
-async def _whole(step: Awaitable[Any]) -> None:
-    """Let a step of the database end even when the task that waits for it is cancelled.
+class _WalIndex:
+    """SQLite's WAL index, which all processes share: its header changes with every commit.
 
-    The database's thread would go through with it all the same, unseen.
+    SQLite itself looks there first to see whether anything is new. `PRAGMA data_version` does no more, but takes
+    a file lock and gives it back, and that was a seventh of a whole request.
     """
-    task = asyncio.ensure_future(step)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # seen: the cancellation is what is told
-        raise
+
+    def __init__(self, path: Path) -> None:
+        self._file = Path(f"{path}-shm").open("rb")  # noqa: SIM115  # open as long as the database is
+        self._map = mmap.mmap(self._file.fileno(), _WAL_HEADER, access=mmap.ACCESS_READ)
+
+    def header(self) -> bytes:
+        return self._map[:_WAL_HEADER]
+
+    def close(self) -> None:
+        """Call it after the last connection was closed.
+
+        POSIX drops all locks that a process has on a file when it closes any descriptor of that file.
+        """
+        self._map.close()
+        self._file.close()
 
 
 def _uri(path: Path, mode: str) -> str:

@@ -14,6 +14,7 @@ use Composer\MetadataMinifier\MetadataMinifier;
 use Composer\Package\AliasPackage;
 use Composer\Package\BasePackage;
 use Composer\Package\Loader\ArrayLoader;
+use Composer\Package\Version\VersionParser;
 use Composer\Repository\VcsRepository;
 use Composer\Util\ErrorHandler;
 use Composer\Util\HttpDownloader;
@@ -24,23 +25,31 @@ ErrorHandler::register(); // as the program does: a warning of PHP's ends what i
 
 function describe(BasePackage $package): array
 {
+    // Composer 2.5 leaves "#" in the version of a branch, which nobody can require then; newer ones write "+"
+    $version = str_replace('#', '+', $package->getPrettyVersion());
+    $renamed = $version !== $package->getPrettyVersion();
+
     $links = [];
     foreach (BasePackage::$supportedLinkTypes as $type => $options) {
         foreach ($package->{'get' . ucfirst($options['method'])}() as $link) {
-            $links[$type][$link->getTarget()] = [$link->getPrettyConstraint(), (string) $link->getConstraint()];
+            $pretty = $link->getPrettyConstraint();
+            $constraint = $renamed && $pretty === 'self.version'
+                ? (new VersionParser())->parseConstraints($version)
+                : $link->getConstraint();
+            $links[$type][$link->getTarget()] = [$pretty, (string) $constraint];
         }
     }
 
     return [
         'name' => $package->getName(),
-        'version' => $package->getPrettyVersion(),
-        'normalized' => $package->getVersion(),
+        'version' => $version,
+        'normalized' => str_replace('#', '+', $package->getVersion()),
         // Pricore gives no source where clients cannot reach it
         'reference' => $package->getSourceReference() ?? $package->getDistReference(),
         'type' => $package->getType(),
         'time' => $package->getReleaseDate()->format(DATE_ATOM),
         'default_branch' => $package->isDefaultBranch(),
-        'links' => $links,
+        'links' => (object) array_map(fn (array $of_type) => (object) $of_type, $links),
         'aliases' => [],
     ];
 }

@@ -86,7 +86,9 @@ def quickstart(
         def render(console: "Console") -> None:
             for report in reports:
                 print_report(console, report)
-            console.print("\nIn a PHP project, paste:\n", markup=False)
+            console.print(
+                "\nIn the folder of a PHP project (`echo {} > composer.json` begins one), paste:\n", markup=False
+            )
             for line in lines:
                 console.print(f"    {line}", markup=False, soft_wrap=True)
             if secret is None:

@@ -390,7 +390,9 @@ async def _rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> No
         # an unchanged half keeps its Last-Modified, and every client its copy
         await db.execute(
             """
-            INSERT INTO documents (package_id, half, body, last_modified) VALUES (?, ?, ?, ?)
+            INSERT INTO documents (package_id, half, body, last_modified)
+            SELECT id, ?2, ?3, max(?4, 1 + (SELECT root_modified FROM organizations WHERE id = organization_id))
+            FROM packages WHERE id = ?1
             ON CONFLICT (package_id, half) DO UPDATE SET
                 body = excluded.body, last_modified = max(last_modified + 1, excluded.last_modified)
             WHERE body <> excluded.body

@@ -141,6 +141,16 @@ class Repositories:
                 """,
                 (repository.id,),
             )
+            # packages.json remembers the dates of what goes: should it come back, it must not have one of them
+            await db.execute(
+                """
+                UPDATE organizations SET root_modified = max(root_modified, (
+                    SELECT coalesce(max(last_modified), 0) FROM documents
+                    JOIN packages ON packages.id = documents.package_id WHERE repository_id = ?
+                )) WHERE id = ?
+                """,
+                (repository.id, repository.organization_id),
+            )
             await db.execute("DELETE FROM repositories WHERE id = ?", (repository.id,))
             if packages[0][0]:
                 await self._store.organizations.touch_root(db, repository.organization_id, names_changed=True)

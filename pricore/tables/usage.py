@@ -33,8 +33,11 @@ class Usage:
         """Write what was noted; what cannot be written now is kept for the next time."""
         tokens, self._tokens = self._tokens, {}
         downloads, self._downloads = self._downloads, {}
-        if not tokens and not downloads:
-            return
+        if tokens or downloads:
+            # whole: what is committed while the caller is cancelled must not be kept and counted again
+            await self._store.whole(self._write(tokens, downloads))
+
+    async def _write(self, tokens: dict[str, int], downloads: dict[tuple[str, str, str], int]) -> None:
         try:
             async with self._store.transaction(revise=False) as db:
                 await db.executemany(

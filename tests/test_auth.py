@@ -1,0 +1,253 @@
+"""Secrets are recognized before any database is asked, and expiry and scopes are what the operator said."""
+
+import base64
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from pricore import auth
+from pricore.errors import ForbiddenError, InvalidError, UnauthorizedError
+from pricore.models import SCOPES, Token
+
+NOW = int(datetime(2026, 6, 15, 12, 0, tzinfo=UTC).timestamp())
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def token(*, scopes: tuple[str, ...] = ("packages:read",), expires_at: int | None = None) -> Token:
+    return Token(
+        id="1",
+        organization_id="2",
+        organization="acme",
+        name="test",
+        scopes=scopes,
+        packages=None,
+        expires_at=expires_at,
+        last_used_at=None,
+        created_at=NOW,
+    )
+
+
+def test_a_new_secret_is_well_formed_and_one_of_its_kind() -> None:
+    """Every secret has the form that scanners of leaked secrets look for, and no two are equal."""
+    secrets = [auth.create_secret() for _ in range(1000)]
+
+    assert len(secrets) == len(set(secrets))
+    assert all(re.fullmatch(r"pri_[0-9A-Za-z]{38}", secret) for secret in secrets)
+    assert all(auth.is_well_formed(secret) for secret in secrets)
+
+
+def test_one_changed_character_is_seen() -> None:
+    """A secret with any one character mistyped is not well formed, and isn't looked up."""
+    secret = auth.create_secret()
+    changed = [
+        secret[:index] + ("x" if secret[index] != "x" else "y") + secret[index + 1 :]
+        for index in range(len(secret))
+    ]
+
+    assert [text for text in changed if auth.is_well_formed(text)] == []
+
+
+def test_two_exchanged_characters_are_seen() -> None:
+    """Neighbours typed in the wrong order are not a well-formed secret."""
+    secret = auth.create_secret()
+    exchanged = {
+        secret[:index] + secret[index + 1] + secret[index] + secret[index + 2 :]
+        for index in range(len(secret) - 1)
+    }
+
+    assert [text for text in exchanged - {secret} if auth.is_well_formed(text)] == []
+
+
+def test_a_secret_that_is_cut_or_has_more_is_not_well_formed() -> None:
+    """What was not copied as a whole, or with something around it, is not a secret."""
+    secret = auth.create_secret()
+    others = ["", "pri_", secret[:-1], secret[1:], secret + "a", secret + "\n", " " + secret, secret.upper()]
+
+    assert [text for text in others if auth.is_well_formed(text)] == []
+
+
+def test_what_is_kept_of_a_secret_does_not_tell_it() -> None:
+    """The hash is a sha256, equal for equal secrets only."""
+    first, second = auth.create_secret(), auth.create_secret()
+
+    assert len(auth.hash_secret(first)) == 32
+    assert auth.hash_secret(first) == auth.hash_secret(first)
+    assert auth.hash_secret(first) != auth.hash_secret(second)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Bearer {secret}",
+        "bearer {secret}",
+        "BEARER   {secret} ",
+        "basic password",
+        "basic user",
+        "basic both",
+        "basic lower",
+    ],
+)
+def test_a_secret_is_read_from_every_place_where_clients_put_it(form: str) -> None:
+    """Bearer, and Basic with the secret as the password or as the user name, are all understood."""
+    secret = auth.create_secret()
+    headers = {
+        "basic password": basic("token", secret),
+        "basic user": basic(secret, ""),
+        "basic both": basic(secret, "x-oauth-basic"),
+        "basic lower": basic("", secret).replace("Basic", "basic"),
+    }
+
+    assert secret == auth.read_secret(headers.get(form) or form.format(secret=secret))
+
+
+def test_the_password_counts_before_the_user_name() -> None:
+    """Where both are secrets, the password is the one that is used."""
+    first, second = auth.create_secret(), auth.create_secret()
+
+    assert second == auth.read_secret(basic(first, second))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("Basic %%%", "Basic a", "Basic YTpi=x", "Basic \u00e9", "Basic \udce9", "Basic /w=="),
+        "Basic " + base64.b64encode(b"token:\xff\xfe").decode(),
+    ],
+)
+def test_a_malformed_header_is_said_to_be_malformed(header: str) -> None:
+    """Bytes that are no base64, or no text, are unauthorized and nothing worse."""
+    with pytest.raises(UnauthorizedError, match=r"^the Authorization header is malformed$"):
+        auth.read_secret(header)
+
+
+@pytest.mark.parametrize("scheme", ["Digest", "Token", "Negotiate", ""])
+def test_other_schemes_hold_no_secret(scheme: str) -> None:
+    """Only Bearer and Basic are read, even where a good secret stands behind another word."""
+    with pytest.raises(UnauthorizedError):
+        auth.read_secret(f"{scheme} {auth.create_secret()}")
+
+
+@pytest.mark.parametrize(
+    "header", ["", " ", "Bearer", "Bearer ", "Bearer pri_abc", "Basic", "Basic ", basic("a", "b")]
+)
+def test_what_is_no_secret_of_ours_is_unauthorized(header: str) -> None:
+    """A header without a well-formed secret is refused without asking anything."""
+    with pytest.raises(UnauthorizedError, match="not an access token of this registry"):
+        auth.read_secret(header)
+
+
+def test_an_error_does_not_repeat_the_secret() -> None:
+    """A mistyped secret is still most of a good one: no message shows it."""
+    secret = auth.create_secret()
+    with pytest.raises(UnauthorizedError) as caught:
+        auth.read_secret(f"Bearer {secret[:-1]}")
+
+    assert secret[4:20] not in str(caught.value)
+
+
+def test_a_token_ends_with_the_second_of_its_expiry() -> None:
+    """A token is good until its expiry and not at it; one without expiry is good for ever."""
+    auth.check_use(token(expires_at=NOW), at=NOW - 0.001)
+    auth.check_use(token(), at=2.0**40)
+    with pytest.raises(UnauthorizedError, match="expired"):
+        auth.check_use(token(expires_at=NOW), at=NOW)
+
+
+def test_a_missing_scope_is_named() -> None:
+    """The error for a missing scope says which one it is; expiry is told first."""
+    auth.check_use(token(scopes=("tokens:read", "packages:read")), at=NOW, scope="packages:read")
+    with pytest.raises(ForbiddenError, match=r"lacks the scope packages:write$"):
+        auth.check_use(token(), at=NOW, scope="packages:write")
+    with pytest.raises(UnauthorizedError):
+        auth.check_use(token(scopes=(), expires_at=NOW), at=NOW, scope="packages:read")
+
+
+def test_scopes_are_kept_once_and_in_order() -> None:
+    """However scopes are given, they are kept as the list of all scopes has them."""
+    assert auth.check_scopes(["tokens:write", "packages:read", "tokens:write"]) == (
+        "packages:read",
+        "tokens:write",
+    )
+    assert auth.check_scopes(reversed(SCOPES)) == SCOPES
+    assert auth.check_scopes([]) == ()
+
+
+@pytest.mark.parametrize("scope", ["packages", "packages:*", "Packages:read", "packages:read ", "", "*"])
+def test_an_unknown_scope_is_refused_with_those_there_are(scope: str) -> None:
+    """The error for an unknown scope lists all of them."""
+    with pytest.raises(InvalidError) as caught:
+        auth.check_scopes(["packages:read", scope])
+
+    assert f"there is no scope {scope}; choose from {', '.join(SCOPES)}" == str(caught.value)
+    assert caught.value.field == "scopes"
+
+
+@pytest.mark.parametrize("text", ["2027-01-31", "20270131", "2027-W04-7"])
+def test_a_date_means_the_end_of_that_day(text: str) -> None:
+    """A token that expires on a day is good through all of it, in UTC."""
+    assert int(datetime(2027, 2, 1, tzinfo=UTC).timestamp()) == auth.parse_expiry(text, at=NOW)
+
+
+def test_today_is_not_past() -> None:
+    """A token that expires today is good until midnight."""
+    assert int(datetime(2026, 6, 16, tzinfo=UTC).timestamp()) == auth.parse_expiry("2026-06-15", at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2027-01-01T12:00:00Z", datetime(2027, 1, 1, 12, tzinfo=UTC)),
+        ("2027-01-01T12:00:00", datetime(2027, 1, 1, 12, tzinfo=UTC)),
+        ("2027-01-01 12:00", datetime(2027, 1, 1, 12, tzinfo=UTC)),
+        ("2027-01-01T12:00:00+02:00", datetime(2027, 1, 1, 10, tzinfo=UTC)),
+        ("2027-01-01T00:00:00-05:30", datetime(2027, 1, 1, 5, 30, tzinfo=UTC)),
+        ("9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    ],
+)
+def test_a_time_means_that_moment(text: str, expected: datetime) -> None:
+    """A time is taken in its own zone, and in UTC where it has none."""
+    assert int(expected.timestamp()) == auth.parse_expiry(text, at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("12h", 12 * 3600), ("1d", 86400), ("90d", 90 * 86400), ("2w", 14 * 86400), ("007d", 604800)],
+)
+def test_a_span_counts_from_now(text: str, seconds: int) -> None:
+    """Hours, days and weeks are added to the present."""
+    assert NOW + seconds == auth.parse_expiry(text, at=NOW)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-06-14", "2026-06-15T12:00:00Z", "2026-06-15T13:00:00+02:00", "0001-01-01", "0d"]
+)
+def test_what_is_past_is_refused(text: str) -> None:
+    """Nobody makes a token that is expired already."""
+    with pytest.raises(InvalidError, match=f"^{re.escape(text)} is in the past$") as caught:
+        auth.parse_expiry(text, at=NOW)
+
+    assert caught.value.field == "expires_at"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "never", "tomorrow", "90", "90 d", "90m", "1y", "-1d", "1.5d", "٣d", "100000d", "2027", "2027-1-1"),
+        *("2027-02-30", "2027-13-01", "01/01/2027", "2027-01-01T25:00", "10000-01-01", "d", "2027-01-01x"),
+    ],
+)
+def test_nonsense_is_refused_with_examples(text: str) -> None:
+    """What is neither date nor time nor span is refused with one of each."""
+    with pytest.raises(InvalidError, match=r"is neither a date such as 2027-01-01 nor a span such as 90d$"):
+        auth.parse_expiry(text, at=NOW)
+
+
+@pytest.mark.parametrize("text", ["9999-12-31", "9999-12-31T23:59:59-23:59", "9999-W52-5"])
+def test_a_time_that_cannot_be_shown_is_refused(text: str) -> None:
+    """What lies after the year 9999 has no form in RFC 3339, and every list of tokens would fail on it."""
+    with pytest.raises(InvalidError):
+        auth.parse_expiry(text, at=NOW)
