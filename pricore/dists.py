@@ -9,7 +9,7 @@ import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final, Literal, Protocol
 
@@ -86,10 +86,22 @@ class Dists:
 
     async def _make(self, dist: Dist, mirror: Mirror, encoding: Encoding, path: Path) -> None:
         try:
-            if encoding == "gzip" and (kept := self.path(dist.shasum, "zstd")).exists():
-                await asyncio.to_thread(_recompress, kept, path)
-            else:
-                await mirror.archive(dist.reference, lambda archive: _keep(archive, dist, encoding, path))
+            file = await asyncio.to_thread(_open_beside, path)
+            try:
+                if encoding == "gzip" and (kept := self.path(dist.shasum, "zstd")).exists():
+                    digest = await asyncio.to_thread(_recompress, kept, file)
+                else:
+                    digest = await mirror.archive(
+                        dist.reference, lambda archive: _compress(_read(archive), encoding, file)
+                    )
+                if digest != dist.shasum:
+                    raise DistError(
+                        f"the archive of commit {dist.reference} has the checksum {digest}, but {dist.shasum} was "
+                        "advertised: was this one changed, or is this another version of git?"
+                    )
+                await asyncio.to_thread(_put_in_place, file, path)
+            finally:
+                await asyncio.to_thread(_discard, file)
         except OSError as error:
             raise DistError(
                 f"cannot keep the archive of {dist.reference} below {self._folder}: {error.strerror}"
@@ -97,7 +109,7 @@ class Dists:
 
 
 class _Compressor(Protocol):
-    def compress(self, data: memoryview, /) -> bytes: ...
+    def compress(self, data: bytes, /) -> bytes: ...
     def flush(self) -> bytes: ...
 
 
@@ -107,60 +119,47 @@ def _compressor(encoding: Encoding) -> _Compressor:
     return zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
 
 
-def _keep(archive: IO[bytes], dist: Dist, encoding: Encoding, path: Path) -> None:
-    """Write an archive compressed, if its bytes are what was advertised."""
+def _compress(pieces: Iterable[bytes], encoding: Encoding, file: IO[bytes]) -> str:
+    """Write an archive compressed; gives the sha1 of what it was before."""
     digest = hashlib.sha1(usedforsecurity=False)
     compressor = _compressor(encoding)
-    with _Replacement(path) as file:
-        buffer = bytearray(_CHUNK)
-        view = memoryview(buffer)
-        while count := archive.readinto(buffer):  # type: ignore[attr-defined]  # a pipe can
-            digest.update(view[:count])
-            file.write(compressor.compress(view[:count]))
-        file.write(compressor.flush())
-        if digest.hexdigest() != dist.shasum:
-            raise DistError(
-                f"the archive of commit {dist.reference} has the checksum {digest.hexdigest()}, but "
-                f"{dist.shasum} was advertised: is this another version of git?"
-            )
+    for piece in pieces:
+        digest.update(piece)
+        file.write(compressor.compress(piece))
+    file.write(compressor.flush())
+    return digest.hexdigest()
 
 
-def _recompress(kept: Path, path: Path) -> None:
-    compressor = _compressor("gzip")
-    with _Replacement(path) as file:
-        for chunk in read_plain(kept):
-            file.write(compressor.compress(memoryview(chunk)))
-        file.write(compressor.flush())
+def _recompress(kept: Path, file: IO[bytes]) -> str:
+    return _compress(read_plain(kept), "gzip", file)
+
+
+def _read(archive: IO[bytes]) -> Iterator[bytes]:
+    while piece := archive.read(_CHUNK):
+        yield piece
 
 
 def read_plain(kept: Path) -> Iterator[bytes]:
     """The bytes of an archive that is kept with zstd, piece by piece."""
     with kept.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
-        while chunk := reader.read(_CHUNK):
-            yield chunk
+        while piece := reader.read(_CHUNK):
+            yield piece
 
 
-class _Replacement:
-    """A file that appears whole, on disk, under its name when the block ends well, or not at all."""
+def _open_beside(path: Path) -> IO[bytes]:
+    """A new file in the folder of another."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
 
-    def __enter__(self) -> IO[bytes]:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file = tempfile.NamedTemporaryFile(  # closed in __exit__
-            dir=self._path.parent, prefix=".new-", delete=False
-        )
-        return self._file
+def _put_in_place(file: IO[bytes], path: Path) -> None:
+    """Let a file appear under its name, whole and on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+    Path(file.name).replace(path)
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        temporary = Path(self._file.name)
-        try:
-            with self._file:
-                if kind is None:
-                    self._file.flush()
-                    os.fsync(self._file.fileno())
-            if kind is None:
-                temporary.replace(self._path)
-        finally:
-            temporary.unlink(missing_ok=True)
+
+def _discard(file: IO[bytes]) -> None:
+    """Close a file; if it still has its first name, it goes."""
+    with file:
+        Path(file.name).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ as long as the database says that nothing moved.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import re
 import time
@@ -392,10 +393,12 @@ def _matches(name: str, pattern: str) -> bool:
 async def _send_plain(request: web.Request, kept: Path, headers: Mapping[str, str]) -> web.StreamResponse:
     """An archive without any encoding, unpacked piece by piece."""
     response = web.StreamResponse(headers=headers)
-    await response.prepare(request)
-    if request.method != hdrs.METH_HEAD:
-        pieces = read_plain(kept)
-        while piece := await asyncio.to_thread(next, pieces, b""):
-            await response.write(piece)
-    await response.write_eof()
+    # a client that goes away in the middle is no failure of ours
+    with contextlib.suppress(ConnectionResetError):
+        await response.prepare(request)
+        if request.method != hdrs.METH_HEAD:
+            pieces = read_plain(kept)
+            while piece := await asyncio.to_thread(next, pieces, b""):
+                await response.write(piece)
+        await response.write_eof()
     return response
