@@ -22,7 +22,7 @@ from pricore.models import Dist
 Encoding = Literal["zstd", "gzip"]
 
 _CHUNK: Final = 256 * 1024
-_ZSTD_LEVEL: Final = 6
+_ZSTD_LEVEL: Final = 9
 _GZIP_LEVEL: Final = 6
 _SUFFIX: Final[dict[Encoding, str]] = {"zstd": ".zip.zst", "gzip": ".zip.gz"}
 

@@ -1,8 +1,11 @@
 """The main job with the real client: Git repositories in, `composer install` out."""
 
+import contextlib
 import hashlib
 import json
+import sqlite3
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -67,6 +70,30 @@ def test_update_and_install_give_the_tagged_files(world: World) -> None:
     world.composer.forget()
     world.composer.run("install")
     assert world.composer.installed("acme/library", "file.txt") == "one"
+
+
+def test_archives_are_kept_once_somebody_asks(world: World) -> None:
+    """A sync keeps no archive, however many versions it finds; an install keeps the one that it fetched."""
+    dists = world.pricore.data / "dists"
+    assert not dists.exists()
+    world.require("^1.0", world.pricore.token())
+    world.composer.run("update")
+    locked = world.composer.locked()["acme/library"]["dist"]
+    assert [path.name for path in dists.rglob("*.zip*")] == [f"{locked['shasum']}.zip.zst"]
+
+
+def test_installs_are_counted(world: World) -> None:
+    """What Composer reports after an install is counted for the version by its own name, within seconds."""
+    world.require("^1.0", world.pricore.token())
+    world.composer.run("update")
+    deadline = time.monotonic() + 10
+    counted: list[tuple[str, int]] = []
+    while not counted and time.monotonic() < deadline:
+        time.sleep(0.1)
+        with contextlib.closing(sqlite3.connect(world.pricore.data / "pricore.sqlite3")) as database:
+            counted = database.execute("SELECT version, count FROM downloads").fetchall()
+    assert counted == [("v1.0.0", 1)]
+    assert world.pricore.json("token", "list", "acme")[0]["last_used_at"] is not None
 
 
 def test_a_new_tag_is_seen_after_a_sync(world: World) -> None:
