@@ -311,8 +311,7 @@ class _Run:
         return Ref(ref, commit, before.package if before else None, before.version if before else None, reason)
 
     async def _report(self, change: Publication, *, read: int, candidates: Sequence[Candidate] = ()) -> Report:
-        refs = await self._store.repositories.refs(self._repository.id)
-        left_out = {ref.name: ref.reason for ref in refs.values() if ref.reason} | self._failed
+        left_out = await self._store.repositories.left_out(self._repository.id) | self._failed
         added, updated = [], []
         for candidate in candidates:
             before = self._served.get((candidate.package.lower(), candidate.version))

@@ -49,7 +49,7 @@ def test_nothing_has_to_be_set(home: Path) -> None:
         host="127.0.0.1",
         port=8000,
         public_url="",
-        inline_limit=64 * 1024,
+        inline_limit=512 * 1024,
         git_timeout=1800,
     )
 

@@ -106,6 +106,14 @@ class Repositories:
         )
         return {row[0]: Ref(*row) for row in rows}
 
+    async def left_out(self, repository_id: str) -> dict[str, str]:
+        """Why each ref that makes no version now makes none, by full ref name."""
+        rows = await self._store.fetch_all(
+            "SELECT name, reason FROM refs WHERE repository_id = ? AND reason IS NOT NULL ORDER BY name",
+            (repository_id,),
+        )
+        return dict(rows)
+
     async def record_unchanged(self, repository_id: str) -> None:
         """Note that a sync found nothing new."""
         # what is served stays the same, and so do the caches
