@@ -1,0 +1,1 @@
+"""What Pricore writes for Composer: version entries, p2 documents, packages.json."""

@@ -1,0 +1,183 @@
+"""Archives over HTTP: the advertised bytes for ever, made once, and nothing that was never advertised."""
+
+import asyncio
+import io
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pricore.git import Mirror
+from tests.harness import GitRepository
+from tests.registry.harness import DEV, STABLE, Template, World, error, shasum
+
+RELEASE = "/packages/acme/library/v1.0.0.zip"
+
+
+async def test_an_archive_is_what_was_advertised(world: World, secret: str) -> None:
+    """Every version's archive has the advertised checksum in each encoding, and one folder with its files."""
+    found = await world.versions("acme/library", secret)
+    assert {*STABLE, *DEV} == set(found)
+    for entry in found.values():
+        for accepted in ("zstd", "gzip", "identity"):
+            reply = await world.get(entry["dist"]["url"], secret, headers={"Accept-Encoding": accepted})
+
+            assert entry["dist"]["shasum"] == shasum(reply.decoded)
+            assert reply.headers["Content-Type"] == "application/zip"
+            assert reply.headers["Vary"] == "Authorization, Accept-Encoding"
+        names = zipfile.ZipFile(io.BytesIO(reply.body)).namelist()
+        assert len({name.partition("/")[0] for name in names}) == 1
+        assert {"composer.json", "src/words.txt"} <= {name.partition("/")[2] for name in names}
+
+
+async def test_versions_with_signs_in_them_have_urls(world: World) -> None:
+    """A version with `/` or `+` is advertised at an address that works, with the commit where it is a branch."""
+    found = await world.versions("acme/library")
+    base = f"{world.base}/org/acme/packages/acme/library"
+
+    assert f"{base}/1.2.0+build.5.zip" == found["1.2.0+build.5"]["dist"]["url"]
+    for version in ("dev-feature/x", "dev-a+b"):
+        dist = found[version]["dist"]
+        assert f"{base}/{version}/{dist['reference']}.zip" == dist["url"]
+    # as clients that escape more would ask
+    for path in ("1.2.0%2Bbuild.5", "dev-a%2Bb", "dev-feature/x", "dev%2Dfeature/x"):
+        await world.get(f"/packages/acme/library/{path}.zip")
+
+
+@pytest.mark.parametrize("version", ["v1.0.0", "1.0.0", "1.0", "1", "V1.0.0.0"])
+async def test_a_tag_is_found_however_it_is_spelled(world: World, version: str) -> None:
+    """v1.0.0 and 1.0 mean the same release: locks that name either are installed."""
+    advertised = (await world.versions("acme/library"))["v1.0.0"]["dist"]["shasum"]
+
+    assert advertised == shasum((await world.get(f"/packages/acme/library/{version}.zip")).body)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("acme/library/9.0.0", "acme/library/dev-missing", "acme/library/latest", "acme/missing/v1.0.0"),
+        *("missing/library/v1.0.0", "acme/plugin/v1.0.0", "acme/library/v1.0.0/", "acme/library/..%2f..%2fx"),
+        f"acme/library/dev-main/{'0' * 40}",
+    ],
+)
+async def test_an_unknown_archive_is_not_there(world: World, secret: str, path: str) -> None:
+    """A version or commit that was never advertised for the package is 404."""
+    error(await world.ask(f"/packages/{path}.zip", secret), 404)
+
+
+async def test_a_commit_that_was_never_advertised_is_not_there(
+    world: World, secret: str, template: Template
+) -> None:
+    """A commit can be in the repository, and is still 404 as long as no version was made of it."""
+    for version in ("dev-main", "v1.0.0"):
+        path = f"/packages/acme/library/{version}/{template.between}.zip"
+        error(await world.ask(path, secret), 404)
+
+
+async def test_a_commit_of_another_package_is_not_there(world: World, secret: str) -> None:
+    """A commit is an archive of its own package only."""
+    reference = (await world.versions("acme/plugin"))["dev-main"]["dist"]["reference"]
+    await world.get(f"/packages/acme/plugin/dev-main/{reference}.zip")
+
+    error(await world.ask(f"/packages/acme/library/dev-main/{reference}.zip", secret), 404)
+
+
+async def test_a_commit_that_was_pushed_away_is_still_there(world: World, upstream: GitRepository) -> None:
+    """What a lock file names installs after a force-push, even if nobody had downloaded it before."""
+    upstream.commit({"name": "acme/pushed"}, files={"file.txt": "old"})
+    await world.follow(upstream)
+    old = (await world.versions("acme/pushed"))["dev-main"]["dist"]
+    upstream.git("commit", "--quiet", "--amend", "--message=other")
+    upstream.git("reflog", "expire", "--expire=now", "--all")
+    upstream.git("gc", "--quiet", "--prune=now")
+    await world.sync(upstream)
+    new = (await world.versions("acme/pushed"))["dev-main"]["dist"]
+
+    assert old["reference"] != new["reference"]
+    for dist in (old, new):
+        assert dist["shasum"] == shasum((await world.get(dist["url"])).body)
+
+
+async def test_a_branch_that_was_deleted_leaves_its_archives(
+    world: World, secret: str, upstream: GitRepository
+) -> None:
+    """A branch that is gone upstream is no version any more, and what a lock file names of it still installs."""
+    upstream.commit({"name": "acme/branched"})
+    upstream.git("checkout", "--quiet", "-b", "gone")
+    upstream.commit(files={"file.txt": "gone"})
+    upstream.git("checkout", "--quiet", "main")
+    await world.follow(upstream)
+    dist = (await world.versions("acme/branched"))["dev-gone"]["dist"]
+    upstream.git("branch", "--quiet", "-D", "gone")
+    await world.sync(upstream)
+
+    assert "dev-gone" not in await world.versions("acme/branched")
+    assert dist["shasum"] == shasum((await world.get(dist["url"])).body)
+    error(await world.ask("/packages/acme/branched/dev-gone.zip", secret), 404)
+
+
+async def test_only_what_never_changes_is_kept_for_ever(world: World) -> None:
+    """A release and a commit may be kept by the client without asking again; a branch by its name may not."""
+    url = (await world.versions("acme/library"))["dev-main"]["dist"]["url"]
+    for path in (RELEASE, url):
+        assert "immutable" in (await world.get(path)).headers["Cache-Control"]
+    for path in ("/packages/acme/library/dev-main.zip", "/packages/acme/library/dev-feature/x.zip"):
+        assert (await world.get(path)).headers["Cache-Control"] == "private, no-cache"
+
+
+@pytest.mark.parametrize("accepted", ["zstd", "gzip", "identity"])
+async def test_an_archive_is_made_once(
+    world: World, secret: str, monkeypatch: pytest.MonkeyPatch, accepted: str
+) -> None:
+    """However many ask for a missing archive at the same time, it is made once, and then it is there."""
+    archive = Mirror.archive
+    made: list[str] = []
+
+    async def count(self: Mirror, commit: str, consume: Callable[[Any], Any]) -> Any:
+        made.append(commit)
+        return await archive(self, commit, consume)
+
+    monkeypatch.setattr(Mirror, "archive", count)
+    assert world.kept() == []
+    replies = await asyncio.gather(
+        *(world.ask(RELEASE, secret, headers={"Accept-Encoding": accepted}) for _ in range(10))
+    )
+
+    assert {200} == {reply.status for reply in replies}
+    assert len({reply.decoded for reply in replies}) == 1
+    kept = [f"{shasum(replies[0].decoded)}.zip.{'gz' if accepted == 'gzip' else 'zst'}"]
+    assert (1, kept) == (len(made), world.kept())
+    await world.get(RELEASE, secret, headers={"Accept-Encoding": accepted})
+    assert (1, kept) == (len(made), world.kept())
+
+
+async def test_other_bytes_than_advertised_are_not_served(world: World, secret: str) -> None:
+    """An archive that no longer has its checksum is an error of the server, and nothing of it is kept."""
+    with world.database() as connection:
+        connection.execute("UPDATE dists SET shasum = ?", ("0" * 40,))
+    for accepted in ("zstd", "gzip", "identity"):
+        reply = await world.ask(RELEASE, secret, headers={"Accept-Encoding": accepted})
+        error(reply, 500)
+
+    assert world.kept() == []
+
+
+async def test_an_archive_that_failed_is_tried_again(world: World, secret: str) -> None:
+    """Once the reason is gone, the next request gets the archive."""
+    world.config.repositories.rename(world.config.data / "away")
+    error(await world.ask(RELEASE, secret), 500)
+    (world.config.data / "away").rename(world.config.repositories)
+
+    await world.get(RELEASE, secret)
+
+
+async def test_an_error_of_the_server_does_not_tell_where_things_are(
+    world: World, secret: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails here is for the log: a client learns no path of this machine."""
+    world.config.dists.write_text("a file where a folder should be")
+    reply = await world.ask(RELEASE, secret)
+
+    assert error(reply, 500) == "the registry failed; its log says why"
+    assert str(world.config.data) in caplog.text

@@ -1,0 +1,142 @@
+"""What answers have as HTTP: dates, caching, encodings, HEAD, and one answer for many at once."""
+
+import asyncio
+from email.utils import formatdate, parsedate_to_datetime
+
+import pytest
+
+from pricore.registry import Answer, _Cache
+from tests.registry.harness import Start, World, error
+
+# Dates
+
+
+@pytest.mark.parametrize("path", ["/packages.json", "/p2/acme/library.json", "/p2/acme/library~dev.json"])
+async def test_what_a_client_has_is_not_sent_again(world: World, secret: str, path: str) -> None:
+    """The exact date of a document is answered with 304 and no body, any other date with the document."""
+    first = await world.get(path, secret)
+    date = first.headers["Last-Modified"]
+    moment = int(parsedate_to_datetime(date).timestamp())
+    again = await world.ask(path, secret, headers={"If-Modified-Since": date})
+
+    assert (again.status, again.body) == (304, b"")
+    for header in ("Last-Modified", "Vary", "Cache-Control"):
+        assert first.headers[header] == again.headers[header]
+    for other in (formatdate(moment - 1, usegmt=True), formatdate(moment + 1, usegmt=True), "", "yesterday"):
+        reply = await world.get(path, secret, headers={"If-Modified-Since": other})
+        assert first.body == reply.body
+
+
+async def test_two_views_never_have_one_date(start: Start) -> None:
+    """A client that changes its token never takes the other token's packages.json for its own."""
+    world = await start()
+    views: list[list[str] | None] = [
+        *(None, [], ["acme/library"], ["acme/plugin"], ["acme/library", "acme/plugin"]),
+        *(["beta/tools"], ["acme/library", "acme/plugin", "beta/tools"]),
+    ]
+    secrets = [await world.token(packages=view) for view in views]
+    dates = [(await world.get("/packages.json", secret)).headers["Last-Modified"] for secret in secrets]
+
+    assert len(views) == len(set(dates))
+    for secret, own in zip(secrets, dates, strict=True):
+        for date in dates:
+            reply = await world.ask("/packages.json", secret, headers={"If-Modified-Since": date})
+            assert reply.status == (304 if date == own else 200)
+
+
+async def test_equal_views_have_one_date(world: World) -> None:
+    """Two tokens that see the same share a date, and a client that changes between them keeps its copy."""
+    first, second = [await world.token(packages=["acme/plugin", "acme/library"]) for _ in range(2)]
+
+    dates = [(await world.get("/packages.json", secret)).headers["Last-Modified"] for secret in (first, second)]
+    assert dates[0] == dates[1]
+
+
+# Caching
+
+
+@pytest.mark.parametrize("path", ["/packages.json", "/p2/acme/library.json", "/p2/acme/plugin.json"])
+async def test_documents_are_for_one_client_and_asked_for_again(world: World, path: str) -> None:
+    """No proxy keeps a document for others, and no client uses it without asking whether it is still right."""
+    headers = (await world.get(path)).headers
+
+    assert headers["Cache-Control"] == "private, no-cache"
+    assert headers["Vary"] == "Authorization, Accept-Encoding"
+    assert headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("path", ["/list.json", "/search.json", "/security-advisories"])
+async def test_lists_are_for_one_client(world: World, path: str) -> None:
+    """What depends on the token says so to proxies."""
+    headers = (await world.get(path)).headers
+
+    assert headers["Cache-Control"] == "private, no-cache"
+    assert "Authorization" in headers["Vary"]
+
+
+async def test_many_at_once_get_the_same_answer(world: World, secret: str) -> None:
+    """Clients that ask at the same time for what isn't in memory yet all get it."""
+    for path in ("/p2/acme/library.json", "/p2/acme/plugin~dev.json", "/packages.json"):
+        replies = await asyncio.gather(*(world.ask(path, secret) for _ in range(20)))
+
+        assert {200} == {reply.status for reply in replies}
+        assert len({reply.body for reply in replies}) == 1
+
+
+def test_an_answer_takes_its_room_in_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer made for several clients at a time drives no other out; beyond the limit the oldest go."""
+    answer = Answer(b"x" * 1000, 0, "identity")
+    monkeypatch.setattr("pricore.registry._MOST_KEPT", 3 * answer.size)
+    cache = _Cache(revision=0)
+    cache.keep(("first",), answer)
+    for _ in range(10):
+        cache.keep(("second",), answer)
+    cache.keep(("third",), answer)
+    assert list(cache.answers) == [("first",), ("second",), ("third",)]
+    cache.keep(("fourth",), answer)
+    assert list(cache.answers) == [("second",), ("third",), ("fourth",)]
+
+
+# Encodings
+
+ENCODINGS = [
+    ("deflate, gzip, br, zstd", "zstd"),
+    ("gzip", "gzip"),
+    ("gzip, deflate", "gzip"),
+    ("gzip;q=0.5", "gzip"),
+    ("identity", None),
+    ("br", None),
+    ("", None),
+    ("zstd;q=0, gzip;q=0", None),
+]
+every_kind_of_body = pytest.mark.parametrize(
+    "path", ["/packages.json", "/p2/acme/library.json", "/packages/acme/library/v1.0.0.zip"]
+)
+
+
+@every_kind_of_body
+async def test_every_encoding_gives_the_same_bytes(world: World, path: str) -> None:
+    """zstd for who takes it, gzip for who doesn't, neither for who takes none: decoded they are equal."""
+    plain = await world.get(path)
+    for accepted, encoding in ENCODINGS:
+        reply = await world.get(path, headers={"Accept-Encoding": accepted})
+
+        assert encoding == reply.headers.get("Content-Encoding")
+        assert str(len(reply.body)) == reply.headers["Content-Length"]
+        assert plain.body == reply.decoded
+        assert encoding is None or len(reply.body) < len(plain.body)
+
+
+@every_kind_of_body
+@pytest.mark.parametrize("accepted", ["zstd", "gzip", "identity"])
+async def test_head_is_get_without_the_body(world: World, secret: str, path: str, accepted: str) -> None:
+    """HEAD tells what GET would, length included."""
+    headers = {"Accept-Encoding": accepted}
+    head = await world.get(path, secret, method="HEAD", headers=headers)
+    full = await world.get(path, secret, headers=headers)
+
+    assert head.body == b""
+    told = [{key: value for key, value in item.headers.items() if key != "Date"} for item in (head, full)]
+    assert told[0] == told[1]
+    error(await world.ask(path, method="GET", headers=headers), 401)
+    assert (await world.ask(path, method="HEAD", headers=headers)).status == 401

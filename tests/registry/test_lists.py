@@ -1,0 +1,110 @@
+"""Names, search, providers and advisories."""
+
+import pytest
+
+from tests.registry.harness import World, error
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["acme/library", "acme/plugin", "beta/tools"]),
+        ("filter=acme/*", ["acme/library", "acme/plugin"]),
+        ("filter=*", ["acme/library", "acme/plugin", "beta/tools"]),
+        ("filter=*/tools", ["beta/tools"]),
+        ("filter=a*l*", ["acme/library", "acme/plugin"]),
+        ("filter=a*y", ["acme/library"]),
+        ("filter=ACME/Lib*", ["acme/library"]),
+        ("filter=acme/library", ["acme/library"]),
+        ("filter=acme", []),
+        ("filter=acme/", []),
+        ("filter=*acme/library*acme/library*", []),
+        ("filter=acme/librar[y]", []),
+        ("vendor=beta", ["beta/tools"]),
+        ("vendor=Acme", ["acme/library", "acme/plugin"]),
+        ("vendor=ac", []),
+        ("vendor=acme&filter=*in", ["acme/plugin"]),
+        ("vendor=beta&filter=acme/*", []),
+    ],
+)
+async def test_names_are_listed_by_pattern_and_vendor(world: World, query: str, names: list[str]) -> None:
+    """`filter` takes a name in which * stands for anything, `vendor` the first half of names."""
+    assert {"packageNames": names} == (await world.get(f"/list.json?{query}")).json
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("q=", ["acme/library", "acme/plugin", "beta/tools"]),
+        ("", ["acme/library", "acme/plugin", "beta/tools"]),
+        ("q=words", ["acme/library", "acme/plugin"]),
+        ("q=WORDS", ["acme/library", "acme/plugin"]),
+        ("q=everyone+words", ["acme/library"]),
+        ("q=acme%20plugged", ["acme/plugin"]),
+        ("q=lib", ["acme/library"]),
+        ("q=nothing", []),
+        ("q=words+nothing", []),
+        ("q=&type=composer-plugin", ["acme/plugin"]),
+        ("q=words&type=library", ["acme/library"]),
+        ("q=words&type=", ["acme/library", "acme/plugin"]),
+        ("q=tools&type=composer-plugin", []),
+    ],
+)
+async def test_packages_are_searched_by_words_and_type(world: World, query: str, names: list[str]) -> None:
+    """Every word has to be in the name or the description; a type, where one is given, has to be the package's."""
+    found = (await world.get(f"/search.json?{query}")).json
+
+    assert (names, len(names)) == ([item["name"] for item in found["results"]], found["total"])
+
+
+async def test_a_search_result_describes_the_package(world: World) -> None:
+    """A result has what `composer search` shows."""
+    expected = {
+        "name": "acme/library",
+        "description": "Words for everyone",
+        "url": f"{world.base}/org/acme/p2/acme/library.json",
+    }
+
+    assert {"results": [expected], "total": 1} == (await world.get("/search.json?q=library")).json
+
+
+async def test_who_provides_a_virtual_package_is_listed(world: World, secret: str) -> None:
+    """Providers are found whatever case composer.json uses; a name that nobody provides is 404."""
+    expected = [
+        {"name": "acme/library", "description": "Words for everyone", "type": "library"},
+        {"name": "acme/plugin", "description": "Words, plugged in", "type": "composer-plugin"},
+    ]
+
+    assert {"providers": expected} == (await world.get("/providers/psr/log-implementation.json")).json
+    error(await world.ask("/providers/psr/cache-implementation.json", secret), 404)
+    restricted = await world.token(packages=["beta/tools"])
+    error(await world.ask("/providers/psr/log-implementation.json", restricted), 404)
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ("packages%5B0%5D=acme%2Flibrary&packages%5B1%5D=public%2Fother", ["acme/library"]),
+        ("packages[]=ACME/Library&packages[]=acme/plugin", ["acme/library", "acme/plugin"]),
+        ("packages%5B0%5D=acme%2Flibrary&packages%5B1%5D=acme%2Flibrary", ["acme/library"]),
+        ("names[]=acme/library", []),
+        ("", []),
+        ("%ff&&==", []),
+    ],
+)
+async def test_advisories_are_of_packages_asked_for(world: World, body: str, names: list[str]) -> None:
+    """The answer has the packages that were named and are here, whether the question came by GET or by POST."""
+    expected: dict[str, dict[str, list[object]]] = {"advisories": {name: [] for name in names}}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    assert (
+        expected == (await world.get("/security-advisories", method="POST", body=body.encode(), headers=form)).json
+    )
+    assert expected == (await world.get(f"/security-advisories?{body}")).json
+
+
+async def test_too_many_names_at_once_are_refused(world: World, secret: str) -> None:
+    """A question for more packages than any project has is 400."""
+    body = "&".join(f"packages[]=a/{number}" for number in range(10_001))
+
+    error(await world.ask("/security-advisories", secret, method="POST", body=body.encode()), 400)

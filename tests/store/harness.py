@@ -1,0 +1,106 @@
+"""What the store's tests put into it, and what they find there."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zstandard
+
+from pricore import metadata, versions
+from pricore.auth import create_secret, hash_secret
+from pricore.models import Document, NewVersion, Organization, Repository, Token
+from pricore.store import Store
+from pricore.tables.packages import Publication
+
+COMMIT = "a" * 40
+OTHER_COMMIT = "b" * 40
+
+
+async def follow(store: Store, organization: Organization, name: str) -> Repository:
+    url = f"https://git.example.com/{name}"
+    return await store.repositories.add(
+        organization, provider="git", identifier=name, url=url, url_key=f"git.example.com/{name}"
+    )
+
+
+def released(
+    version: str = "1.0.0",
+    *,
+    package: str = "acme/library",
+    reference: str = COMMIT,
+    description: str = "A library",
+) -> NewVersion:
+    """A version as a sync hands it over: a tag's, or a branch's where it is written dev-."""
+    normalized = versions.normalize(version)
+    entry = metadata.version_entry(
+        {"description": description},
+        name=package,
+        version=version,
+        normalized=normalized,
+        reference=reference,
+        released_at=1_700_000_000,
+        source_url=None,
+    )
+    ref = f"refs/heads/{version[4:]}" if version.startswith("dev-") else f"refs/tags/{version}"
+    return NewVersion(
+        package=package,
+        version=version,
+        normalized=normalized,
+        ref=ref,
+        reference=reference,
+        released_at=1_700_000_000,
+        default_branch=False,
+        entry=entry,
+        shasum=reference,
+        size=1,
+    )
+
+
+async def publish(store: Store, repository: Repository, *versions: NewVersion, **change: Any) -> None:
+    await store.packages.publish(repository, Publication(versions=versions, digest="seen", **change))
+
+
+async def document(store: Store, half: str, name: str = "acme/library") -> Document:
+    found = await store.packages.document("acme", name, half)
+    assert found is not None
+    return found
+
+
+async def dates(store: Store) -> dict[str, int]:
+    """Every Last-Modified of acme's."""
+    root = await store.organizations.root("acme")
+    assert root is not None
+    return {
+        "root": root[1],
+        "stable": (await document(store, "stable")).last_modified,
+        "dev": (await document(store, "dev")).last_modified,
+    }
+
+
+def served(found: Document, name: str = "acme/library") -> list[str]:
+    """The versions in a document."""
+    body = msgspec.json.decode(zstandard.ZstdDecompressor().decompress(found.body))
+    return [item["version"] for item in body["packages"][name]]
+
+
+@contextlib.contextmanager
+def outside(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection of somebody else's."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as connection:
+        yield connection
+
+
+def everything(path: Path) -> dict[str, list[Any]]:
+    """All rows of all tables, as another process finds them."""
+    with outside(path) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
+        return {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for (name,) in tables}
+
+
+async def make_token(store: Store, organization: Organization, **options: Any) -> Token:
+    return await store.tokens.create(
+        organization, name="test", token_hash=hash_secret(create_secret()), scopes=["packages:read"], **options
+    )

@@ -1,0 +1,152 @@
+"""Last-Modified moves with every change of a document, and only then."""
+
+import pytest
+
+from pricore.clock import now
+from pricore.models import Organization, Repository
+from pricore.store import Store
+from tests.store.harness import OTHER_COMMIT, dates, document, follow, publish, released, served
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The one second in which everything happens."""
+    moment = now()
+    for table in ("organizations", "packages", "repositories"):
+        monkeypatch.setattr(f"pricore.tables.{table}.now", lambda: moment)
+    return moment
+
+
+inline_or_not = pytest.mark.parametrize("limit", [0, 64 * 1024])
+
+
+@inline_or_not
+async def test_two_changes_within_a_second_have_two_dates(
+    frozen: int, store: Store, repository: Repository, limit: int
+) -> None:
+    """Every change of a document moves its Last-Modified forward, however fast they come."""
+    await store.organizations.apply_settings(public_url="", inline_limit=limit)
+    seen = []
+    for number in range(4):
+        await publish(store, repository, released(f"1.{number}.0"), released("dev-main", description=str(number)))
+        seen.append(await dates(store))
+
+    for name in ("root", "stable", "dev") if limit else ("stable", "dev"):
+        moments = [moment[name] for moment in seen]
+        assert sorted(set(moments)) == moments
+        assert frozen <= moments[0]
+
+
+@inline_or_not
+async def test_a_removal_moves_the_date(frozen: int, store: Store, repository: Repository, limit: int) -> None:
+    """A document that lost a version is a new one to every client."""
+    await store.organizations.apply_settings(public_url="", inline_limit=limit)
+    await publish(store, repository, released("dev-main"), released("dev-old"))
+    before = await dates(store)
+    await publish(store, repository, removed=[("acme/library", "dev-old")])
+    after = await dates(store)
+
+    assert served(await document(store, "dev")) == ["dev-main"]
+    assert before["dev"] < after["dev"]
+    assert (before["root"] < after["root"]) == (limit > 0)
+
+
+async def test_a_half_that_did_not_change_keeps_its_date(store: Store, repository: Repository) -> None:
+    """A push to a branch costs nobody the released versions again, nor does a sync that changes nothing."""
+    await publish(store, repository, released(), released("dev-main"))
+    before = await dates(store)
+    await publish(store, repository, released("dev-main", reference=OTHER_COMMIT))
+    pushed = await dates(store)
+    await publish(store, repository, released(), released("dev-main", reference=OTHER_COMMIT))
+
+    assert before["stable"] == pushed["stable"]
+    assert before["dev"] < pushed["dev"]
+    after = await dates(store)
+    assert (pushed["stable"], pushed["dev"]) == (after["stable"], after["dev"])
+
+
+async def test_the_root_keeps_its_date_where_it_shows_no_versions(store: Store, repository: Repository) -> None:
+    """packages.json without versions inside changes only when a name comes or goes."""
+    await store.organizations.apply_settings(public_url="", inline_limit=0)
+    await publish(store, repository, released())
+    first = (await dates(store))["root"]
+    await publish(store, repository, released("1.1.0"))
+    same = (await dates(store))["root"]
+    await publish(store, repository, released(package="acme/other"))
+
+    assert first == same
+    assert first < (await dates(store))["root"]
+
+
+@inline_or_not
+async def test_what_comes_back_within_a_second_has_a_new_date(
+    frozen: int, store: Store, acme: Organization, repository: Repository, limit: int
+) -> None:
+    """A package that is removed and added again never has a date that its old documents had."""
+    await store.organizations.apply_settings(public_url="", inline_limit=limit)
+    for number in range(3):
+        await publish(store, repository, released(description=str(number)), released("dev-main"))
+    before = await dates(store)
+    await store.repositories.remove(repository)
+    await publish(store, await follow(store, acme, "library"), released("2.0.0"))
+    after = await dates(store)
+
+    for name in ("root", "stable", "dev"):
+        assert max(before["stable"], before["dev"], before[name]) < after[name]
+
+
+async def test_a_new_public_url_moves_every_date(store: Store, repository: Repository) -> None:
+    """The public URL is part of every document: when it changes, no client goes on with the old one."""
+    await store.organizations.apply_settings(public_url="", inline_limit=1000)
+    await publish(store, repository, released())
+    before, revision = await dates(store), store.revision()
+    await store.organizations.apply_settings(public_url="https://packages.example.com", inline_limit=1000)
+    after = await dates(store)
+
+    assert all(before[name] < after[name] for name in before)
+    assert revision < store.revision()
+
+
+async def test_equal_settings_move_no_date(store: Store, repository: Repository) -> None:
+    """A restart with the settings of before costs no client anything."""
+    await store.organizations.apply_settings(public_url="https://packages.example.com", inline_limit=1000)
+    await publish(store, repository, released())
+    before, revision = await dates(store), store.revision()
+    await store.organizations.apply_settings(public_url="https://packages.example.com", inline_limit=1000)
+
+    assert before == await dates(store)
+    assert revision == store.revision()
+
+
+# Versions in packages.json
+
+
+async def is_inline(store: Store) -> bool:
+    root = await store.organizations.root("acme")
+    assert root is not None
+    return root[2]
+
+
+async def test_versions_are_inline_up_to_the_limit(store: Store, repository: Repository) -> None:
+    """Versions travel in packages.json as long as all of them together are small enough."""
+    await store.organizations.apply_settings(public_url="", inline_limit=4000)
+    await publish(store, repository, released("dev-main"))
+    seen = [(await is_inline(store), (await dates(store))["root"])]
+    await publish(store, repository, released("dev-large", description="x" * 4000))
+    seen.append((await is_inline(store), (await dates(store))["root"]))
+    await publish(store, repository, removed=[("acme/library", "dev-large")])
+    seen.append((await is_inline(store), (await dates(store))["root"]))
+
+    assert [inline for inline, _ in seen] == [True, False, True]
+    assert seen[0][1] < seen[1][1] < seen[2][1]
+
+
+async def test_a_new_limit_counts_for_what_is_there(store: Store, repository: Repository) -> None:
+    """A changed limit takes versions out of packages.json or puts them in without a sync; 0 keeps them out."""
+    await publish(store, repository, released())
+    seen = []
+    for limit in (64 * 1024, 0, 64 * 1024, 10):
+        await store.organizations.apply_settings(public_url="", inline_limit=limit)
+        seen.append(await is_inline(store))
+
+    assert seen == [True, False, True, False]

@@ -1,0 +1,34 @@
+"""An organization is made once, and goes as a whole."""
+
+from pathlib import Path
+
+import pytest
+
+from pricore.errors import ConflictError
+from pricore.models import Organization, Repository
+from pricore.store import Store
+from tests.store.harness import everything, make_token, publish, released
+
+
+async def test_an_organization_is_made_once(store: Store, acme: Organization) -> None:
+    """A slug that is taken is refused, and the one that has it stays as it was."""
+    with pytest.raises(ConflictError):
+        await store.organizations.create("acme", "Another")
+
+    assert [acme] == await store.organizations.all()
+
+
+async def test_an_organization_goes_with_everything_in_it(
+    path: Path, store: Store, acme: Organization, repository: Repository, other: Organization
+) -> None:
+    """Of an organization that is deleted nothing is left, and of the others nothing goes."""
+    await make_token(store, acme, packages=["acme/library"])
+    await publish(store, repository, released())
+    store.usage.installed(acme.id, "acme/library", "1.0.0.0")
+    await store.usage.flush()
+    kept = await make_token(store, other)
+    await store.organizations.delete(acme.id)
+
+    left = {name for name, rows in everything(path).items() if rows}
+    assert left - {"served_settings", "sqlite_stat1"} == {"organizations", "revisions", "tokens"}
+    assert [kept] == await store.tokens.of_organization(other.id)

@@ -1,0 +1,49 @@
+"""A repository is followed once, and takes along what it alone needs."""
+
+from pathlib import Path
+
+import pytest
+
+from pricore.errors import ConflictError, NotFoundError
+from pricore.models import Organization, Repository
+from pricore.store import Store
+from tests.store.harness import OTHER_COMMIT, everything, follow, publish, released
+
+
+async def test_a_repository_is_followed_once(
+    store: Store, acme: Organization, repository: Repository, other: Organization
+) -> None:
+    """The same repository is refused however its address is written; another organization may follow it too."""
+    with pytest.raises(ConflictError, match=r"^acme follows .* already"):
+        await store.repositories.add(
+            acme,
+            provider="git",
+            identifier="library",
+            url="ssh://git@git.example.com/library.git",
+            url_key="git.example.com/library",
+        )
+    await follow(store, other, "library")
+
+    assert [repository] == await store.repositories.of_organization(acme.id)
+
+
+async def test_a_repository_that_was_removed_meanwhile_publishes_nothing(
+    path: Path, store: Store, repository: Repository
+) -> None:
+    """A sync that ends after its repository was removed brings nothing back."""
+    await store.repositories.remove(repository)
+    before = everything(path)
+    with pytest.raises(NotFoundError):
+        await publish(store, repository, released())
+
+    assert before == everything(path)
+
+
+async def test_checksums_that_nothing_else_needs_are_told_on_removal(
+    store: Store, acme: Organization, repository: Repository
+) -> None:
+    """Removing a repository tells which kept archives can go: not those that another one advertises too."""
+    await publish(store, repository, released(), released("1.1.0", reference=OTHER_COMMIT))
+    await publish(store, await follow(store, acme, "second"), released(package="acme/second"))
+
+    assert {OTHER_COMMIT} == await store.repositories.remove(repository)

@@ -1,0 +1,110 @@
+"""Downloads and the use of tokens are counted once, and written together."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pricore.errors import StoreError
+from pricore.models import Organization, Repository
+from pricore.store import Store
+from tests.store.harness import follow, make_token, outside, publish, released
+
+
+def downloads(path: Path) -> list[tuple[str, int]]:
+    """What was counted: (version, count)."""
+    with outside(path) as connection:
+        return connection.execute(
+            "SELECT version, sum(count) FROM downloads GROUP BY version ORDER BY 1"
+        ).fetchall()
+
+
+async def test_downloads_are_counted_by_the_version_as_it_is_shown(
+    path: Path, store: Store, acme: Organization, repository: Repository
+) -> None:
+    """Clients report normalized versions: the counts are those of the versions that people see."""
+    await publish(store, repository, released("v1.0.0"), released("dev-main"), released("1.1.0-beta.2"))
+    for version in ("1.0.0.0", "v1.0.0", "1.0.0.0", "dev-main", "1.1.0.0-beta2"):
+        store.usage.installed(acme.id, "acme/library", version)
+    await store.usage.flush()
+    store.usage.installed(acme.id, "acme/library", "1.0.0.0")
+    await store.usage.flush()
+
+    assert downloads(path) == [("1.1.0-beta.2", 1), ("dev-main", 1), ("v1.0.0", 4)]
+
+
+async def test_downloads_of_what_is_not_here_are_passed_over(
+    path: Path, store: Store, acme: Organization, repository: Repository, other: Organization
+) -> None:
+    """Unknown packages, versions and organizations in a report take nothing from the others in it."""
+    await publish(store, repository, released())
+    store.usage.installed(acme.id, "acme/missing", "1.0.0.0")
+    store.usage.installed(acme.id, "acme/library", "9.0.0.0")
+    store.usage.installed(other.id, "acme/library", "1.0.0.0")
+    store.usage.installed("nobody", "acme/library", "1.0.0.0")
+    store.usage.installed(acme.id, "acme/library", "1.0.0.0")
+    await store.usage.flush()
+
+    assert downloads(path) == [("1.0.0", 1)]
+
+
+async def test_the_use_of_a_token_is_written_with_the_next_flush(store: Store, acme: Organization) -> None:
+    """A token shows when it was used last; an earlier time doesn't take the place of a later one."""
+    token = await make_token(store, acme)
+    seen = []
+    for moment in (100, 300, 200):
+        store.usage.token_used(token.id, moment)
+        await store.usage.flush()
+        seen.append([item.last_used_at for item in await store.tokens.of_organization(acme.id)])
+
+    assert token.last_used_at is None
+    assert seen == [[100], [300], [300]]
+
+
+async def test_the_use_of_a_token_that_was_revoked_is_passed_over(store: Store, acme: Organization) -> None:
+    """A token that was revoked since its last use doesn't keep the others' use from being written."""
+    gone, kept = await make_token(store, acme), await make_token(store, acme)
+    store.usage.token_used(gone.id, 100)
+    store.usage.token_used(kept.id, 100)
+    await store.tokens.revoke(acme, gone.id)
+    await store.usage.flush()
+
+    assert [item.last_used_at for item in await store.tokens.of_organization(acme.id)] == [100]
+
+
+async def test_a_flush_that_fails_keeps_the_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be written is written with the next flush, together with what came meanwhile."""
+    monkeypatch.setattr("pricore.store._BUSY_SECONDS", 0.1)
+    async with Store(path) as store:
+        acme = await store.organizations.create("acme", "Acme")
+        token = await make_token(store, acme)
+        await publish(store, await follow(store, acme, "library"), released())
+        store.usage.token_used(token.id, 100)
+        store.usage.installed(acme.id, "acme/library", "1.0.0.0")
+        with outside(path) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError):
+                await store.usage.flush()
+            connection.execute("ROLLBACK")
+        store.usage.installed(acme.id, "acme/library", "1.0.0.0")
+        await store.usage.flush()
+
+        assert downloads(path) == [("1.0.0", 2)]
+        assert [item.last_used_at for item in await store.tokens.of_organization(acme.id)] == [100]
+
+
+async def test_a_flush_that_is_cancelled_counts_once(
+    path: Path, store: Store, acme: Organization, repository: Repository
+) -> None:
+    """Wherever the end of the program interrupts a flush, each download is counted, and none twice."""
+    await publish(store, repository, released())
+    for number in range(30):
+        store.usage.installed(acme.id, "acme/library", "1.0.0.0")
+        task = asyncio.create_task(store.usage.flush())
+        for _ in range(number):
+            await asyncio.sleep(0.0001)
+        task.cancel()
+        await asyncio.wait([task])
+    await store.usage.flush()
+
+    assert downloads(path) == [("1.0.0", 30)]

@@ -1,0 +1,1 @@
+"""The oracle's repositories: each has one kind of trap."""
