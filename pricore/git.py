@@ -14,11 +14,10 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import IO, Final, Self, TypeVar
-
-import msgspec
 
 from pricore.errors import GitError, GitUnavailableError
 from pricore.models import CommitFile
@@ -41,15 +40,25 @@ _MOST_COMMIT: Final = 64 * 1024
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-class Remote(msgspec.Struct, frozen=True):
-    """What a remote offers: full ref names of its branches and tags with the object each points to.
+class Remote:
+    """What a remote offers; `digest` is equal for equal offers."""
 
-    `default_branch` is None where the remote names none that exists. `digest` is equal for equal offers.
-    """
+    def __init__(self, listing: bytes) -> None:
+        self.digest = hashlib.sha256(listing).hexdigest()
+        self._listing = listing
 
-    refs: Mapping[str, str]
-    default_branch: str | None
-    digest: str
+    @cached_property
+    def refs(self) -> Mapping[str, str]:
+        """The object that each branch and tag points to, by full ref name."""
+        fields = (line.partition("\t") for line in _lines(self._listing))
+        return {name: value for value, _, name in fields if name.startswith(("refs/heads/", "refs/tags/"))}
+
+    @cached_property
+    def default_branch(self) -> str | None:
+        """The branch that HEAD names, else `master`, if it is there."""
+        named = re.search(rb"^ref: refs/heads/(.+)\tHEAD$", self._listing, re.MULTILINE)
+        candidates = (named[1].decode(errors="backslashreplace") if named else "", "master")
+        return next((branch for branch in candidates if f"refs/heads/{branch}" in self.refs), None)
 
 
 class Git:
@@ -68,19 +77,9 @@ class Git:
 
     async def ls_remote(self, url: str) -> Remote:
         """The branches and tags of a remote. Raises GitError, GitUnavailableError."""
-        output = await self.run(
-            ["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*"], url=url
+        return Remote(
+            await self.run(["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*"], url=url)
         )
-        refs: dict[str, str] = {}
-        head = None
-        for line in _lines(output):
-            value, _, name = line.partition("\t")
-            if value.startswith("ref: ") and name == "HEAD":
-                head = value.removeprefix("ref: refs/heads/")
-            elif name.startswith(("refs/heads/", "refs/tags/")):
-                refs[name] = value
-        default = next((branch for branch in (head, "master") if f"refs/heads/{branch}" in refs), None)
-        return Remote(refs, default, hashlib.sha256(output).hexdigest())
 
     async def run(
         self,

@@ -299,8 +299,8 @@ class Registry:
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is None:
             raise UnauthorizedError("an access token is needed: as the password of HTTP Basic, or as Bearer")
-        # by its hash: no secret stays in memory
-        key = hashlib.sha256(header.encode(errors="surrogateescape")).digest()
+        # by its hash, so that no secret stays in memory; blake2b is set up in half the time of sha256
+        key = hashlib.blake2b(header.encode(errors="surrogateescape"), digest_size=32).digest()
         token = cache.tokens.get(key)
         if token is None:
             token = await self._find_token(header)

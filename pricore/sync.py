@@ -159,12 +159,12 @@ class _Run:
         repository = self._repository
         self._progress("Asking what is new", 0, 0)
         remote = await self._git.ls_remote(repository.url)
-        if not remote.refs:
-            raise SyncError(f"{repository.url} is empty: push a branch with a composer.json to it first")
         digest = f"{_RULES}:{remote.digest}"
         if digest == repository.refs_digest:
             await self._store.repositories.record_unchanged(repository.id)
             return await self._report(Publication(), read=0)
+        if not remote.refs:
+            raise SyncError(f"{repository.url} is empty: push a branch with a composer.json to it first")
 
         self._progress("Fetching", 0, 0)
         await self._mirror.fetch(repository.url)

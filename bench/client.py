@@ -1,0 +1,140 @@
+"""A client that asks several servers the same question over and over, a slice of time each, in turn.
+
+A program: it reads what to ask from standard input as JSON, and prints the rates of each server as JSON.
+"""
+
+import asyncio
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+from bench.machine import runner
+
+_LENGTH: Final = re.compile(rb"^content-length: *(\d+)\r$", re.IGNORECASE | re.MULTILINE)
+_WARM_UP: Final = 3
+"""Slices that do not count."""
+
+
+class _Connection(asyncio.Protocol):
+    """One kept connection with one request on its way at a time; `failed` says what went wrong."""
+
+    def __init__(self, request: bytes, start: bytes) -> None:
+        self.answers = 0
+        self.failed = ""
+        self.idle = asyncio.Event()
+        self._request = request
+        self._start = start
+        self._received = b""
+        self._running = False
+        self._transport: asyncio.WriteTransport
+
+    def run(self) -> None:
+        """Ask, and again after every answer."""
+        self.idle.clear()
+        self._running = True
+        self._transport.write(self._request)
+
+    async def pause(self) -> None:
+        """Ask no more, and wait for the last answer."""
+        self._running = False
+        async with asyncio.timeout(10):
+            await self.idle.wait()
+        if self.failed:
+            sys.exit(self.failed)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is one without saying so
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        end = self._received.find(b"\r\n\r\n") + 4
+        if end < 4:
+            return
+        if not self._received.startswith(self._start):
+            self.failed = self._received[:end].decode(errors="replace")
+            self.idle.set()
+            return
+        length = _LENGTH.search(self._received, 0, end)
+        if len(self._received) < end + (int(length[1]) if length else 0):
+            return
+        self._received = b""
+        self.answers += 1
+        if self._running:
+            self._transport.write(self._request)
+        else:
+            self.idle.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.failed = self.failed or f"the connection was lost: {exc}"
+        self.idle.set()
+
+
+class _Target:
+    """A server under load, and how it did in each slice."""
+
+    def __init__(self, pid: int, connections: list[_Connection]) -> None:
+        self.connections = connections
+        self.by_clock: list[float] = []
+        self.by_processor: list[float] = []
+        self._schedule = Path(f"/proc/{pid}/schedstat")
+
+    async def load(self, seconds: float, *, counts: bool) -> None:
+        """Put load on it for a slice."""
+        answers, processor, began = -self._answers(), self._processor_time(), time.perf_counter()
+        for connection in self.connections:
+            connection.run()
+        await asyncio.sleep(seconds)
+        for connection in self.connections:
+            await connection.pause()
+        elapsed, answers = time.perf_counter() - began, answers + self._answers()
+        if counts:
+            self.by_clock.append(answers / elapsed)
+            if busy := self._processor_time() - processor:
+                self.by_processor.append(answers / busy)
+
+    def _answers(self) -> int:
+        return sum(connection.answers for connection in self.connections)
+
+    def _processor_time(self) -> float:
+        """Seconds that the server's main thread has been running; 0 where the system does not tell."""
+        return int(self._schedule.read_text().split()[0]) / 1e9 if self._schedule.exists() else 0
+
+
+async def main() -> None:
+    """Load the servers; exits with what was wrong where an answer was."""
+    given: dict[str, Any] = json.load(sys.stdin)
+    targets = [await _connect(given, server) for server in given["servers"]]
+    for number in range(_WARM_UP + given["slices"]):
+        for target in targets:
+            await target.load(given["seconds"], counts=number >= _WARM_UP)
+    for target in targets:
+        for connection in target.connections:
+            connection.close()
+    print(json.dumps([{"by_clock": target.by_clock, "by_processor": target.by_processor} for target in targets]))
+
+
+async def _connect(given: dict[str, Any], server: dict[str, Any]) -> _Target:
+    parts = urlsplit(server["url"])
+    headers = {"Host": parts.netloc, **given["headers"]}
+    lines = [f"GET {given['path']} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    request = "\r\n".join(lines).encode()
+    start = b"HTTP/1.1 %d " % given["status"]
+    connections = []
+    for _ in range(given["connections"]):
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: _Connection(request, start), parts.hostname, parts.port
+        )
+        connections.append(connection)
+    return _Target(server["pid"], connections)
+
+
+if __name__ == "__main__":
+    runner()(main())

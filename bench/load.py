@@ -1,0 +1,59 @@
+"""Load on several servers in turn, slice by slice, over kept connections.
+
+A slice is much shorter than what else happens on a machine, so that a server's slice and its neighbour's meet the
+same conditions: `wrk`, which counts in whole seconds, gave ratios that differed by a factor of two between runs.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bench.machine import on_core
+from bench.servers import Server
+
+CONNECTIONS: Final = 32
+SLICE: Final = 0.05
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Answers a second in each slice: by the clock, and by the processor time of the server.
+
+    The latter is what nobody else on the machine can take away; it is empty where the system does not tell.
+    """
+
+    by_clock: list[float]
+    by_processor: list[float]
+
+
+def put_load(
+    servers: Sequence[Server], path: str, headers: Mapping[str, str], *, status: int, slices: int, core: int | None
+) -> list[Rates]:
+    """Load on each server in turn, that many slices each, from a client on that core.
+
+    Raises RuntimeError where an answer has another status.
+    """
+    request = {
+        "servers": [{"url": server.url, "pid": server.pid} for server in servers],
+        "path": path,
+        "headers": dict(headers),
+        "status": status,
+        "connections": CONNECTIONS,
+        "slices": slices,
+        "seconds": SLICE,
+    }
+    with on_core(core):
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.client"],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise RuntimeError(f"the load failed: {done.stderr[-500:]}")
+    return [Rates(**rates) for rates in json.loads(done.stdout)]

@@ -1,0 +1,81 @@
+"""Requests a second for p2 metadata with authentication, against aiohttp that does nothing else."""
+
+import base64
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from bench import registries, repositories
+from bench.effort import Effort
+from bench.load import CONNECTIONS, put_load
+from bench.machine import runner, server_and_load
+from bench.results import Goal, Result, compare, rate
+from bench.servers import Answer, Server, authorization, get, pricore, serving
+
+_PACKAGE: Final = "acme/library"
+_PATH: Final = f"/org/{registries.ORGANIZATION}/p2/{_PACKAGE}.json"
+_VERSIONS: Final = 50
+_GOAL: Final = Goal(0.75, at_least=True)
+_SAME: Final = ("content-type", "content-encoding", "last-modified", "cache-control", "vary")
+
+
+def measure(folder: Path, effort: Effort) -> list[Result]:
+    """The rates of 200 and of 304, each as pairs."""
+    versions = min(_VERSIONS, effort.tags)
+    url = repositories.create(folder / "upstream", name=_PACKAGE, tags=versions, files=3)
+    data = folder / "data"
+    core, _ = server_and_load()
+    with ExitStack() as stack:
+        headers = {**authorization(runner()(_fill(data, url))), "Accept-Encoding": "zstd"}
+        ours = stack.enter_context(pricore(data, core=core))
+        answer = get(ours.url + _PATH, headers)
+        results = []
+        for status, sent in (
+            (200, headers),
+            (304, headers | {"If-Modified-Since": answer.headers["last-modified"]}),
+        ):
+            bare = stack.enter_context(serving(["bench.bare"], core=core, request=_request(answer, status)))
+            _check(get(ours.url + _PATH, sent), get(bare.url + _PATH, sent), status)
+            what = f"p2 GET {status}, {versions} versions, {len(answer.body)} bytes, {CONNECTIONS} connections"
+            results += _compare(what, ours, bare, sent, status, effort)
+    return results
+
+
+async def _fill(data: Path, url: str) -> str:
+    async with registries.opened(data) as registry:
+        await registry.follow(url)
+        return await registry.create_token()
+
+
+def _request(answer: Answer, status: int) -> Mapping[str, object]:
+    """What the bare server is to answer."""
+    return {
+        "body": base64.b64encode(answer.body).decode(),
+        "headers": {name.title(): answer.headers[name] for name in _SAME},
+        "not_modified": answer.headers["last-modified"] if status == 304 else None,
+    }
+
+
+def _check(ours: Answer, bare: Answer, status: int) -> None:
+    """Refuse to compare what isn't the same."""
+    same = all(ours.headers.get(name) == bare.headers.get(name) for name in _SAME)
+    if {ours.status, bare.status} != {status} or ours.body != bare.body or not same:
+        raise RuntimeError(f"the answers differ: {ours.status} {ours.headers}, {bare.status} {bare.headers}")
+    if status == 200 and (not ours.body or ours.headers["content-encoding"] != "zstd"):
+        raise RuntimeError(f"this is not what was asked for: {ours.headers}")
+
+
+def _compare(
+    what: str, ours: Server, bare: Server, headers: Mapping[str, str], status: int, effort: Effort
+) -> list[Result]:
+    _, core = server_and_load()
+    mine, other = put_load([ours, bare], _PATH, headers, status=status, slices=effort.slices, core=core)
+    if not mine.by_processor:
+        return [compare(what, mine.by_clock, other.by_clock, rate, name="bare aiohttp", goal=_GOAL)]
+    of_processor = mine.by_processor, other.by_processor
+    return [
+        # where others take the core away both wait alike, which makes them look more alike than they are
+        compare(f"{what}, by the clock", mine.by_clock, other.by_clock, rate, name="bare aiohttp"),
+        compare(f"{what}, by processor time", *of_processor, rate, name="bare aiohttp", goal=_GOAL),
+    ]

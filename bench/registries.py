@@ -1,0 +1,64 @@
+"""Data folders to measure on: Pricore's own parts, opened in this process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pricore import auth
+from pricore.addresses import parse_address
+from pricore.config import Config
+from pricore.git import Git
+from pricore.models import Organization, Repository
+from pricore.store import Store
+from pricore.sync import Report, Syncer
+
+ORGANIZATION: Final = "acme"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open data folder with one organization."""
+
+    store: Store
+    git: Git
+    config: Config
+    organization: Organization
+
+    async def follow(self, url: str) -> Repository:
+        """Add a repository and sync it."""
+        await Syncer(self.store, self.git, self.config).add(
+            self.organization, parse_address(url), progress=unobserved
+        )
+        (found,) = [
+            item for item in await self.store.repositories.of_organization(self.organization.id) if item.url == url
+        ]
+        return found
+
+    async def sync(self, repository: Repository) -> Report:
+        """Sync a repository as it stands in the database."""
+        return await Syncer(self.store, self.git, self.config).sync(repository, progress=unobserved)
+
+    async def create_token(self) -> str:
+        """The secret of a new token that may read all packages."""
+        secret = auth.create_secret()
+        await self.store.tokens.create(
+            self.organization, name="bench", token_hash=auth.hash_secret(secret), scopes=["packages:read"]
+        )
+        return secret
+
+
+@asynccontextmanager
+async def opened(data: Path) -> AsyncIterator[Opened]:
+    """Open a data folder; the organization is made where it isn't there."""
+    config = Config(data=data)
+    async with Store(config.database) as store:
+        with Git(timeout=config.git_timeout) as git:
+            organizations = store.organizations
+            found = await organizations.find(ORGANIZATION) or await organizations.create(ORGANIZATION, "Acme")
+            yield Opened(store, git, config, found)
+
+
+def unobserved(_text: str, _done: int, _total: int) -> None:
+    """A progress that nobody looks at."""

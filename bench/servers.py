@@ -1,0 +1,109 @@
+"""Servers in processes of their own, and single requests to them."""
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from bench.machine import on_core
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers at `url`, and the process that it is."""
+
+    url: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered; names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def get(url: str, headers: Mapping[str, str]) -> Answer:
+    """The answer as it came over the wire: nothing is decoded, no redirect is followed."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+    try:
+        connection.request("GET", parts.path, headers=dict(headers))
+        response = connection.getresponse()
+        return Answer(
+            response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+        )
+    finally:
+        connection.close()
+
+
+def authorization(secret: str) -> dict[str, str]:
+    """The header with which Composer shows a token."""
+    return {"Authorization": "Basic " + base64.b64encode(f"token:{secret}".encode()).decode()}
+
+
+@contextlib.contextmanager
+def pricore(data: Path, *, core: int | None = None, **settings: object) -> Iterator[Server]:
+    """A `pricore serve` on that data folder; `settings` are those of the environment."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PRICORE_")}
+    environment |= {f"PRICORE_{name.upper()}": str(value) for name, value in settings.items()}
+    environment["PRICORE_DATA"] = str(data)
+    with serving(["pricore", "serve", "--port", "0", "--json"], core=core, environment=environment) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def serving(
+    module: Sequence[str],
+    *,
+    core: int | None = None,
+    request: object = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """A module that prints its URL as JSON once it serves; `request` goes to its standard input as JSON.
+
+    It is stopped at the end. Raises RuntimeError with what it said where it doesn't serve.
+    """
+    with tempfile.TemporaryFile("w+") as errors, tempfile.TemporaryFile("w+") as sent:
+        json.dump(request, sent)
+        sent.seek(0)
+        with on_core(core):
+            process = subprocess.Popen(
+                [sys.executable, "-m", *module],
+                env=environment,
+                stdin=sent,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        try:
+            yield Server(_read_url(process, errors), process.pid)
+        finally:
+            process.terminate()
+            try:
+                process.communicate(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+
+
+def _read_url(process: "subprocess.Popen[str]", errors: IO[str]) -> str:
+    assert process.stdout is not None
+    text = ""
+    for line in process.stdout:
+        text += line
+        with contextlib.suppress(json.JSONDecodeError):
+            return str(json.loads(text)["url"])
+    errors.seek(0)
+    raise RuntimeError(f"{process.args!r} did not serve: {text}{errors.read()[-2000:]}")

@@ -1,0 +1,34 @@
+"""The benchmark runs and reports; how fast anything is says only `make bench`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.harness import need
+
+
+def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
+    """Each part measures against its peer, and the page names the command that gives each figure again."""
+    need("composer", "php")
+    page = tmp_path / "results.md"
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--quick", "--output", str(page)],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    for figure in (
+        "p2 GET 200",
+        "p2 GET 304",
+        "first import of 30 tags",
+        "the newest 20 are served",
+        "sync with nothing new",
+        "git push to served",
+        "composer update of 2 of 2 packages",
+        "`python -m bench --only import --quick`",
+    ):
+        assert figure in text
