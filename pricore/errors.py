@@ -1,7 +1,7 @@
 """What can go wrong, in terms of the product.
 
 Every error has a stable `code` for machines and a message of one line: what is wrong, and what to do.
-HTTP statuses and exit codes are given in one place each: the server's middleware and the CLI's `main`.
+HTTP statuses and exit codes are given in one place each: around the server's handlers, and in the CLI's `main`.
 """
 
 

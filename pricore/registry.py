@@ -81,7 +81,7 @@ class Answer:
 def _choose_encoding(request: web.Request) -> str:
     """zstd, gzip or identity; a client that refuses anything with q=0 gets identity."""
     accepted = request.headers.get(hdrs.ACCEPT_ENCODING, "")
-    if "q=0" in accepted.replace("q=0.", ""):
+    if "q=0" in accepted and "q=0" in accepted.replace("q=0.", ""):
         return "identity"
     return "zstd" if "zstd" in accepted else "gzip" if "gzip" in accepted else "identity"
 

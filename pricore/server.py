@@ -1,7 +1,8 @@
-"""The web application: middleware, routes and lifecycle."""
+"""The web application: routes, errors and lifecycle."""
 
 import asyncio
 import errno
+import functools
 import logging
 import signal
 import socket
@@ -47,10 +48,13 @@ _FLUSH_SECONDS: Final = 1.0
 
 def build_app(store: Store, git: Git, config: Config) -> web.Application:
     """The application that serves an open store."""
-    app = web.Application(middlewares=[_answer_errors])
+    app = web.Application()
     dists = Dists(config.dists)
     registry = Registry(store, dists, Syncer(store, git, config), config)
-    app.add_routes(registry.routes())
+    routes = (*registry.routes(), web.route(hdrs.METH_ANY, "/{path:.*}", _refuse))
+    app.add_routes(
+        web.RouteDef(route.method, route.path, _answer_errors(route.handler), route.kwargs) for route in routes
+    )
 
     async def serve(_: web.Application) -> AsyncIterator[None]:
         await store.organizations.apply_settings(public_url=config.public_url, inline_limit=config.inline_limit)
@@ -120,27 +124,46 @@ async def _flush_usage(store: Store) -> None:
             failing = True
 
 
-@web.middleware
-async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The one place where errors become HTTP: `{"message", "errors"?}` with the status that fits."""
-    try:
-        return await handler(request)
-    except PricoreError as error:
-        status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
-        if status == 500:
-            # for the log alone: it can name folders of this machine, and hosts that only this one reaches
-            _log.error("%s %s: %s", request.method, request.path, error)
-            return _error(request, status, _MESSAGES[status])
-        errors = {error.field: [str(error)]} if isinstance(error, InvalidError) else None
-        return _error(request, status, str(error), errors=errors)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        allowed = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
-        return _error(request, error.status, _MESSAGES.get(error.status, error.reason), headers=allowed)
-    except Exception:  # noqa: BLE001  # whatever it was, the client gets an answer and the log the rest
-        _log.exception("%s %s failed", request.method, request.path)
-        return _error(request, 500, _MESSAGES[500])
+def _answer_errors(handler: Handler) -> Handler:
+    """The one place where errors become HTTP: `{"message", "errors"?}` with the status that fits.
+
+    Around each handler, and not a middleware: aiohttp's way there costs a request a twentieth of its time.
+    """
+
+    @functools.wraps(handler)
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except PricoreError as error:
+            status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+            if status == 500:
+                # for the log alone: it can name folders of this machine, and hosts that only this one reaches
+                _log.error("%s %s: %s", request.method, request.path, error)
+                return _error(request, status, _MESSAGES[status])
+            errors = {error.field: [str(error)]} if isinstance(error, InvalidError) else None
+            return _error(request, status, str(error), errors=errors)
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            allowed = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
+            return _error(request, error.status, _MESSAGES.get(error.status, error.reason), headers=allowed)
+        except Exception:  # noqa: BLE001  # whatever it was, the client gets an answer and the log the rest
+            _log.exception("%s %s failed", request.method, request.path)
+            return _error(request, 500, _MESSAGES[500])
+
+    return answer
+
+
+async def _refuse(request: web.Request) -> web.StreamResponse:
+    """What no route takes: 405 where another method would be taken there, else 404."""
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        _, methods = await resource.resolve(request)
+        allowed |= methods
+    allowed.discard(hdrs.METH_ANY)
+    if allowed:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+    raise web.HTTPNotFound
 
 
 _MESSAGES: Final[Mapping[int, str]] = {
