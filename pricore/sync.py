@@ -43,7 +43,7 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sync did. Versions are written as vendor/name:version.
+    """What a sync did. Versions are written as vendor/name:version, newest first.
 
     `read` counts the refs that had moved since the last sync; `kept` are released versions whose tag is
     missing upstream. `left_out` lists every ref that makes no version, this time or before.
@@ -313,7 +313,7 @@ class _Run:
     async def _report(self, change: Publication, *, read: int, candidates: Sequence[Candidate] = ()) -> Report:
         left_out = await self._store.repositories.left_out(self._repository.id) | self._failed
         added, updated = [], []
-        for candidate in candidates:
+        for candidate in sorted(candidates, key=lambda item: item.released_at, reverse=True):
             before = self._served.get((candidate.package.lower(), candidate.version))
             if candidate.ref in self._failed:
                 continue
