@@ -9,14 +9,19 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from pricore.errors import ForbiddenError, InvalidError, UnauthorizedError
+from pricore.errors import ForbiddenError, InvalidError, NotFoundError, UnauthorizedError
 from pricore.models import SCOPES, Token
+from pricore.store import Store
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM: Final = 32
 _CHECK: Final = 6
 _LATEST: Final = 253_402_300_799
 """The last second of the year 9999: what RFC 3339 can say ends there."""
+
+_MOST_KNOWN: Final = 50_000
+NOT_HERE: Final = "there is nothing here, or it is not for this access token"
+"""What is said of what does not exist, and in the same words of what a token may not see."""
 
 _SECRET = re.compile(rf"pri_[0-9A-Za-z]{{{_RANDOM + _CHECK}}}")
 
@@ -70,12 +75,51 @@ def read_secret(authorization: str) -> str:
     raise UnauthorizedError("this is not an access token of this registry: it is mistyped, or cut off")
 
 
-def check_use(token: Token, *, at: float, scope: str | None = None) -> None:
-    """Refuse an expired token with UnauthorizedError, one without the scope with ForbiddenError."""
-    if token.expires_at is not None and token.expires_at <= at:
-        raise UnauthorizedError("the access token has expired; ask for a new one")
+class Authenticator:
+    """Finds the token that a request carries; what it found is remembered until anything changes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._revision = -1
+        self._known: dict[bytes, Token] = {}
+
+    async def identify(self, authorization: str | None, *, at: float) -> Token:
+        """The token in an Authorization header, which counts as used at that time.
+
+        Raises UnauthorizedError where there is none, or one that is malformed, unknown, revoked or expired.
+        """
+        if authorization is None:
+            raise UnauthorizedError("an access token is needed: as the password of HTTP Basic, or as Bearer")
+        revision = self._store.revision()
+        if revision != self._revision:
+            self._known, self._revision = {}, revision
+        # by its hash, so that no secret stays in memory; blake2b is set up in half the time of sha256
+        key = hashlib.blake2b(authorization.encode(errors="surrogateescape"), digest_size=32).digest()
+        token = self._known.get(key)
+        if token is None:
+            known = self._known  # of this revision: what changes meanwhile must not outlive it
+            token = await self._store.tokens.find(hash_secret(read_secret(authorization)))
+            if token is None:
+                raise UnauthorizedError("the access token is unknown here, or was revoked")
+            if len(known) < _MOST_KNOWN:
+                known[key] = token
+        if token.expires_at is not None and token.expires_at <= at:
+            raise UnauthorizedError("the access token has expired; ask for a new one")
+        self._store.usage.token_used(token.id, int(at))
+        return token
+
+
+def check_access(token: Token, *, organization: str | None, scope: str | None) -> None:
+    """Refuse with NotFoundError another organization's token, with ForbiddenError one without the scope."""
+    if organization is not None and token.organization not in (organization, None):
+        raise NotFoundError(NOT_HERE)
     if scope is not None and scope not in token.scopes:
         raise ForbiddenError(f"the access token lacks the scope {scope}")
+
+
+def may_see(token: Token, package: str) -> bool:
+    """Whether a token's restriction, if it has one, lets it see a package of that name in lower case."""
+    return token.packages is None or package in token.packages
 
 
 def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:

@@ -148,15 +148,23 @@ class Dist(msgspec.Struct, frozen=True):
 class Token(msgspec.Struct, frozen=True, kw_only=True):
     """An access token; its secret is known to nobody but its holder.
 
-    `packages` are the only names that it may see; `None` lifts the restriction. `organization` is the slug.
+    `organization` is the slug of the one that it belongs to; None for an instance token, which sees them all.
+    `packages` are the only names that it may see; None lifts the restriction.
     """
 
     id: str
-    organization_id: str
-    organization: str
+    organization_id: str | None
+    organization: str | None
     name: str
     scopes: tuple[str, ...]
     packages: frozenset[str] | None
     expires_at: int | None
     last_used_at: int | None
     created_at: int
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A sync that was asked for."""
+
+    id: str
+    repository_id: str

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Mapping
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -24,8 +24,8 @@ from multidict import CIMultiDict
 from pricore import auth, metadata, versions
 from pricore.config import Config
 from pricore.dists import Dists, read_plain
-from pricore.errors import BadRequestError, NotFoundError, UnauthorizedError, UnsupportedClientError
-from pricore.models import Organization, Token
+from pricore.errors import BadRequestError, NotFoundError, UnsupportedClientError
+from pricore.models import Organization, Package, Token
 from pricore.store import Store
 from pricore.sync import Syncer
 
@@ -39,10 +39,8 @@ _ZSTD_LEVEL: Final = 9
 _GZIP_LEVEL: Final = 6
 _HOST = re.compile(r"[A-Za-z0-9.\-_]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_MOST_TOKENS: Final = 50_000
 _MOST_NAMES: Final = 10_000
 _VIEW_SPAN: Final = 2**30
-_NOT_HERE: Final = "there is nothing here, or it is not for this access token"
 
 
 class Answer:
@@ -91,7 +89,6 @@ class _Cache:
 
     def __init__(self, revision: int) -> None:
         self.revision = revision
-        self.tokens: dict[bytes, Token] = {}
         self.answers: dict[tuple[object, ...], Answer] = {}
         self._size = 0
 
@@ -108,7 +105,10 @@ class _Cache:
 class Registry:
     """The Composer endpoints of all organizations."""
 
-    def __init__(self, store: Store, dists: Dists, syncer: Syncer, config: Config) -> None:
+    def __init__(
+        self, store: Store, dists: Dists, syncer: Syncer, tokens: auth.Authenticator, config: Config
+    ) -> None:
+        self._tokens = tokens
         self._store = store
         self._dists = dists
         self._syncer = syncer
@@ -132,16 +132,16 @@ class Registry:
 
     async def get_metadata(self, request: web.Request) -> web.Response:
         """One half of a package's metadata; the half without versions is there too, and empty."""
-        token, cache = await self._authorize(request)
+        token, slug, cache = await self._authorize(request)
         match = request.match_info
         name = f"{match['vendor']}/{match['package']}"
-        if token.packages is not None and name.removesuffix("~dev").lower() not in token.packages:
-            raise NotFoundError(_NOT_HERE)
+        if token.packages is not None and not auth.may_see(token, name.removesuffix("~dev").lower()):
+            raise NotFoundError(auth.NOT_HERE)
         encoding = _choose_encoding(request)
-        key = (name, token.organization, encoding, self._public_url or request.host)
+        key = (name, slug, encoding, self._public_url or request.host)
         answer = cache.answers.get(key)
         if answer is None:
-            answer = await self._load_document(token.organization, name, encoding, self._url(request))
+            answer = await self._load_document(slug, name, encoding, self._url(request))
             cache.keep(key, answer)
         return answer.respond(request)
 
@@ -149,7 +149,7 @@ class Registry:
         half = "dev" if name.endswith("~dev") else "stable"
         document = await self._store.packages.document(slug, name.removesuffix("~dev").lower(), half)
         if document is None:
-            raise NotFoundError(_NOT_HERE)
+            raise NotFoundError(auth.NOT_HERE)
 
         def finish() -> Answer:
             plain = zstandard.ZstdDecompressor().decompress(document.body)
@@ -161,26 +161,27 @@ class Registry:
 
     async def get_root(self, request: web.Request) -> web.Response:
         """packages.json: what there is for this token, and where the rest is asked for."""
-        token, cache = await self._authorize(request)
+        token, slug, cache = await self._authorize(request)
         if request.headers.get(hdrs.USER_AGENT, "").startswith("Composer/1."):
             raise UnsupportedClientError(
                 "this registry needs Composer 2, and this is Composer 1: upgrade with `composer self-update --2`"
             )
         encoding = _choose_encoding(request)
-        key = (token.packages, token.organization, encoding, self._public_url or request.host)
+        key = (token.packages, slug, encoding, self._public_url or request.host)
         answer = cache.answers.get(key)
         if answer is None:
-            answer = await self._load_root(token, encoding, self._url(request))
+            answer = await self._load_root(token, slug, encoding, self._url(request))
             cache.keep(key, answer)
         return answer.respond(request)
 
-    async def _load_root(self, token: Token, encoding: str, url: str) -> Answer:
-        found = await self._store.organizations.root(token.organization)
+    async def _load_root(self, token: Token, slug: str, encoding: str, url: str) -> Answer:
+        found = await self._store.organizations.root(slug)
         if found is None:
-            raise NotFoundError(_NOT_HERE)
+            raise NotFoundError(auth.NOT_HERE)
         organization_id, last_modified, inline = found
         only = token.packages
-        names = {package.name for package in await self._packages(token)}
+        packages = await self._store.packages.of_organization(organization_id)
+        names = {item.name for item in packages if auth.may_see(token, item.name)}
         carried = await self._store.packages.inline(organization_id, only) if inline else {}
         last_modified -= _view_offset(only)
         return await asyncio.to_thread(
@@ -189,17 +190,17 @@ class Registry:
 
     async def get_dist(self, request: web.Request) -> web.StreamResponse:
         """An archive: of a version, or of a commit that was advertised at any time."""
-        token, _ = await self._authorize(request)
+        token, slug, _ = await self._authorize(request)
         match = request.match_info
-        name = self._visible(token, request)
+        name = f"{match['vendor']}/{match['package']}".lower()
+        if not auth.may_see(token, name):
+            raise NotFoundError(auth.NOT_HERE)
         version, slash, reference = match["version"].rpartition("/")
         if not slash or not _COMMIT.fullmatch(reference):
             version, reference = match["version"], ""
-        dist = await self._store.packages.dist(
-            token.organization, name, version=version, reference=reference or None
-        )
+        dist = await self._store.packages.dist(slug, name, version=version, reference=reference or None)
         if dist is None:
-            raise NotFoundError(_NOT_HERE)
+            raise NotFoundError(auth.NOT_HERE)
         encoding = _choose_encoding(request)
         kept = await self._dists.get(
             dist, self._syncer.mirror(dist.repository_id), "gzip" if encoding == "gzip" else "zstd"
@@ -217,8 +218,9 @@ class Registry:
 
     async def get_list(self, request: web.Request) -> web.Response:
         """Names of packages, by `filter` (with * for anything) or by `vendor`."""
-        token, _ = await self._authorize(request)
-        names = [package.name for package in await self._packages(token)]
+        token, slug, _ = await self._authorize(request)
+        packages = await self._packages(token, await self._organization(slug))
+        names = [package.name for package in packages]
         if vendor := request.query.get("vendor"):
             names = [name for name in names if name.startswith(vendor.lower() + "/")]
         if pattern := request.query.get("filter"):
@@ -227,12 +229,12 @@ class Registry:
 
     async def search(self, request: web.Request) -> web.Response:
         """Packages whose name or description has every word of `q`, and which are of `type` if one is given."""
-        token, _ = await self._authorize(request)
+        token, slug, _ = await self._authorize(request)
         words = request.query.get("q", "").lower().split()
         kind = request.query.get("type", "")
         found = [
             package
-            for package in await self._packages(token)
+            for package in await self._packages(token, await self._organization(slug))
             if all(word in f"{package.name} {package.description}".lower() for word in words)
             and kind in ("", package.type)
         ]
@@ -250,14 +252,14 @@ class Registry:
 
     async def get_providers(self, request: web.Request) -> web.Response:
         """The packages that provide a name, virtual or real; 404 where there are none."""
-        token, _ = await self._authorize(request)
-        organization = await self._organization(token)
+        token, slug, _ = await self._authorize(request)
+        organization = await self._organization(slug)
         match = request.match_info
         found = await self._store.packages.providers(organization.id, f"{match['vendor']}/{match['package']}")
         providers = [
             {"name": package.name, "description": package.description, "type": package.type}
             for package in found
-            if token.packages is None or package.name in token.packages
+            if auth.may_see(token, package.name)
         ]
         if not providers:
             raise NotFoundError("no package provides that")
@@ -265,7 +267,7 @@ class Registry:
 
     async def get_advisories(self, request: web.Request) -> web.Response:
         """Known advisories for the packages asked for: nobody has told this registry of any."""
-        token, _ = await self._authorize(request)
+        token, slug, _ = await self._authorize(request)
         pairs = list(request.query.items())
         if request.method == hdrs.METH_POST:
             body = await request.read()
@@ -274,65 +276,45 @@ class Registry:
             except ValueError:
                 raise BadRequestError(f"more than {_MOST_NAMES} packages at a time") from None
         asked = {value.lower() for key, value in pairs if key.startswith("packages[")}
-        names = sorted(asked.intersection(package.name for package in await self._packages(token)))
+        packages = await self._packages(token, await self._organization(slug))
+        names = sorted(asked.intersection(package.name for package in packages))
         return _json({"advisories": {name: [] for name in names}})
 
     async def notify_downloads(self, request: web.Request) -> web.Response:
         """Count installs that a client reports; what cannot be understood is passed over."""
-        token, _ = await self._authorize(request)
+        token, slug, _ = await self._authorize(request)
+        organization = await self._organization(slug)
         try:
             report = msgspec.json.decode(await request.read(), type=_Downloads)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise BadRequestError('the body must be {"downloads": [{"name": ..., "version": ...}]}') from None
         for item in report.downloads[:_MOST_NAMES]:
             name = item.name.lower()
-            if token.packages is None or name in token.packages:
-                self._store.usage.installed(token.organization_id, name, item.version)
+            if auth.may_see(token, name):
+                self._store.usage.installed(organization.id, name, item.version)
         return web.Response(status=204)
 
-    async def _authorize(self, request: web.Request) -> tuple[Token, "_Cache"]:
-        """The caller's token, good for this organization and for reading packages, and the answers of now."""
+    async def _authorize(self, request: web.Request) -> tuple[Token, str, "_Cache"]:
+        """The caller's token, the slug of the organization that it asks about, and the answers of now."""
         revision = self._store.revision()
         cache = self._cache
         if cache.revision != revision:
             cache = self._cache = _Cache(revision)
-        header = request.headers.get(hdrs.AUTHORIZATION)
-        if header is None:
-            raise UnauthorizedError("an access token is needed: as the password of HTTP Basic, or as Bearer")
-        # by its hash, so that no secret stays in memory; blake2b is set up in half the time of sha256
-        key = hashlib.blake2b(header.encode(errors="surrogateescape"), digest_size=32).digest()
-        token = cache.tokens.get(key)
-        if token is None:
-            token = await self._find_token(header)
-            if len(cache.tokens) < _MOST_TOKENS:
-                cache.tokens[key] = token
-        at = time.time()
-        auth.check_use(token, at=at, scope="packages:read")
-        self._store.usage.token_used(token.id, int(at))
-        if request.match_info["organization"] != token.organization:
-            raise NotFoundError(_NOT_HERE)
-        return token, cache
+        token = await self._tokens.identify(request.headers.get(hdrs.AUTHORIZATION), at=time.time())
+        slug = request.match_info["organization"]
+        auth.check_access(token, organization=slug, scope="packages:read")
+        return token, slug, cache
 
-    async def _find_token(self, header: str) -> Token:
-        token = await self._store.tokens.find(auth.hash_secret(auth.read_secret(header)))
-        if token is None:
-            raise UnauthorizedError("the access token is unknown here, or was revoked")
-        return token
+    async def _organization(self, slug: str) -> Organization:
+        organization = await self._store.organizations.find(slug)
+        if organization is None:
+            raise NotFoundError(auth.NOT_HERE)
+        return organization
 
-    def _visible(self, token: Token, request: web.Request) -> str:
-        """The package's name in the path, if the token may see it."""
-        name = f"{request.match_info['vendor']}/{request.match_info['package']}".lower()
-        if token.packages is not None and name not in token.packages:
-            raise NotFoundError(_NOT_HERE)
-        return name
-
-    async def _organization(self, token: Token) -> Organization:
-        return await self._store.organizations.get(token.organization)
-
-    async def _packages(self, token: Token) -> list[Any]:
-        """The packages that a token may see, by name."""
-        packages = await self._store.packages.of_organization(token.organization_id)
-        return [item for item in packages if token.packages is None or item.name in token.packages]
+    async def _packages(self, token: Token, organization: Organization) -> list[Package]:
+        """The packages of an organization that a token may see, by name."""
+        packages = await self._store.packages.of_organization(organization.id)
+        return [item for item in packages if auth.may_see(token, item.name)]
 
     def _url(self, request: web.Request) -> str:
         """Where this organization is for the client: as configured, else as it has come."""

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 import aiosqlite
 
 from pricore.errors import StoreError
+from pricore.tables.jobs import Jobs
 from pricore.tables.organizations import Organizations
 from pricore.tables.packages import Packages
 from pricore.tables.repositories import Repositories
@@ -47,6 +48,7 @@ class Store:
         self.repositories = Repositories(self)
         self.packages = Packages(self)
         self.tokens = Tokens(self)
+        self.jobs = Jobs(self)
         self.usage = Usage(self)
 
     async def __aenter__(self) -> Self:

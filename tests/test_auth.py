@@ -1,14 +1,19 @@
 """Secrets are recognized before any database is asked, and expiry and scopes are what the operator said."""
 
+import asyncio
 import base64
 import re
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pricore import auth
-from pricore.errors import ForbiddenError, InvalidError, UnauthorizedError
+from pricore.errors import ForbiddenError, InvalidError, NotFoundError, UnauthorizedError
 from pricore.models import SCOPES, Token
+from pricore.store import Store
 
 NOW = int(datetime(2026, 6, 15, 12, 0, tzinfo=UTC).timestamp())
 
@@ -17,18 +22,34 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def token(*, scopes: tuple[str, ...] = ("packages:read",), expires_at: int | None = None) -> Token:
-    return Token(
-        id="1",
-        organization_id="2",
-        organization="acme",
-        name="test",
-        scopes=scopes,
-        packages=None,
-        expires_at=expires_at,
-        last_used_at=None,
-        created_at=NOW,
-    )
+class Door:
+    """An authenticator on a store with the organizations `acme` and `other`."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.authenticator = auth.Authenticator(store)
+
+    async def token(
+        self, *, org: str | None = "acme", scopes: tuple[str, ...] = (), secret: str = "", **options: Any
+    ) -> str:
+        """A new token's secret."""
+        secret = secret or auth.create_secret()
+        organization = None if org is None else await self.store.organizations.get(org)
+        await self.store.tokens.create(
+            organization, name="test", token_hash=auth.hash_secret(secret), scopes=scopes, **options
+        )
+        return secret
+
+    async def identify(self, secret: str, *, at: float) -> Token:
+        return await self.authenticator.identify(f"Bearer {secret}", at=at)
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    async with Store(tmp_path / "data/pricore.sqlite3") as store:
+        for slug in ("acme", "other"):
+            await store.organizations.create(slug, slug)
+        yield Door(store)
 
 
 def test_a_new_secret_is_well_formed_and_one_of_its_kind() -> None:
@@ -149,21 +170,97 @@ def test_an_error_does_not_repeat_the_secret() -> None:
     assert secret[4:20] not in str(caught.value)
 
 
-def test_a_token_ends_with_the_second_of_its_expiry() -> None:
-    """A token is good until its expiry and not at it; one without expiry is good for ever."""
-    auth.check_use(token(expires_at=NOW), at=NOW - 0.001)
-    auth.check_use(token(), at=2.0**40)
-    with pytest.raises(UnauthorizedError, match="expired"):
-        auth.check_use(token(expires_at=NOW), at=NOW)
+async def test_a_token_ends_with_the_second_of_its_expiry(door: Door) -> None:
+    """A token is good until its expiry and not at it, however often it was used; one without is good for ever."""
+    ending, lasting = await door.token(expires_at=NOW), await door.token()
+
+    for at in (NOW - 0.001, NOW - 1000.0):
+        assert (await door.identify(ending, at=at)).expires_at == NOW
+    assert (await door.identify(lasting, at=2.0**40)).expires_at is None
+    for at in (float(NOW), NOW + 0.5):
+        with pytest.raises(UnauthorizedError, match="expired"):
+            await door.identify(ending, at=at)
 
 
-def test_a_missing_scope_is_named() -> None:
+async def test_a_missing_scope_is_named(door: Door) -> None:
     """The error for a missing scope says which one it is; expiry is told first."""
-    auth.check_use(token(scopes=("tokens:read", "packages:read")), at=NOW, scope="packages:read")
+    scoped = await door.identify(await door.token(scopes=("tokens:read", "packages:read")), at=NOW)
+    auth.check_access(scoped, organization="acme", scope="packages:read")
+    auth.check_access(scoped, organization="acme", scope=None)
     with pytest.raises(ForbiddenError, match=r"lacks the scope packages:write$"):
-        auth.check_use(token(), at=NOW, scope="packages:write")
+        auth.check_access(scoped, organization="acme", scope="packages:write")
+    with pytest.raises(UnauthorizedError, match="expired"):
+        await door.identify(await door.token(scopes=(), expires_at=NOW), at=NOW)
+
+
+async def test_a_token_is_of_its_organization(door: Door) -> None:
+    """Elsewhere it finds nothing, which is told before a missing scope; a token of the instance is at home everywhere."""
+    token = await door.identify(await door.token(scopes=("packages:read",)), at=NOW)
+    instance = await door.identify(await door.token(org=None, scopes=("packages:read",)), at=NOW)
+
+    auth.check_access(token, organization=None, scope="packages:read")
+    for organization in ("other", "missing", ""):
+        for scope in ("packages:read", "packages:write", None):
+            with pytest.raises(NotFoundError) as caught:
+                auth.check_access(token, organization=organization, scope=scope)
+            assert auth.NOT_HERE == str(caught.value)
+        auth.check_access(instance, organization=organization, scope="packages:read")
+        with pytest.raises(ForbiddenError, match=r"lacks the scope packages:write$"):
+            auth.check_access(instance, organization=organization, scope="packages:write")
+
+
+async def test_a_restriction_names_what_may_be_seen(door: Door) -> None:
+    """A token sees the names that it is restricted to; without a restriction all, with an empty one none."""
+    names = ("acme/library", "acme/lib", "acme/library2", "")
+    seen = {}
+    for packages in (None, ("acme/library",), ()):
+        token = await door.identify(await door.token(packages=packages), at=NOW)
+        seen[packages] = tuple(name for name in names if auth.may_see(token, name))
+
+    assert seen == {None: names, ("acme/library",): ("acme/library",), (): ()}
+
+
+async def test_no_header_is_asked_for_one(door: Door) -> None:
+    """Without a header the error says how a token is sent."""
+    with pytest.raises(UnauthorizedError, match=r"^an access token is needed: as the password of HTTP Basic"):
+        await door.authenticator.identify(None, at=NOW)
+
+
+async def test_a_secret_that_nobody_was_given_is_unknown(door: Door) -> None:
+    """A well-formed secret of no token is unauthorized, and is found once it is a token's."""
+    secret = auth.create_secret()
+    with pytest.raises(UnauthorizedError, match="unknown here, or was revoked"):
+        await door.identify(secret, at=NOW)
+    await door.token(secret=secret)
+
+    assert (await door.identify(secret, at=NOW)).organization == "acme"
+
+
+async def test_a_revoked_token_is_refused_though_it_was_good(door: Door) -> None:
+    """What is remembered of a token ends with its revocation, by another process too."""
+    revoked, kept = await door.token(), await door.token()
+    token = await door.identify(revoked, at=NOW)
+    await door.identify(kept, at=NOW)
+    async with Store(door.store.path) as other:
+        await other.tokens.revoke(await other.organizations.get("acme"), token.id)
+    await asyncio.sleep(0)  # another request: a revision is asked for once in a turn of the loop
+
+    with pytest.raises(UnauthorizedError, match="unknown here, or was revoked"):
+        await door.identify(revoked, at=NOW)
+    await door.identify(kept, at=NOW)
+
+
+async def test_the_last_use_is_noted(door: Door) -> None:
+    """A token that was let in counts as used then; one that had expired does not."""
+    used, expired = await door.token(), await door.token(expires_at=NOW)
+    for at in (NOW + 5.9, NOW + 1.0):
+        await door.identify(used, at=at)
     with pytest.raises(UnauthorizedError):
-        auth.check_use(token(scopes=(), expires_at=NOW), at=NOW, scope="packages:read")
+        await door.identify(expired, at=NOW)
+    await door.store.usage.flush()
+
+    found = [await door.store.tokens.find(auth.hash_secret(secret)) for secret in (used, expired)]
+    assert [token.last_used_at for token in found if token] == [NOW + 1, None]
 
 
 def test_scopes_are_kept_once_and_in_order() -> None:

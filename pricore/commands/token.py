@@ -7,7 +7,7 @@ import typer
 from pricore import auth, views
 from pricore.clock import now, rfc3339
 from pricore.commands.session import Session, command, print_table
-from pricore.models import Token
+from pricore.models import Organization, Token
 from pricore.store import Store
 
 if TYPE_CHECKING:
@@ -15,14 +15,29 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="token", help="Access tokens for composer, CI and scripts.", no_args_is_help=True)
 
-_Org = Annotated[str, typer.Argument(metavar="ORG", help="The organization's slug.")]
+_Instance = Annotated[
+    bool, typer.Option("--instance", help="Of the instance, without ORG: it sees every organization.")
+]
+
+
+def _parse(words: list[str], *, instance: bool, name: str = "") -> tuple[str | None, str]:
+    """The organization's slug, None for the instance, and the argument behind it that `name` asks for."""
+    wanted = ([] if instance else ["ORG"]) + ([name] if name else [])
+    if len(words) != len(wanted):
+        raise typer.BadParameter(f"give {' and '.join(wanted) or 'nothing more'}")
+    return (None if instance else words[0]), (words[-1] if name else "")
+
+
+async def _organization(store: Store, slug: str | None) -> Organization | None:
+    return None if slug is None else await store.organizations.get(slug)
 
 
 @command(app, "create")
 def create(
     session: Session,
-    org: _Org,
-    name: Annotated[str, typer.Argument(help="Who or what it is for.")],
+    words: Annotated[
+        list[str], typer.Argument(metavar="ORG NAME", help="The organization's slug, and who or what it is for.")
+    ],
     scope: Annotated[
         list[str] | None, typer.Option(metavar="SCOPE", help="What it may do; packages:read if not given.")
     ] = None,
@@ -32,15 +47,21 @@ def create(
     expires: Annotated[
         str | None, typer.Option(metavar="WHEN", help="A date (2027-01-01, to its end, UTC) or a span (90d).")
     ] = None,
+    instance: _Instance = False,
 ) -> None:
     """Create an access token. It is shown once, now."""
+    slug, name = _parse(words, instance=instance, name="NAME")
+    if instance and package:
+        raise typer.BadParameter(
+            "an instance token cannot be restricted to packages: their names are an organization's"
+        )
     scopes = auth.check_scopes(scope or ["packages:read"])
     expires_at = None if expires is None else auth.parse_expiry(expires, at=now())
     secret = auth.create_secret()
 
     async def work(store: Store) -> Token:
-        organization = await store.organizations.get(org)
-        names = [(await store.packages.get(organization, item)).name for item in package or ()]
+        organization = await _organization(store, slug)
+        names = [(await store.packages.get(organization, item)).name for item in package or () if organization]
         return await store.tokens.create(
             organization,
             name=name,
@@ -56,15 +77,21 @@ def create(
         console.print(secret, markup=False, soft_wrap=True)
         typer.echo("This is the only time that it is shown. Store it safely.", err=True)
 
-    session.show(views.token(made) | {"token": secret}, render)
+    session.show(views.new_token(made, secret), render)
 
 
 @command(app, "list")
-def show_all(session: Session, org: _Org) -> None:
+def show_all(
+    session: Session,
+    words: Annotated[list[str] | None, typer.Argument(metavar="ORG", help="The organization's slug.")] = None,
+    instance: _Instance = False,
+) -> None:
     """List the access tokens of an organization."""
+    slug, _ = _parse(words or [], instance=instance)
 
     async def work(store: Store) -> list[Token]:
-        return await store.tokens.of_organization((await store.organizations.get(org)).id)
+        organization = await _organization(store, slug)
+        return await store.tokens.of_organization(organization.id if organization else None)
 
     found = session.run(work)
 
@@ -91,13 +118,16 @@ def show_all(session: Session, org: _Org) -> None:
 @command(app, "revoke")
 def revoke(
     session: Session,
-    org: _Org,
-    token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id, from `token list`.")],
+    words: Annotated[
+        list[str], typer.Argument(metavar="ORG ID", help="The organization's slug, and the id from `token list`.")
+    ],
+    instance: _Instance = False,
 ) -> None:
     """Revoke an access token: the next request with it is refused."""
+    slug, token_id = _parse(words, instance=instance, name="ID")
 
     async def work(store: Store) -> None:
-        await store.tokens.revoke(await store.organizations.get(org), token_id)
+        await store.tokens.revoke(await _organization(store, slug), token_id)
 
     session.run(work)
     session.show({"revoked": token_id}, lambda console: console.print(f"Revoked {token_id}.", markup=False))

@@ -110,7 +110,8 @@ CREATE TABLE dists (
 
 CREATE TABLE tokens (
     id TEXT PRIMARY KEY,
-    organization_id TEXT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
+    -- NULL: an instance token, which sees every organization.
+    organization_id TEXT REFERENCES organizations (id) ON DELETE CASCADE,
     name TEXT NOT NULL,
     -- sha256 of the secret; the secret itself is nowhere.
     hash BLOB NOT NULL UNIQUE,
@@ -139,3 +140,15 @@ CREATE TABLE downloads (
     count INTEGER NOT NULL,
     PRIMARY KEY (package_id, version, day)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE jobs (
+    -- Syncs that were asked for; a row is there before anybody is told "queued".
+    id TEXT PRIMARY KEY,
+    repository_id TEXT NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+    created_at INTEGER NOT NULL,
+    -- NULL: it waits.
+    started_at INTEGER
+) STRICT;
+
+-- However often a sync is asked for, one waits at most; while one runs, one more may wait.
+CREATE UNIQUE INDEX jobs_waiting ON jobs (repository_id) WHERE started_at IS NULL;

@@ -116,18 +116,42 @@ class Packages:
         )
         return [_package(row) for row in rows]
 
+    async def search(
+        self, organization_id: str, *, text: str, only: frozenset[str] | None, limit: int, offset: int
+    ) -> tuple[list[Package], int]:
+        """A part of the packages whose name contains `text`, by name, and how many there are in all.
+
+        `only` are the names that the caller may see; None for all.
+        """
+        where = """
+            organization_id = ?1 AND instr(name, ?2)
+            AND (?3 IS NULL OR name IN (SELECT value FROM json_each(?3)))
+        """
+        parameters = (organization_id, text.lower(), None if only is None else _json(only))
+        ((total,),) = await self._store.fetch_all(f"SELECT count(*) FROM packages WHERE {where}", parameters)
+        rows = await self._store.fetch_all(
+            f"SELECT {_COLUMNS} FROM packages WHERE {where} ORDER BY name LIMIT ?4 OFFSET ?5",
+            (*parameters, limit, offset),
+        )
+        return [_package(row) for row in rows], total
+
+    async def find(self, organization_id: str, reference: str) -> Package | None:
+        """The package of that id or name, or None."""
+        row = await self._store.fetch_one(
+            f"SELECT {_COLUMNS} FROM packages WHERE organization_id = ?1 AND (id = ?2 OR name = ?3)",
+            (organization_id, reference, reference.lower()),
+        )
+        return None if row is None else _package(row)
+
     async def get(self, organization: Organization, name: str) -> Package:
         """The package of that name. Raises NotFoundError."""
-        row = await self._store.fetch_one(
-            f"SELECT {_COLUMNS} FROM packages WHERE organization_id = ? AND name = ?",
-            (organization.id, name.lower()),
-        )
-        if row is None:
+        package = await self.find(organization.id, name)
+        if package is None:
             raise NotFoundError(
                 f"{organization.slug} has no package {name}; "
                 f"`pricore package list {organization.slug}` shows those it has"
             )
-        return _package(row)
+        return package
 
     async def names(self, repository_id: str) -> list[str]:
         """The names of the packages that a repository supplies."""

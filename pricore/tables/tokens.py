@@ -19,7 +19,7 @@ _SELECT = """
             (SELECT json_group_array(package) FROM token_packages WHERE token_id = tokens.id)
         END,
         expires_at, last_used_at, tokens.created_at
-    FROM tokens JOIN organizations ON organizations.id = tokens.organization_id
+    FROM tokens LEFT JOIN organizations ON organizations.id = tokens.organization_id
 """
 
 
@@ -31,7 +31,7 @@ class Tokens:
 
     async def create(
         self,
-        organization: Organization,
+        organization: Organization | None,
         *,
         name: str,
         token_hash: bytes,
@@ -39,11 +39,14 @@ class Tokens:
         packages: Iterable[str] | None = None,
         expires_at: int | None = None,
     ) -> Token:
-        """Add a token. `packages` restricts it to those names; None lets it see all."""
+        """Add a token; of the instance where `organization` is None.
+
+        `packages` restricts it to those names; None lets it see all.
+        """
         token = Token(
             id=str(uuid4()),
-            organization_id=organization.id,
-            organization=organization.slug,
+            organization_id=organization.id if organization else None,
+            organization=organization.slug if organization else None,
             name=name,
             scopes=tuple(scopes),
             packages=None if packages is None else frozenset(packages),
@@ -60,7 +63,7 @@ class Tokens:
                 """,
                 (
                     token.id,
-                    organization.id,
+                    token.organization_id,
                     name,
                     token_hash,
                     msgspec.json.encode(scopes).decode(),
@@ -75,11 +78,10 @@ class Tokens:
             )
         return token
 
-    async def of_organization(self, organization_id: str) -> list[Token]:
-        """The tokens of an organization, oldest first."""
+    async def of_organization(self, organization_id: str | None) -> list[Token]:
+        """The tokens of an organization, or for None those of the instance, oldest first."""
         rows = await self._store.fetch_all(
-            f"{_SELECT} WHERE organization_id = ? ORDER BY tokens.created_at, tokens.rowid",
-            (organization_id,),
+            f"{_SELECT} WHERE organization_id IS ? ORDER BY tokens.created_at, tokens.rowid", (organization_id,)
         )
         return [_token(row) for row in rows]
 
@@ -88,17 +90,17 @@ class Tokens:
         row = await self._store.fetch_one(f"{_SELECT} WHERE hash = ?", (token_hash,))
         return None if row is None else _token(row)
 
-    async def revoke(self, organization: Organization, token_id: str) -> None:
+    async def revoke(self, organization: Organization | None, token_id: str) -> None:
         """Remove a token: the next request with it is refused. Raises NotFoundError."""
         async with self._store.transaction() as db:
             cursor = await db.execute(
-                "DELETE FROM tokens WHERE organization_id = ? AND id = ?", (organization.id, token_id)
+                "DELETE FROM tokens WHERE organization_id IS ? AND id = ?",
+                (organization.id if organization else None, token_id),
             )
             if not cursor.rowcount:
-                raise NotFoundError(
-                    f"{organization.slug} has no token {token_id}; "
-                    f"`pricore token list {organization.slug}` shows those it has"
-                )
+                where = organization.slug if organization else "this instance"
+                listing = f"pricore token list {organization.slug if organization else '--instance'}"
+                raise NotFoundError(f"{where} has no token {token_id}; `{listing}` shows those it has")
 
 
 def _token(row: Any) -> Token:
