@@ -7,13 +7,14 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from typing import Final
 
 import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from pricore.api import Api
+from pricore.auth import Authenticator
 from pricore.config import Config
 from pricore.dists import Dists
 from pricore.errors import (
@@ -28,6 +29,7 @@ from pricore.errors import (
     UnsupportedClientError,
 )
 from pricore.git import Git
+from pricore.jobs import Queue
 from pricore.registry import Registry
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -50,19 +52,25 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     """The application that serves an open store."""
     app = web.Application()
     dists = Dists(config.dists)
-    registry = Registry(store, dists, Syncer(store, git, config), config)
-    routes = (*registry.routes(), web.route(hdrs.METH_ANY, "/{path:.*}", _refuse))
+    syncer = Syncer(store, git, config)
+    tokens = Authenticator(store)
+    queue = Queue(store, syncer)
+    registry = Registry(store, dists, syncer, tokens, config)
+    management = Api(store, queue, tokens)
+    # (?s): a line break in an address too, which aiohttp would answer with text of its own
+    rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
+    routes = (*registry.routes(), *management.routes(), rest)
     app.add_routes(
         web.RouteDef(route.method, route.path, _answer_errors(route.handler), route.kwargs) for route in routes
     )
 
     async def serve(_: web.Application) -> AsyncIterator[None]:
         await store.organizations.apply_settings(public_url=config.public_url, inline_limit=config.inline_limit)
-        flusher = asyncio.create_task(_flush_usage(store))
+        tasks = [asyncio.create_task(_flush_usage(store)), asyncio.create_task(queue.work())]
         yield
-        flusher.cancel()
-        with suppress(asyncio.CancelledError):
-            await flusher
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await dists.close()
         await store.usage.flush()
 

@@ -1,81 +1,206 @@
-"""Records as the outside sees them: the shapes of the API reference, which the CLI's --json prints too."""
+"""Records as the outside sees them: the shapes of the API, which the CLI's --json prints too."""
 
-from typing import Any
+import msgspec
 
 from pricore.clock import rfc3339
 from pricore.discovery import TAGS
 from pricore.models import Organization, Package, Ref, Repository, Token, Version
 
 
+class OrganizationSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """An organization in a list."""
+
+    id: str
+    name: str
+    slug: str
+    created_at: str
+
+
+class OrganizationView(OrganizationSummary, frozen=True, kw_only=True):
+    """An organization; `slug` is its name in URLs."""
+
+    description: str
+
+
+class RepositorySummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A repository beside what comes from it; `repo_identifier` is owner/name where there is such a thing."""
+
+    id: str
+    provider: str
+    repo_identifier: str
+
+
+class RepositoryView(RepositorySummary, frozen=True, kw_only=True):
+    """A repository that is followed; `sync_status` is pending, ok or failed, `sync_error` says why it failed."""
+
+    url: str
+    default_branch: str | None
+    sync_status: str
+    sync_error: str | None
+    last_synced_at: str | None
+    created_at: str
+
+
+class RefView(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a tag or branch; `left_out` is why it makes no version now."""
+
+    ref: str
+    commit: str
+    package: str | None
+    version: str | None
+    left_out: str | None
+
+
+class PackageSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A package in a list; `abandoned` names the package that it goes on as."""
+
+    id: str
+    name: str
+    description: str
+    type: str
+    latest_version: str | None
+    abandoned: str | None
+    created_at: str
+
+
+class VersionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A version as it is served; `gone_upstream_at` is since when its tag is missing."""
+
+    version: str
+    normalized_version: str
+    kind: str
+    reference: str
+    shasum: str
+    released_at: str
+    gone_upstream_at: str | None
+
+
+class PackageView(PackageSummary, frozen=True, kw_only=True):
+    """A package with where it comes from and its versions, newest first."""
+
+    repository: RepositorySummary
+    versions: list[VersionView]
+
+
+class TokenView(msgspec.Struct, frozen=True, kw_only=True):
+    """An access token without its secret; `packages` are the only names that it may see, null means all."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    packages: list[str] | None
+    last_used_at: str | None
+    expires_at: str | None
+    created_at: str
+
+
+class OwnTokenView(TokenView, frozen=True, kw_only=True):
+    """A token as it sees itself; `organization` is the slug of its own, null means all of them."""
+
+    organization: str | None
+
+
+class NewTokenView(TokenView, frozen=True, kw_only=True):
+    """An access token with its secret, which is shown this once."""
+
+    token: str
+
+
 def _time(seconds: int | None) -> str | None:
     return None if seconds is None else rfc3339(seconds)
 
 
-def organization(item: Organization) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "name": item.name,
-        "slug": item.slug,
-        "description": item.description,
-        "created_at": _time(item.created_at),
-    }
+def organization_summary(item: Organization) -> OrganizationSummary:
+    return OrganizationSummary(id=item.id, name=item.name, slug=item.slug, created_at=rfc3339(item.created_at))
 
 
-def repository(item: Repository) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "provider": item.provider,
-        "repo_identifier": item.identifier,
-        "url": item.url,
-        "default_branch": item.default_branch,
-        "sync_status": item.sync_status,
-        "sync_error": item.sync_error,
-        "last_synced_at": _time(item.last_synced_at),
-        "created_at": _time(item.created_at),
-    }
+def organization(item: Organization) -> OrganizationView:
+    return OrganizationView(
+        id=item.id,
+        name=item.name,
+        slug=item.slug,
+        description=item.description,
+        created_at=rfc3339(item.created_at),
+    )
 
 
-def ref(item: Ref) -> dict[str, Any]:
-    return {
-        "ref": item.name,
-        "commit": item.commit,
-        "package": item.package,
-        "version": item.version,
-        "left_out": item.reason,
-    }
+def repository(item: Repository) -> RepositoryView:
+    return RepositoryView(
+        id=item.id,
+        provider=item.provider,
+        repo_identifier=item.identifier,
+        url=item.url,
+        default_branch=item.default_branch,
+        sync_status=item.sync_status,
+        sync_error=item.sync_error,
+        last_synced_at=_time(item.last_synced_at),
+        created_at=rfc3339(item.created_at),
+    )
 
 
-def package(item: Package) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "name": item.name,
-        "description": item.description,
-        "type": item.type,
-        "latest_version": item.latest_version,
-        "abandoned": item.replaced_by or False,
-        "created_at": _time(item.created_at),
-    }
+def ref(item: Ref) -> RefView:
+    return RefView(
+        ref=item.name,
+        commit=item.commit,
+        package=item.package,
+        version=item.version,
+        left_out=item.reason,
+    )
 
 
-def version(item: Version) -> dict[str, Any]:
-    return {
-        "version": item.version,
-        "normalized_version": item.normalized,
-        "kind": "tag" if item.ref.startswith(TAGS) else "branch",
-        "reference": item.reference,
-        "shasum": item.shasum,
-        "released_at": _time(item.released_at),
-        "gone_upstream_at": _time(item.gone_at),
-    }
+def package_summary(item: Package) -> PackageSummary:
+    return PackageSummary(
+        id=item.id,
+        name=item.name,
+        description=item.description,
+        type=item.type,
+        latest_version=item.latest_version,
+        abandoned=item.replaced_by,
+        created_at=rfc3339(item.created_at),
+    )
 
 
-def token(item: Token) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "name": item.name,
-        "scopes": list(item.scopes),
-        "packages": None if item.packages is None else sorted(item.packages),
-        "last_used_at": _time(item.last_used_at),
-        "expires_at": _time(item.expires_at),
-        "created_at": _time(item.created_at),
-    }
+def package(item: Package, source: Repository, versions: list[Version]) -> PackageView:
+    return PackageView(
+        id=item.id,
+        name=item.name,
+        description=item.description,
+        type=item.type,
+        latest_version=item.latest_version,
+        abandoned=item.replaced_by,
+        repository=RepositorySummary(id=source.id, provider=source.provider, repo_identifier=source.identifier),
+        versions=[version(found) for found in versions],
+        created_at=rfc3339(item.created_at),
+    )
+
+
+def version(item: Version) -> VersionView:
+    return VersionView(
+        version=item.version,
+        normalized_version=item.normalized,
+        kind="tag" if item.ref.startswith(TAGS) else "branch",
+        reference=item.reference,
+        shasum=item.shasum,
+        released_at=rfc3339(item.released_at),
+        gone_upstream_at=_time(item.gone_at),
+    )
+
+
+def token(item: Token) -> TokenView:
+    return TokenView(
+        id=item.id,
+        name=item.name,
+        scopes=list(item.scopes),
+        packages=None if item.packages is None else sorted(item.packages),
+        last_used_at=_time(item.last_used_at),
+        expires_at=_time(item.expires_at),
+        created_at=rfc3339(item.created_at),
+    )
+
+
+def own_token(item: Token) -> OwnTokenView:
+    return OwnTokenView(**msgspec.structs.asdict(token(item)), organization=item.organization)
+
+
+def new_token(item: Token, secret: str) -> NewTokenView:
+    return NewTokenView(**msgspec.structs.asdict(token(item)), token=secret)

@@ -3,6 +3,7 @@
 import re
 from typing import Annotated
 
+import msgspec
 import typer
 
 from pricore import views
@@ -86,7 +87,7 @@ def show(session: Session, slug: Annotated[str, typer.Argument(help="Its name in
 
     found, repositories, packages, tokens = session.run(work)
     counts = {"repositories": repositories, "packages": packages, "tokens": tokens}
-    document = views.organization(found) | counts
+    document = msgspec.structs.asdict(views.organization(found)) | counts
     session.show(document, lambda console: print_fields(console, list(document.items())))
 
 

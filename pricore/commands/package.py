@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from pricore import views
@@ -27,7 +28,7 @@ def show_all(session: Session, org: _Org) -> None:
 
     found = session.run(work)
     session.show(
-        [views.package(item) for item in found],
+        [views.package_summary(item) for item in found],
         lambda console: print_table(
             console,
             ("name", "latest", "type", "description"),
@@ -49,10 +50,11 @@ def show(
         return found, await store.packages.versions(found)
 
     found, versions = session.run(work)
-    document = views.package(found) | {"versions": [views.version(item) for item in versions]}
+    summary = msgspec.structs.asdict(views.package_summary(found))
+    document = summary | {"versions": [views.version(item) for item in versions]}
 
     def render(console: "Console") -> None:
-        print_fields(console, list(views.package(found).items()))
+        print_fields(console, list(summary.items()))
         print_table(
             console,
             ("version", "commit", "released", ""),

@@ -95,10 +95,11 @@ def show(session: Session, org: _Org, repo: _Repo) -> None:
         return found, await store.packages.names(found.id), list(refs.values())
 
     found, packages, refs = session.run(work)
-    document = views.repository(found) | {"packages": packages, "refs": [views.ref(item) for item in refs]}
+    shown = msgspec.structs.asdict(views.repository(found))
+    document = shown | {"packages": packages, "refs": [views.ref(item) for item in refs]}
 
     def render(console: "Console") -> None:
-        print_fields(console, [*views.repository(found).items(), ("packages", ", ".join(packages) or None)])
+        print_fields(console, [*shown.items(), ("packages", ", ".join(packages) or None)])
         left_out = [(item.name, item.reason) for item in refs if item.reason]
         console.print(f"{len(refs)} refs, {len(left_out)} left out")
         if left_out:

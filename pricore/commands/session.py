@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import msgspec
 import typer
 
 from pricore.config import Config, load_config
@@ -77,7 +78,8 @@ class Session:
     def show(self, document: object, render: "Callable[[Console], None]") -> None:
         """Print the JSON document, or let `render` print it for people."""
         if self.json:
-            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            content = json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False)
+            sys.stdout.write(content + "\n")
             sys.stdout.flush()
         else:
             from rich.console import Console

@@ -1,0 +1,155 @@
+"""How a typed route is served: token, scope, query and body in; a record with its status out."""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from pricore import auth
+from pricore.auth import Authenticator
+from pricore.errors import BadRequestError, InvalidError
+from pricore.models import Token
+
+T = TypeVar("T")
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request, understood. `path` holds the parts of the path by name; `query` and `body` are of the
+    types that the route names."""
+
+    token: Token
+    path: Mapping[str, str]
+    query: Any = None
+    body: Any = None
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A route as it is served and documented.
+
+    `scope` None asks for any good token. A path with `{slug}` is of an organization: other organizations'
+    tokens find nothing there.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[Call], Awaitable[msgspec.Struct]]
+    scope: str | None
+    summary: str
+    query: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | None = None
+    status: int = 200
+
+
+class Data(msgspec.Struct, Generic[T], frozen=True):
+    """What was asked for."""
+
+    data: T
+
+
+class Message(msgspec.Struct, frozen=True):
+    """What was done."""
+
+    message: str
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """Where in a list a page is; pages are counted from 1."""
+
+    current_page: int
+    last_page: int
+    per_page: int
+    total: int
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """A part of a list."""
+
+    data: list[T]
+    meta: Meta
+
+
+class PageQuery(msgspec.Struct, frozen=True):
+    """Which part of a list is wanted."""
+
+    page: int = 1
+    per_page: int = 20
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.page <= _MOST_PAGES:
+            raise InvalidError(f"page must be from 1 to {_MOST_PAGES}", field="page")
+        if not 1 <= self.per_page <= _MOST_PER_PAGE:
+            raise InvalidError(f"per_page must be from 1 to {_MOST_PER_PAGE}", field="per_page")
+
+    @property
+    def offset(self) -> int:
+        return (self.page - 1) * self.per_page
+
+    def meta(self, total: int) -> Meta:
+        return Meta(self.page, max(1, -(-total // self.per_page)), self.per_page, total)
+
+
+_MOST_PER_PAGE: Final = 100
+_MOST_PAGES: Final = 1_000_000
+
+
+def serve(route: Route, authenticator: Authenticator) -> Handler:
+    """The handler of aiohttp's that serves a route."""
+
+    async def handle(request: web.Request) -> web.Response:
+        path = dict(request.match_info)
+        token = await authenticator.identify(request.headers.get(hdrs.AUTHORIZATION), at=time.time())
+        auth.check_access(token, organization=path.get("slug"), scope=route.scope)
+        query = None if route.query is None else _read_query(request, route.query)
+        body = None if route.body is None else _read_body(await request.read(), route.body)
+        result = await route.handler(Call(token, path, query, body))
+        response = web.Response(
+            status=route.status,
+            body=msgspec.json.encode(result),
+            content_type="application/json",
+            headers={hdrs.CACHE_CONTROL: "private, no-store"},
+        )
+        if isinstance(result, Page):
+            response.headers[hdrs.LINK] = _links(request, result.meta)
+        return response
+
+    return handle
+
+
+def _read_query(request: web.Request, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(dict(request.query), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _read_body(content: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequestError("the body is not valid JSON") from None
+
+
+def _invalid(error: Exception) -> Exception:
+    """The error with the field that it is about; one of our own, raised by a type's check, stays what it is."""
+    if isinstance(error.__cause__, InvalidError):
+        return error.__cause__
+    message, _, place = str(error).partition(" - at `$")
+    named = re.search(r"field `([^`]*)`", message)
+    field = place.strip("`.").split("[")[0].split(".")[0] or (named[1] if named else "") or "body"
+    return InvalidError(message, field=field)
+
+
+def _links(request: web.Request, meta: Meta) -> str:
+    """RFC 8288: where the neighbours of a page are."""
+    pages = {"first": 1, "prev": meta.current_page - 1, "next": meta.current_page + 1, "last": meta.last_page}
+    return ", ".join(
+        f'<{request.rel_url.update_query(page=page)}>; rel="{name}"'
+        for name, page in pages.items()
+        if 1 <= page <= meta.last_page
+    )

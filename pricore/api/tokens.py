@@ -1,0 +1,112 @@
+"""Access tokens of an organization."""
+
+import msgspec
+
+from pricore import auth, views
+from pricore.api.organizations import find_organization
+from pricore.api.routing import Call, Data, Message, Route
+from pricore.clock import now, rfc3339
+from pricore.errors import ForbiddenError, InvalidError, NotFoundError
+from pricore.models import Organization, Token
+from pricore.store import Store
+from pricore.views import NewTokenView, TokenView
+
+
+class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A token to be made. `packages` restricts it to packages by id or name; null lets it see all.
+
+    `expires_at` is a date (to its end, UTC) or a time; null is never.
+    """
+
+    name: str
+    scopes: list[str] = []
+    expires_at: str | None = None
+    packages: list[str] | None = None
+
+
+def routes(store: Store) -> list[Route]:
+    """The routes of tokens."""
+
+    async def visible(caller: Token, organization: Organization) -> list[Token]:
+        """The tokens that the caller may know of: a restricted one, those that see no more than itself."""
+        found = await store.tokens.of_organization(organization.id)
+        return [item for item in found if _within(item.packages, caller.packages)]
+
+    async def list_tokens(call: Call) -> Data[list[TokenView]]:
+        organization = await find_organization(store, call)
+        return Data([views.token(item) for item in await visible(call.token, organization)])
+
+    async def create_token(call: Call) -> Data[NewTokenView]:
+        wanted: NewToken = call.body
+        organization = await find_organization(store, call)
+        name = wanted.name.strip()
+        if not 1 <= len(name) <= 255:
+            raise InvalidError("name must have 1 to 255 characters", field="name")
+        scopes = auth.check_scopes(wanted.scopes or ["packages:read"])
+        if more := [scope for scope in scopes if scope not in call.token.scopes]:
+            raise ForbiddenError(f"the access token lacks the scope {more[0]}, so that it cannot give it away")
+        expires_at = None if wanted.expires_at is None else auth.parse_expiry(wanted.expires_at, at=now())
+        if call.token.expires_at is not None and (expires_at is None or expires_at > call.token.expires_at):
+            raise InvalidError(
+                f"this token expires at {rfc3339(call.token.expires_at)}, and what it makes cannot outlive it",
+                field="expires_at",
+            )
+        packages = None if wanted.packages is None else await names(organization, call.token, wanted.packages)
+        secret = auth.create_secret()
+        made = await store.tokens.create(
+            organization,
+            name=name,
+            token_hash=auth.hash_secret(secret),
+            scopes=scopes,
+            packages=call.token.packages if packages is None else packages,
+            expires_at=expires_at,
+        )
+        return Data(views.new_token(made, secret))
+
+    async def names(organization: Organization, caller: Token, packages: list[str]) -> set[str]:
+        """The names of packages given by id or name. Raises InvalidError for one that the caller can't see."""
+        found = set()
+        for item in packages:
+            package = await store.packages.find(organization.id, item)
+            if package is None or not auth.may_see(caller, package.name):
+                raise InvalidError(f"there is no package {item[:80]}", field="packages")
+            found.add(package.name)
+        return found
+
+    async def revoke_token(call: Call) -> Message:
+        organization = await find_organization(store, call)
+        if not any(item.id == call.path["id"] for item in await visible(call.token, organization)):
+            raise NotFoundError(auth.NOT_HERE)
+        await store.tokens.revoke(organization, call.path["id"])
+        return Message("Token revoked successfully")
+
+    return [
+        Route(
+            method="GET",
+            path="/api/organizations/{slug}/tokens",
+            handler=list_tokens,
+            scope="tokens:read",
+            summary="List access tokens",
+        ),
+        Route(
+            method="POST",
+            path="/api/organizations/{slug}/tokens",
+            handler=create_token,
+            scope="tokens:write",
+            summary="Create an access token",
+            body=NewToken,
+            status=201,
+        ),
+        Route(
+            method="DELETE",
+            path="/api/organizations/{slug}/tokens/{id}",
+            handler=revoke_token,
+            scope="tokens:write",
+            summary="Revoke an access token",
+        ),
+    ]
+
+
+def _within(packages: frozenset[str] | None, limit: frozenset[str] | None) -> bool:
+    """Whether a restriction lets nothing through that another one doesn't."""
+    return limit is None or (packages is not None and packages <= limit)

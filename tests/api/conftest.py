@@ -1,0 +1,32 @@
+"""The registry's server, and tokens that may do everything."""
+
+import pytest
+
+from tests.api.harness import ALL, instance_token
+from tests.registry.conftest import stack, start, template, upstream
+from tests.registry.harness import Start, World
+
+__all__ = ["stack", "start", "template", "upstream"]  # pytest finds fixtures by these names
+
+
+@pytest.fixture
+async def world(start: Start) -> World:  # noqa: F811  # the fixture, by its name
+    return await start(inline_limit=0)
+
+
+@pytest.fixture
+async def admin(world: World) -> str:
+    """A token of acme's with every scope, unrestricted."""
+    return await world.token(scopes=ALL)
+
+
+@pytest.fixture
+async def restricted(world: World) -> str:
+    """A token of acme's with every scope that sees acme/library alone."""
+    return await world.token(scopes=ALL, packages=["acme/library"])
+
+
+@pytest.fixture
+async def instance(world: World) -> str:
+    """A token of the instance with every scope."""
+    return await instance_token(world)

@@ -1,0 +1,177 @@
+"""Every route with every kind of credential: who gets an answer, and who is told what instead."""
+
+from typing import Any, NamedTuple
+
+import pytest
+
+from pricore.api import Api
+from pricore.auth import Authenticator, create_secret
+from pricore.clock import now
+from pricore.jobs import Queue
+from pricore.models import SCOPES
+from tests.api.harness import ALL, ORG, call, instance_token, read, refusal, repository_id, token_id
+from tests.registry.harness import World, error
+from tests.registry.test_access import ROUTES
+
+
+class Row(NamedTuple):
+    """A route as it is asked: `path` with {repository} and {token} for what has to be there.
+
+    `scope` is written here again, so that a change of it is seen.
+    """
+
+    path: str
+    scope: str | None
+    status: int = 200
+    document: Any = None
+    answers_other: bool = False
+
+
+ROWS = {
+    ("GET", "/api/organizations"): Row("/api/organizations", "organizations:read", answers_other=True),
+    ("GET", "/api/organizations/{slug}"): Row(ORG, "organizations:read"),
+    ("GET", "/api/token"): Row("/api/token", None, answers_other=True),
+    ("GET", "/api/organizations/{slug}/packages"): Row(f"{ORG}/packages", "packages:read"),
+    ("GET", "/api/organizations/{slug}/packages/{package:.+}"): Row(
+        f"{ORG}/packages/acme/library", "packages:read"
+    ),
+    ("GET", "/api/organizations/{slug}/repositories"): Row(f"{ORG}/repositories", "repositories:read"),
+    ("POST", "/api/organizations/{slug}/repositories/{id}/sync"): Row(
+        f"{ORG}/repositories/{{repository}}/sync", "repositories:write"
+    ),
+    ("GET", "/api/organizations/{slug}/tokens"): Row(f"{ORG}/tokens", "tokens:read"),
+    ("POST", "/api/organizations/{slug}/tokens"): Row(
+        f"{ORG}/tokens", "tokens:write", 201, {"name": "made", "scopes": ["tokens:write"]}
+    ),
+    ("DELETE", "/api/organizations/{slug}/tokens/{id}"): Row(f"{ORG}/tokens/{{token}}", "tokens:write"),
+}
+every_row = pytest.mark.parametrize(
+    ("method", "row"), [(method, row) for (method, _), row in ROWS.items()], ids=[" ".join(key) for key in ROWS]
+)
+
+
+async def credentials(world: World) -> dict[str, str | None]:
+    """A secret of each kind by its name; None is no credential at all."""
+    revoked = await world.token(scopes=ALL)
+    acme = await world.store.organizations.get("acme")
+    await world.store.tokens.revoke(acme, await token_id(world, revoked))
+    return {
+        "none": None,
+        "wrong": create_secret(),
+        "malformed": "pri_nothing",
+        "expired": await world.token(scopes=ALL, expires_at=now() - 1),
+        "revoked": revoked,
+        "other organization": await world.token(scopes=ALL, org="other"),
+        "restricted": await world.token(scopes=ALL, packages=["acme/library"]),
+        **{scope: await world.token(scopes=(scope,)) for scope in SCOPES},
+        "no scope": await world.token(scopes=()),
+        "all scopes": await world.token(scopes=ALL),
+        "instance": await instance_token(world),
+        "instance, no scope": await instance_token(world, scopes=()),
+    }
+
+
+async def ask(world: World, method: str, row: Row, secret: str | None, *, org: str = "acme") -> Any:
+    """The answer to a row's request; what it names is there, whoever asked before."""
+    admin = await world.token(scopes=ALL)
+    disposable = await world.token(packages=["acme/library"])
+    path = row.path.format(
+        repository=await repository_id(world, "acme/library", admin), token=await token_id(world, disposable)
+    )
+    return await call(world, method, path.replace("/acme", f"/{org}", 1), secret, row.document)
+
+
+async def test_the_matrix_has_every_route(world: World) -> None:
+    """A route without a row, or served without being in the table, is found here."""
+    api = Api(world.store, Queue(world.store, world.syncer), Authenticator(world.store))
+    table = {(route.method, route.path): route for route in api.table}
+    served = {
+        (route.method, route.resource.canonical)
+        for route in world.client.app.router.routes()
+        if route.resource is not None and route.resource.canonical.startswith("/api/") and route.method != "HEAD"
+    }
+
+    assert set(ROWS) == set(table)
+    assert {(method, path.replace(":.+", "")) for method, path in ROWS} == {
+        (method, path.replace(":.+", "")) for method, path in served
+    }
+    assert {key: row.scope for key, row in ROWS.items()} == {key: route.scope for key, route in table.items()}
+    assert all("{slug}" in path or row.answers_other for (_, path), row in ROWS.items())
+
+
+@every_row
+async def test_who_is_answered(world: World, method: str, row: Row) -> None:
+    """401 without a good token, 404 for other organizations, 403 without the scope, else the answer."""
+    kinds = await credentials(world)
+    good = row.status
+    scoped = {scope: good if row.scope in (scope, None) else 403 for scope in SCOPES}
+    expected = {
+        **dict.fromkeys(("none", "wrong", "malformed", "expired", "revoked"), 401),
+        "other organization": good if row.answers_other else 404,
+        **dict.fromkeys(("restricted", "all scopes", "instance"), good),
+        **scoped,
+        **dict.fromkeys(("no scope", "instance, no scope"), good if row.scope is None else 403),
+    }
+    actual = {}
+    for name, secret in kinds.items():
+        reply = await ask(world, method, row, secret)
+        actual[name] = reply.status
+        if reply.status >= 400:
+            message, _ = refusal(reply, reply.status)
+            assert reply.status != 403 or message == f"the access token lacks the scope {row.scope}"
+            assert secret is None or secret not in message
+
+    assert expected == actual
+
+
+@every_row
+async def test_an_organization_that_is_not_there_is_as_one_of_others(world: World, method: str, row: Row) -> None:
+    """Nobody learns from an answer which organizations there are."""
+    if row.answers_other:
+        pytest.skip("the route is of no organization")
+    secret = await world.token(scopes=ALL)
+    missing = refusal(await ask(world, method, row, secret, org="missing"), 404)
+
+    assert missing == refusal(await ask(world, method, row, secret, org="other"), 404)
+    assert missing == refusal(await ask(world, method, row, await instance_token(world), org="missing"), 404)
+
+
+async def test_a_restriction_hides_what_is_behind_it(world: World, admin: str, restricted: str) -> None:
+    """Of packages and repositories a restricted token sees its own; the rest is as what isn't there."""
+    missing = refusal(await call(world, "GET", f"{ORG}/packages/acme/missing", restricted), 404)
+    hidden = (await read(world, f"{ORG}/packages/acme/plugin", admin))["data"]
+
+    for name in ("acme/plugin", "acme%2Fplugin", "ACME/Plugin", hidden["id"]):
+        assert missing == refusal(await call(world, "GET", f"{ORG}/packages/{name}", restricted), 404)
+    sync = f"{ORG}/repositories/{hidden['repository']['id']}/sync"
+    assert missing == refusal(await call(world, "POST", sync, restricted), 404)
+    packages = await read(world, f"{ORG}/packages", restricted)
+    assert ([item["name"] for item in packages["data"]], packages["meta"]["total"]) == (["acme/library"], 1)
+    repositories = (await read(world, f"{ORG}/repositories", restricted))["data"]
+    assert [item["id"] for item in repositories] == [await repository_id(world, "acme/library", admin)]
+
+
+async def test_an_instance_token_opens_every_organization_for_composer(world: World) -> None:
+    """With packages:read a token of the instance is good for Composer's endpoints of all organizations."""
+    secret = await instance_token(world, scopes=("packages:read",))
+
+    for method, _, path in ROUTES:
+        reply = await world.ask(path, secret, method=method, body=b'{"downloads": []}')
+        assert reply.status in (200, 204), path
+    root = (await world.ask("/packages.json", secret, org="other")).json
+    assert root["available-packages"] == ["other/thing"]
+    for path in ("/p2/other/thing.json", "/packages/other/thing/1.0.0.zip"):
+        assert (await world.ask(path, secret, org="other")).status == 200
+        error(await world.ask(path, secret, org="acme"), 404)
+
+
+async def test_an_instance_token_has_its_limits_at_composers_routes(world: World) -> None:
+    """It needs the scope as any other, finds no organization that isn't there, and expires."""
+    unscoped = await instance_token(world, scopes=tuple(scope for scope in ALL if scope != "packages:read"))
+    good = await instance_token(world)
+    expired = await instance_token(world, expires_at=now() - 1)
+
+    for method, _, path in ROUTES:
+        assert "packages:read" in error(await world.ask(path, unscoped, method=method), 403)
+        error(await world.ask(path, good, method=method, org="missing"), 404)
+        error(await world.ask(path, expired, method=method), 401)
