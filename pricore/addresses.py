@@ -1,5 +1,6 @@
 """What an operator types for a repository, understood: a URL, an scp-like address, a folder, or owner/name."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,8 +78,10 @@ def _from_url(text: str, provider: str | None) -> Address:
         raise _invalid(f"{_shown(text)} is not a valid URL") from None
     if parts.scheme not in _SCHEMES:
         raise _invalid(f"git cannot be asked for {parts.scheme}:// here; use one of {', '.join(_SCHEMES)}")
-    if password is not None:
+    if password is not None or (parts.scheme in ("http", "https") and parts.username):
         raise _holds_password(host)
+    if parts.query or parts.fragment:
+        raise _invalid(f"the address of {host} goes on behind its path; give it without ? and #")
     text = parts.scheme + text[len(parts.scheme) :]  # git takes it in lower case only
     if parts.scheme == "file":
         return _from_folder(Path(parts.path), url=text)
@@ -100,7 +103,7 @@ def _known(url: str, host: str, path: str, provider: str | None) -> Address:
 
 def _from_folder(folder: Path, *, url: str | None = None) -> Address:
     try:
-        folder = folder.expanduser().absolute()
+        folder = Path(os.path.normpath(folder.expanduser().absolute()))
     except RuntimeError as error:
         raise _invalid(f"{folder}: {error}") from None
     path = str(folder.parent if folder.name == ".git" else folder).rstrip("/")
@@ -126,7 +129,7 @@ def _shown(text: str) -> str:
 
 def _holds_password(host: str) -> InvalidError:
     return _invalid(
-        f"the address of {host} holds a password, which lists and logs would show; "
+        f"the address of {host} holds a user or password, which lists and logs would show; "
         "put it into ~/.netrc, or use ssh"
     )
 

@@ -130,6 +130,14 @@ def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
     return tuple(scope for scope in SCOPES if scope in given)
 
 
+def check_name(name: str) -> str:
+    """A name for people without blanks around it. Raises InvalidError for none, or for what cannot be shown."""
+    name = name.strip()
+    if not 1 <= len(name) <= 255 or not name.isprintable():
+        raise InvalidError("the name must have 1 to 255 characters that can be shown", field="name")
+    return name
+
+
 def parse_expiry(text: str, *, at: int) -> int:
     """When a token expires, seconds: a date (to its end, UTC), a time, or a span from `at` such as 90d or 12h.
 

@@ -1,5 +1,6 @@
 """The `pricore` program: its command groups, and the one place where errors become exit codes."""
 
+import asyncio
 import os
 import sys
 import traceback
@@ -30,6 +31,8 @@ def main() -> None:
         app()
     except PricoreError as error:
         _fail(str(error))
+    except asyncio.CancelledError:
+        _fail("stopped", status=143)
     except KeyboardInterrupt:
         _fail("interrupted", status=130)
     except BrokenPipeError:
@@ -43,5 +46,6 @@ def main() -> None:
 
 
 def _fail(message: str, *, status: int = 1) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201  # the interface
+    shown = "".join(character if character.isprintable() else "?" for character in " ".join(message.split()))
+    print(f"error: {shown}", file=sys.stderr)  # noqa: T201  # the interface
     sys.exit(status)

@@ -20,6 +20,9 @@ _FOREIGN_NAMES: Final = ("gh-pages", "gh-readonly-queue/", "renovate/", "dependa
 """Branches that tools make for themselves; Packagist leaves them out too."""
 
 
+_MOST_REASON: Final = 500
+
+
 class Discovery(msgspec.Struct, frozen=True):
     """What refs became: versions, and for the others the reason by full ref name."""
 
@@ -50,7 +53,7 @@ def discover(refs: Mapping[str, str], files: Mapping[str, CommitFile], rules: Ru
         try:
             walk.candidates.append(walk.candidate(ref, refs[ref]))
         except (ComposerJsonError, ValueError) as error:
-            walk.left_out[ref] = str(error)
+            walk.left_out[ref] = str(error)[:_MOST_REASON]
     return Discovery(walk.candidates, walk.left_out)
 
 

@@ -5,6 +5,7 @@ bytes are made again on the first download, compared with it, and kept compresse
 """
 
 import asyncio
+import gzip
 import hashlib
 import os
 import tempfile
@@ -15,12 +16,13 @@ from typing import IO, Final, Literal, Protocol
 
 import zstandard
 
-from pricore.errors import DistError
+from pricore.errors import DistError, GitError
 from pricore.git import Mirror
 from pricore.models import Dist
 
 Encoding = Literal["zstd", "gzip"]
 
+_MOST_BYTES: Final = 2 * 1024**3
 _CHUNK: Final = 256 * 1024
 _ZSTD_LEVEL: Final = 9
 _GZIP_LEVEL: Final = 6
@@ -28,7 +30,10 @@ _SUFFIX: Final[dict[Encoding, str]] = {"zstd": ".zip.zst", "gzip": ".zip.gz"}
 
 
 def checksum(archive: IO[bytes]) -> tuple[str, int]:
-    """The sha1 (hexadecimal) and the size of an archive that is read to its end."""
+    """The sha1 (hexadecimal) and the size of an archive that is read to its end.
+
+    Raises GitError for one that is larger than what can be a package.
+    """
     digest = hashlib.sha1(usedforsecurity=False)
     size = 0
     buffer = bytearray(_CHUNK)
@@ -36,6 +41,8 @@ def checksum(archive: IO[bytes]) -> tuple[str, int]:
     while count := archive.readinto(buffer):  # type: ignore[attr-defined]  # a pipe can
         digest.update(view[:count])
         size += count
+        if size > _MOST_BYTES:
+            raise GitError(f"the archive is larger than {_MOST_BYTES // 1024**3} GB")
     return digest.hexdigest(), size
 
 
@@ -45,19 +52,20 @@ class Dists:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._making: dict[Path, asyncio.Task[None]] = {}
+        self._checked: set[Path] = set()
 
     def path(self, shasum: str, encoding: Encoding) -> Path:
         """Where an archive is kept in an encoding, whether it is there or not."""
         return self._folder / shasum[:2] / (shasum + _SUFFIX[encoding])
 
     async def get(self, dist: Dist, mirror: Mirror, encoding: Encoding) -> Path:
-        """The file of an archive in an encoding, made if it isn't kept.
+        """The file of an archive in an encoding, made if it isn't kept or was damaged before this process met it.
 
         However many ask, it is made once. Raises DistError where its bytes are not what was advertised,
         GitError where the commit is gone.
         """
         path = self.path(dist.shasum, encoding)
-        if path.exists():
+        if path in self._checked and path.exists():
             return path
         task = self._making.get(path)
         if task is None:
@@ -85,10 +93,13 @@ class Dists:
         await asyncio.gather(*self._making.values(), return_exceptions=True)
 
     async def _make(self, dist: Dist, mirror: Mirror, encoding: Encoding, path: Path) -> None:
+        if await asyncio.to_thread(_is_whole, path, encoding, dist.shasum):
+            self._checked.add(path)
+            return
         try:
             file = await asyncio.to_thread(_open_beside, path)
             try:
-                if encoding == "gzip" and (kept := self.path(dist.shasum, "zstd")).exists():
+                if encoding == "gzip" and (kept := self.path(dist.shasum, "zstd")) in self._checked:
                     digest = await asyncio.to_thread(_recompress, kept, file)
                 else:
                     digest = await mirror.archive(
@@ -100,6 +111,7 @@ class Dists:
                         "advertised: was this one changed, or is this another version of git?"
                     )
                 await asyncio.to_thread(_put_in_place, file, path)
+                self._checked.add(path)
             finally:
                 await asyncio.to_thread(_discard, file)
         except OSError as error:
@@ -137,6 +149,28 @@ def _recompress(kept: Path, file: IO[bytes]) -> str:
 def _read(archive: IO[bytes]) -> Iterator[bytes]:
     while piece := archive.read(_CHUNK):
         yield piece
+
+
+def _is_whole(path: Path, encoding: Encoding, shasum: str) -> bool:
+    """Whether a kept archive is there and holds what was advertised: disks and copies lose things."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    try:
+        if encoding == "gzip":
+            with gzip.open(path) as file:
+                while piece := file.read(_CHUNK):
+                    digest.update(piece)
+        else:
+            for piece in read_plain(path):
+                digest.update(piece)
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError):
+        return False
+    return digest.hexdigest() == shasum
+
+
+def read_file(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, piece by piece."""
+    with path.open("rb") as file:
+        yield from _read(file)
 
 
 def read_plain(kept: Path) -> Iterator[bytes]:

@@ -89,8 +89,11 @@ class Git:
         url: str = "",
         lines: Iterable[str] | None = None,
         accept: Sequence[int] = (0,),
+        hold: int | None = None,
     ) -> bytes:
         """The output of one git command, at most 64 MB. `lines` are its standard input.
+
+        `hold` is a descriptor that git gets too: a lock on it ends with git, even when this process is killed.
 
         Raises GitError, or GitUnavailableError where the host of `url` is the trouble.
         """
@@ -101,7 +104,7 @@ class Git:
                 raise GitError(f"git {arguments[0]} of {url or folder} gives more than 64 MB")
             return content
 
-        return await self.read(arguments, read, folder=folder, url=url, lines=lines, accept=accept)
+        return await self.read(arguments, read, folder=folder, url=url, lines=lines, accept=accept, hold=hold)
 
     async def read(
         self,
@@ -112,11 +115,12 @@ class Git:
         url: str = "",
         lines: Iterable[str] | None = None,
         accept: Sequence[int] = (0,),
+        hold: int | None = None,
     ) -> T:
         """What `consume` makes of a command's output, read in a thread of its own."""
         child = _Child()
         work = asyncio.get_running_loop().run_in_executor(
-            self._threads, child.run, arguments, consume, folder, lines
+            self._threads, child.run, arguments, consume, folder, lines, hold
         )
         try:
             async with asyncio.timeout(self.timeout):
@@ -156,6 +160,7 @@ class _Child:
         consume: Callable[[IO[bytes]], T],
         folder: Path | None,
         lines: Iterable[str] | None,
+        hold: int | None,
     ) -> tuple[T, int, str]:
         """What `consume` gives, git's exit status, and the end of what it wrote to standard error."""
         # files, not pipes, on the sides that nobody reads meanwhile: they cannot fill up and block
@@ -163,7 +168,7 @@ class _Child:
             if lines is not None:
                 requests.write("".join(f"{line}\n" for line in lines).encode())
                 requests.seek(0)
-            process = self._start(arguments, folder, errors, requests)
+            process = self._start(arguments, folder, errors, requests, hold)
             try:
                 assert process.stdout is not None  # noqa: S101  # Popen was given a pipe
                 with process.stdout as output:
@@ -176,7 +181,12 @@ class _Child:
             return result, status, errors.read().decode(errors="replace")
 
     def _start(
-        self, arguments: Sequence[str], folder: Path | None, errors: IO[bytes], requests: IO[bytes]
+        self,
+        arguments: Sequence[str],
+        folder: Path | None,
+        errors: IO[bytes],
+        requests: IO[bytes],
+        hold: int | None,
     ) -> subprocess.Popen[bytes]:
         command = ["git", *(() if folder is None else (f"--git-dir={folder}",)), *arguments]
         with self._lock:
@@ -191,6 +201,7 @@ class _Child:
                     env=_environment(),
                     cwd="/",
                     start_new_session=True,
+                    pass_fds=() if hold is None else (hold,),
                 )
             except FileNotFoundError:
                 raise GitError("git is not installed, or not on PATH") from None
@@ -266,16 +277,22 @@ def _short(line: str) -> str:
 class Mirror:
     """A bare repository that follows a remote's branches and tags.
 
-    Commits that were ever served stay: `keep` holds them by refs of our own, below refs/pricore/.
+    Commits that were ever served stay: `keep` holds them by refs of our own, below refs/pricore/. Who writes
+    to it holds a lock, and gives its descriptor as `hold`.
     """
 
-    def __init__(self, git: Git, path: Path) -> None:
+    def __init__(self, git: Git, path: Path, *, hold: int | None = None) -> None:
         self._git = git
         self.path = path
+        self._hold = hold
+
+    def exists(self) -> bool:
+        """Whether it is there; not whether it has everything."""
+        return all((self.path / name).exists() for name in ("HEAD", "config", "objects", "refs"))
 
     async def fetch(self, url: str) -> None:
         """Bring branches and tags to what `url` has now. Raises GitError, GitUnavailableError."""
-        if not (self.path / "HEAD").exists():
+        if not self.exists():
             await self._git.run(["init", "--quiet", "--bare", "--template=", "--", str(self.path)])
         attributes = self.path / "info" / "attributes"
         if not attributes.exists():
@@ -283,7 +300,7 @@ class Mirror:
             # $Format:%d$ would put the names of today's refs into an archive: its bytes have to depend on
             # the commit alone, or the checksum could not be kept
             attributes.write_text("* -export-subst\n", encoding="ascii")
-        await self._git.run(
+        await self._write(
             [
                 "fetch",
                 "--quiet",
@@ -296,9 +313,21 @@ class Mirror:
                 "+refs/heads/*:refs/heads/*",
                 "+refs/tags/*:refs/tags/*",
             ],
-            folder=self.path,
             url=url,
         )
+
+    async def _write(self, arguments: Sequence[str], *, url: str = "", lines: Iterable[str] | None = None) -> None:
+        """Run a command that changes refs; lock files that a killed git left behind don't stop it."""
+        for attempt in (1, 2):
+            try:
+                await self._git.run(arguments, folder=self.path, url=url, lines=lines, hold=self._hold)
+            except GitError as error:
+                # whoever writes here holds our lock: these belong to nobody any more
+                if attempt == 2 or ".lock': File exists" not in str(error):
+                    raise
+                await asyncio.to_thread(_remove_lock_files, self.path)
+            else:
+                return
 
     async def refs(self) -> dict[str, str]:
         """Branches and tags by full name, in git's order, with the object that each leads to in the end.
@@ -320,7 +349,15 @@ class Mirror:
 
         def consume(output: IO[bytes]) -> dict[str, CommitFile]:
             answers = _batch_answers(output, limit)
-            return {commit: _commit_file(next(answers), next(answers)) for commit in commits}
+            equal: dict[bytes, bytes] = {}  # most versions share a file with their neighbours
+            found = {}
+            for commit in commits:
+                file = _commit_file(next(answers), next(answers))
+                if file.content is not None:
+                    content = equal.setdefault(file.content, file.content)
+                    file = CommitFile(file.found, file.authored_at, content)
+                found[commit] = file
+            return found
 
         return await self._git.read(["cat-file", "--batch"], consume, folder=self.path, lines=requests)
 
@@ -328,7 +365,7 @@ class Mirror:
         """Hold commits for good, whatever happens to the branches and tags that led to them."""
         lines = [f"update refs/pricore/{commit} {commit}" for commit in dict.fromkeys(commits)]
         if lines:
-            await self._git.run(["update-ref", "--stdin"], folder=self.path, lines=lines)
+            await self._write(["update-ref", "--stdin"], lines=lines)
 
     async def archive(self, commit: str, consume: Callable[[IO[bytes]], T]) -> T:
         """What `consume` makes of the zip of a commit: stored, not compressed, in one root folder.
@@ -346,6 +383,11 @@ def _lines(output: bytes) -> list[str]:
     """The lines of a list of refs. `splitlines` would also part a name at other line ends, U+2028 and the like."""
     text = output.decode(errors="backslashreplace").rstrip("\n")
     return text.split("\n") if text else []
+
+
+def _remove_lock_files(mirror: Path) -> None:
+    for path in (*mirror.glob("*.lock"), *(mirror / "refs").rglob("*.lock")):
+        path.unlink(missing_ok=True)
 
 
 def _batch_answers(output: IO[bytes], limit: int) -> Iterator[tuple[bytes, bytes]]:

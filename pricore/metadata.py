@@ -16,7 +16,7 @@ import msgspec
 from pricore import versions
 from pricore.errors import ComposerJsonError
 
-MAX_COMPOSER_JSON: Final = 1024 * 1024
+MAX_COMPOSER_JSON: Final = 256 * 1024
 """Bytes of a composer.json that is read; real ones stay below 100 kB."""
 
 BASE: Final = "pricore://base"
@@ -137,7 +137,7 @@ def _links(value: object, kind: str, version: str) -> dict[str, str]:
             # a tag may have a comma behind its plus sign (1.0+a,b), a constraint may not
             versions.check_constraint(version if constraint == "self.version" else constraint)
         except ValueError as error:
-            raise ComposerJsonError(f"{kind}.{target}: {error}") from None
+            raise ComposerJsonError(f"{kind}.{target[:100]}: {error}") from None
     return links
 
 

@@ -137,12 +137,16 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class Dist(msgspec.Struct, frozen=True):
-    """An archive that was advertised at some time: the commit it is made of, and its checksum and size."""
+    """An archive that was advertised at some time: the commit it is made of, and its checksum and size.
+
+    `fixed` is False where it was asked for as a branch, which is another archive tomorrow.
+    """
 
     repository_id: str
     reference: str
     shasum: str
     size: int
+    fixed: bool = True
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,9 +10,8 @@ import hashlib
 import re
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from email.utils import formatdate
-from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -21,9 +20,9 @@ import zstandard
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from pricore import auth, metadata, versions
+from pricore import auth, metadata
 from pricore.config import Config
-from pricore.dists import Dists, read_plain
+from pricore.dists import Dists, read_file, read_plain
 from pricore.errors import BadRequestError, NotFoundError, UnsupportedClientError
 from pricore.models import Organization, Package, Token
 from pricore.store import Store
@@ -32,13 +31,15 @@ from pricore.sync import Syncer
 _MOST_KEPT: Final = 64 * 1024 * 1024
 """Bytes of finished answers in memory; beyond, the oldest go."""
 
-_SMALL: Final = 8 * 1024
-"""Bytes of a compressed document up to which finishing it takes less than handing it to a thread."""
+_SMALL: Final = 64 * 1024
+"""Bytes of a document up to which finishing it takes less than handing it to a thread."""
 
 _ZSTD_LEVEL: Final = 9
 _GZIP_LEVEL: Final = 6
 _HOST = re.compile(r"[A-Za-z0-9.\-_]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+_REFUSED = re.compile(r";\s*q=0(?:\.0*)?\s*(?:,|$)")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_MOST_WORDS: Final = 20
 _MOST_NAMES: Final = 10_000
 _VIEW_SPAN: Final = 2**30
 
@@ -79,6 +80,8 @@ class Answer:
 def _choose_encoding(request: web.Request) -> str:
     """zstd, gzip or identity; a client that refuses anything with q=0 gets identity."""
     accepted = request.headers.get(hdrs.ACCEPT_ENCODING, "")
+    if "q=" in accepted and _REFUSED.search(accepted):
+        return "identity"
     if "q=0" in accepted and "q=0" in accepted.replace("q=0.", ""):
         return "identity"
     return "zstd" if "zstd" in accepted else "gzip" if "gzip" in accepted else "identity"
@@ -157,7 +160,8 @@ class Registry:
             return Answer(plain, document.last_modified, encoding)
 
         # the largest take milliseconds, which the others would wait
-        return finish() if len(document.body) < _SMALL else await asyncio.to_thread(finish)
+        small = zstandard.frame_content_size(document.body) < _SMALL
+        return finish() if small else await asyncio.to_thread(finish)
 
     async def get_root(self, request: web.Request) -> web.Response:
         """packages.json: what there is for this token, and where the rest is asked for."""
@@ -205,16 +209,18 @@ class Registry:
         kept = await self._dists.get(
             dist, self._syncer.mirror(dist.repository_id), "gzip" if encoding == "gzip" else "zstd"
         )
-        # a commit's archive never changes, and neither does a released version's; a branch moves
-        fixed = reference or versions.parse_stability(version) != "dev"
         headers: dict[str, str] = {
             hdrs.CONTENT_TYPE: "application/zip",
-            hdrs.CACHE_CONTROL: "private, max-age=31536000, immutable" if fixed else "private, no-cache",
+            hdrs.CACHE_CONTROL: "private, max-age=31536000, immutable" if dist.fixed else "private, no-cache",
             hdrs.VARY: "Authorization, Accept-Encoding",
         }
-        if encoding != "identity":
-            return web.FileResponse(kept, headers=headers | {hdrs.CONTENT_ENCODING: encoding})
-        return await _send_plain(request, kept, headers | {hdrs.CONTENT_LENGTH: str(dist.size)})
+        if encoding == "identity":
+            return await _send(request, read_plain(kept), headers, dist.size)
+        headers[hdrs.CONTENT_ENCODING] = encoding
+        if dist.fixed:
+            return web.FileResponse(kept, headers=headers)
+        # not FileResponse: by the file's date it would answer 304 for a branch that went back to an old commit
+        return await _send(request, read_file(kept), headers, kept.stat().st_size)
 
     async def get_list(self, request: web.Request) -> web.Response:
         """Names of packages, by `filter` (with * for anything) or by `vendor`."""
@@ -230,13 +236,12 @@ class Registry:
     async def search(self, request: web.Request) -> web.Response:
         """Packages whose name or description has every word of `q`, and which are of `type` if one is given."""
         token, slug, _ = await self._authorize(request)
-        words = request.query.get("q", "").lower().split()
+        words = request.query.get("q", "").lower().split()[:_MOST_WORDS]
         kind = request.query.get("type", "")
         found = [
             package
             for package in await self._packages(token, await self._organization(slug))
-            if all(word in f"{package.name} {package.description}".lower() for word in words)
-            and kind in ("", package.type)
+            if kind in ("", package.type) and _has(package, words)
         ]
         url = self._url(request)
         results = [
@@ -355,6 +360,11 @@ def _view_offset(only: frozenset[str] | None) -> int:
     return 1 + int.from_bytes(digest[:4]) % _VIEW_SPAN
 
 
+def _has(package: Package, words: Sequence[str]) -> bool:
+    text = f"{package.name} {package.description}".lower()
+    return all(word in text for word in words)
+
+
 def _matches(name: str, pattern: str) -> bool:
     """Whether a name is of a pattern in which * stands for anything, in linear time."""
     first, *rest = pattern.split("*")
@@ -372,15 +382,23 @@ def _matches(name: str, pattern: str) -> bool:
     return True
 
 
-async def _send_plain(request: web.Request, kept: Path, headers: Mapping[str, str]) -> web.StreamResponse:
-    """An archive without any encoding, unpacked piece by piece."""
+async def _send(
+    request: web.Request, pieces: Iterator[bytes], headers: Mapping[str, str], size: int
+) -> web.StreamResponse:
+    """A body piece by piece; one that doesn't have its size breaks the connection, so that nobody takes it."""
     response = web.StreamResponse(headers=headers)
+    response.content_length = size
     # a client that goes away in the middle is no failure of ours
     with contextlib.suppress(ConnectionResetError):
         await response.prepare(request)
+        sent = 0
         if request.method != hdrs.METH_HEAD:
-            pieces = read_plain(kept)
-            while piece := await asyncio.to_thread(next, pieces, b""):
-                await response.write(piece)
+            try:
+                while piece := await asyncio.to_thread(next, pieces, b""):
+                    await response.write(piece)
+                    sent += len(piece)
+            finally:
+                if sent != size and request.transport is not None:
+                    request.transport.abort()
         await response.write_eof()
     return response

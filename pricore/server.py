@@ -155,6 +155,8 @@ def _answer_errors(handler: Handler) -> Handler:
                 raise
             allowed = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
             return _error(request, error.status, _MESSAGES.get(error.status, error.reason), headers=allowed)
+        except web.RequestPayloadError:
+            return _error(request, 400, "the request body is damaged")
         except Exception:  # noqa: BLE001  # whatever it was, the client gets an answer and the log the rest
             _log.exception("%s %s failed", request.method, request.path)
             return _error(request, 500, _MESSAGES[500])

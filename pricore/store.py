@@ -68,9 +68,10 @@ class Store:
                 "give one that this user can write with --data or PRICORE_DATA"
             ) from None
         except sqlite3.Error as error:
-            raise StoreError(
-                f"cannot open the database {self.path}: {error}; check that this user may write the folder"
-            ) from None
+            advice = "check that this user may write the folder"
+            if not isinstance(error, sqlite3.OperationalError):
+                advice = "move what is there away, or give another --data"
+            raise StoreError(f"cannot open the database {self.path}: {error}; {advice}") from None
         return self
 
     async def __aexit__(

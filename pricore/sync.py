@@ -19,7 +19,7 @@ from pricore import discovery, dists, metadata
 from pricore.addresses import Address, is_local
 from pricore.config import Config
 from pricore.discovery import BRANCHES, TAGS, Discovery, Rules
-from pricore.errors import ConflictError, GitError, PricoreError, SyncError
+from pricore.errors import ConflictError, GitError, NotFoundError, PricoreError, SyncError
 from pricore.git import Git, Mirror, Remote
 from pricore.models import Candidate, CommitFile, NewVersion, Organization, Ref, Repository, Version
 from pricore.store import Store
@@ -67,9 +67,9 @@ class Syncer:
         self._git = git
         self._config = config
 
-    def mirror(self, repository_id: str) -> Mirror:
-        """The mirror of a repository."""
-        return Mirror(self._git, self._config.repositories / f"{repository_id}.git")
+    def mirror(self, repository_id: str, *, hold: int | None = None) -> Mirror:
+        """The mirror of a repository; `hold` is the descriptor of its lock, for who writes to it."""
+        return Mirror(self._git, self._config.repositories / f"{repository_id}.git", hold=hold)
 
     async def add(self, organization: Organization, address: Address, *, progress: Progress) -> Report:
         """Follow a repository and read it for the first time; where that fails, it is as if never added.
@@ -105,11 +105,14 @@ class Syncer:
         Raises GitError where it cannot be read, SyncError or ConflictError where nothing in it can be
         published; the failure is on record then, and what was served before still is.
         """
-        async with self._lock(repository):
-            # as it is now: another process may have synced it while this one waited
-            repository = await self._store.repositories.find(repository.id) or repository
+        async with self._lock(repository, progress) as hold:
+            # as it is now: another process may have synced or removed it while this one waited
+            found = await self._store.repositories.find(repository.id)
+            if found is None:
+                raise NotFoundError(f"the repository {repository.url} was removed")
+            repository = found
             try:
-                mirror = self.mirror(repository.id)
+                mirror = self.mirror(repository.id, hold=hold)
                 return await _Run(self._store, self._git, mirror, repository, progress).run()
             except PricoreError as error:
                 await self._store.repositories.record_failure(repository.id, str(error))
@@ -119,8 +122,11 @@ class Syncer:
         return self._config.repositories / f"{repository.id}.lock"
 
     @asynccontextmanager
-    async def _lock(self, repository: Repository) -> AsyncIterator[None]:
-        """Hold a repository against every other process; the kernel lets go when this one dies."""
+    async def _lock(self, repository: Repository, progress: Progress | None = None) -> AsyncIterator[int]:
+        """Hold a repository against every other process, by a lock on the descriptor that this gives.
+
+        The kernel lets go when this process has died and every git that was given the descriptor has ended.
+        """
         self._config.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(self._lock_file(repository), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -128,8 +134,10 @@ class Syncer:
             while not _try_lock(descriptor):
                 if asyncio.get_running_loop().time() > deadline:
                     raise SyncError(f"another process has been syncing {repository.url} for too long")
+                if progress is not None:
+                    progress("Waiting for another sync", 0, 0)
                 await asyncio.sleep(0.05)
-            yield
+            yield descriptor
         finally:
             os.close(descriptor)
 
@@ -160,18 +168,19 @@ class _Run:
         self._progress("Asking what is new", 0, 0)
         remote = await self._git.ls_remote(repository.url)
         digest = f"{_RULES}:{remote.digest}"
-        if digest == repository.refs_digest:
+        if digest == repository.refs_digest and self._mirror.exists():
             await self._store.repositories.record_unchanged(repository.id)
             return await self._report(Publication(), read=0)
         if not remote.refs:
             raise SyncError(f"{repository.url} is empty: push a branch with a composer.json to it first")
 
         self._progress("Fetching", 0, 0)
+        mirrored = self._mirror.exists()
         await self._mirror.fetch(repository.url)
         refs = await self._mirror.refs()
         self._known = await self._store.repositories.refs(repository.id)
         self._served = await self._store.packages.of_repository(repository.id)
-        changed, files, name = await self._read_changed(refs, remote)
+        changed, files, name = await self._read_changed(refs, remote, everything=not mirrored)
         rules = Rules(
             default_branch=remote.default_branch,
             default_name=name,
@@ -183,23 +192,30 @@ class _Run:
         if not found.candidates and not self._served:
             raise SyncError(_nothing_found(repository.url, found.left_out))
 
-        change = Publication(default_branch=remote.default_branch, default_name=name)
         last: list[NewVersion] = []
         async for batch, more in self._with_checksums(found.candidates):
             if more:
-                await self._store.packages.publish(repository, _with_versions(change, batch))
+                await self._store.packages.publish(repository, _with_versions(Publication(), batch))
             else:
                 last = batch
+        if self._failed and not self._served and len(self._failed) == len(found.candidates):
+            raise SyncError(f"no archive can be made of {repository.url}: {next(iter(self._failed.values()))}")
+        # the names last: where a rename is cut off, the next sync has to see it again
+        change = Publication(default_branch=remote.default_branch, default_name=name)
         change = self._last(_with_versions(change, last), found, refs, changed, digest)
         await self._store.packages.publish(repository, change)
+        if self._failed:
+            error = f"{len(self._failed)} archives could not be made: {next(iter(self._failed.values()))}"
+            await self._store.repositories.record_failure(repository.id, error)
         return await self._report(change, read=len(changed), candidates=found.candidates)
 
     async def _read_changed(
-        self, refs: Mapping[str, str], remote: Remote
+        self, refs: Mapping[str, str], remote: Remote, *, everything: bool
     ) -> tuple[dict[str, str], dict[str, CommitFile], str | None]:
         """The refs that have to be read, the composer.json of each of their commits, and the default name.
 
-        All refs, where the name in the default branch changed: it names every version.
+        All refs, where the name in the default branch changed: it names every version. What was left out is
+        read again where a ref went away: it may have been left out because of that one.
         """
         repository = self._repository
         changed = {
@@ -207,17 +223,19 @@ class _Run:
             for ref, commit in refs.items()
             if ref not in self._known or self._known[ref].commit != commit
         }
+        if any(ref not in refs for ref in self._known):
+            changed |= {ref: refs[ref] for ref, known in self._known.items() if known.reason and ref in refs}
         default = f"{BRANCHES}{remote.default_branch or ''}"
         if remote.default_branch != repository.default_branch:
             # the mark of the default branch goes from one to the other
             marked = (default, f"{BRANCHES}{repository.default_branch or ''}")
             changed |= {ref: refs[ref] for ref in marked if ref in refs}
-        everything = not repository.refs_digest.startswith(f"{_RULES}:")
-        files = await self._files(refs if everything else changed)
-        name = repository.default_name
-        if everything or default in changed:
-            # a composer.json that broke doesn't take the name away from what is served
-            name = discovery.default_name(files.get(refs.get(default, ""))) or name
+        everything = everything or not repository.refs_digest.startswith(f"{_RULES}:")
+        # the default branch in any case: a rename that was cut off has to be seen again
+        named = {default: refs[default]} if default in refs else {}
+        files = await self._files(refs if everything else changed | named)
+        # a composer.json that broke doesn't take the name away from what is served
+        name = discovery.default_name(files.get(refs.get(default, ""))) or repository.default_name
         if name != repository.default_name and not everything:
             everything = True
             files = await self._files(refs)
@@ -302,7 +320,7 @@ class _Run:
             refs=[*change.refs, *left_out],
             forgotten=[ref for ref in self._known if ref not in refs],
             # where an archive could not be made, the next sync has to look again
-            digest="" if self._failed else digest,
+            digest=f"{_RULES}:incomplete" if self._failed else digest,
         )
 
     def _left_out(self, ref: str, commit: str, reason: str) -> Ref:

@@ -39,9 +39,7 @@ def routes(store: Store) -> list[Route]:
     async def create_token(call: Call) -> Data[NewTokenView]:
         wanted: NewToken = call.body
         organization = await find_organization(store, call)
-        name = wanted.name.strip()
-        if not 1 <= len(name) <= 255:
-            raise InvalidError("name must have 1 to 255 characters", field="name")
+        name = auth.check_name(wanted.name)
         scopes = auth.check_scopes(wanted.scopes or ["packages:read"])
         if more := [scope for scope in scopes if scope not in call.token.scopes]:
             raise ForbiddenError(f"the access token lacks the scope {more[0]}, so that it cannot give it away")

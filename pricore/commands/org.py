@@ -1,12 +1,13 @@
 """`pricore org`: organizations."""
 
 import re
+import sys
 from typing import Annotated
 
 import msgspec
 import typer
 
-from pricore import views
+from pricore import auth, views
 from pricore.commands.session import Session, command, print_fields, print_table
 from pricore.errors import InvalidError
 from pricore.models import Organization
@@ -43,7 +44,7 @@ def create(
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
 ) -> None:
     """Create an organization."""
-    name = name.strip()
+    name = auth.check_name(name)
     slug = check_slug(slug) if slug is not None else slug_of(name)
 
     async def work(store: Store) -> Organization:
@@ -103,6 +104,8 @@ def delete(
         return await store.organizations.get(slug)
 
     found = session.run(find)
+    if not yes and (session.json or not sys.stdin.isatty()):
+        raise InvalidError(f"this deletes {slug} with everything in it: add --yes", field="yes")
     if not yes:
         typer.confirm(f"Delete {slug} with everything in it?", abort=True, err=True)
 

@@ -9,7 +9,7 @@ import typer
 from pricore import views
 from pricore.addresses import parse_address
 from pricore.clock import rfc3339
-from pricore.commands.session import Session, command, print_fields, print_table
+from pricore.commands.session import Session, command, print_fields, print_table, printable
 from pricore.errors import InvalidError, PricoreError
 from pricore.git import Git
 from pricore.models import Organization, Ref, Repository
@@ -143,7 +143,7 @@ def sync(
 
     session.show(document, render)
     for _, error in failures:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {printable(error)}", err=True)
     if failures:
         raise typer.Exit(1)
 
@@ -198,7 +198,7 @@ def print_report(console: "Console", report: Report) -> None:
     """What a sync found, for people."""
 
     def say(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
+        console.print(printable(text), markup=False, soft_wrap=True)
 
     if not report.read:
         say(f"{report.repository}: nothing new")

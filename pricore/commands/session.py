@@ -4,6 +4,7 @@ import asyncio
 import functools
 import inspect
 import json
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 def _common(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    data: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Data folder (PRICORE_DATA).")] = None,
+    data: Annotated[str | None, typer.Option(metavar="FOLDER", help="Data folder (PRICORE_DATA).")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings (PRICORE_CONFIG).")] = None,
 ) -> None:
     """The options that every command takes; only the signature is used."""
@@ -38,7 +39,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
         common = list(inspect.signature(_common, eval_str=True).parameters.values())
         _, *own = inspect.signature(function, eval_str=True).parameters.values()
 
-        def run(*, as_json: bool, data: Path | None, config: Path | None, **arguments: Any) -> None:
+        def run(*, as_json: bool, data: str | None, config: Path | None, **arguments: Any) -> None:
             function(Session(as_json=as_json, file=config, flags={"data": data}), **arguments)
 
         functools.update_wrapper(run, function)
@@ -70,6 +71,11 @@ class Session:
         from pricore.store import Store
 
         async def with_store() -> T:
+            # the end comes as a cancellation, so that no git is left behind
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101  # asyncio.run runs one
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
             async with Store(self.config.database) as store:
                 return await work(store)
 
@@ -119,7 +125,7 @@ def print_table(console: "Console", columns: Sequence[str], rows: Sequence[Seque
         table.add_column(column, overflow="fold")
     for row in rows:
         # Text: what comes from repositories must not be read as markup
-        table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text("-" if cell is None else printable(str(cell))) for cell in row))
     console.print(table)
 
 
@@ -127,4 +133,10 @@ def print_fields(console: "Console", fields: Sequence[tuple[str, object]]) -> No
     """One record, a line a field."""
     width = max(len(name) for name, _ in fields) + 2
     for name, value in fields:
-        console.print(f"{name + ':':<{width}}{'-' if value is None else value}", markup=False, soft_wrap=True)
+        shown = "-" if value is None else printable(str(value))
+        console.print(f"{name + ':':<{width}}{shown}", markup=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """A text without control characters: what comes from repositories must not steer the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)

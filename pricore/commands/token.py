@@ -55,6 +55,7 @@ def create(
         raise typer.BadParameter(
             "an instance token cannot be restricted to packages: their names are an organization's"
         )
+    name = auth.check_name(name)
     scopes = auth.check_scopes(scope or ["packages:read"])
     expires_at = None if expires is None else auth.parse_expiry(expires, at=now())
     secret = auth.create_secret()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pricore.store import Store
 
 _COLUMNS: Final = ", ".join(f"packages.{name}" for name in Package.__struct_fields__)
+_MOST_DESCRIPTION: Final = 1000
+"""Characters of a description that lists and searches go through; the metadata has it whole."""
+
 _DIST_SIZE: Final = 300
 """Bytes that `dist` and `uid` add to a version, about; for deciding what is small enough to be inline."""
 
@@ -268,22 +271,28 @@ class Packages:
         if row is None:
             return None
         package_id, repository_id = row
+        fixed = True
         if reference is None:
             row = await self._store.fetch_one(
                 """
-                SELECT reference FROM versions WHERE package_id = ?1 AND (version = ?2 OR normalized = ?3)
+                SELECT reference, normalized FROM versions
+                WHERE package_id = ?1 AND (version = ?2 OR normalized = ?3)
                 ORDER BY version = ?2 DESC LIMIT 1
                 """,
                 (package_id, version, _normalized(version)),
             )
             if row is None:
                 return None
-            (reference,) = row
+            reference, normalized = row
+            fixed = not versions.is_dev(normalized)
         row = await self._store.fetch_one(
             "SELECT reference, shasum, size FROM dists WHERE package_id = ? AND reference = ?",
             (package_id, reference),
         )
-        return None if row is None else Dist(repository_id, *row)
+        if row is None:
+            return None
+        reference, shasum, size = row
+        return Dist(repository_id, reference, shasum, size, fixed)
 
 
 def _normalized(version: str) -> str | None:
@@ -317,7 +326,8 @@ def _published(name: str, fields: Sequence[Any]) -> Published:
 async def _update_repository(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
     cursor = await db.execute(
         """
-        UPDATE repositories SET default_branch = coalesce(?1, default_branch), default_name = ?2,
+        UPDATE repositories SET default_branch = coalesce(?1, default_branch),
+            default_name = coalesce(?2, default_name),
             refs_digest = coalesce(?3, refs_digest),
             sync_status = CASE WHEN ?3 IS NULL THEN sync_status ELSE 'ok' END,
             sync_error = CASE WHEN ?3 IS NULL THEN sync_error END,
@@ -429,7 +439,7 @@ async def _rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> No
     await db.execute(
         "UPDATE packages SET description = ?, type = ?, latest_version = ?, inline_size = ? WHERE id = ?",
         (
-            entry.get("description", ""),
+            entry.get("description", "")[:_MOST_DESCRIPTION],
             entry.get("type", "library"),
             latest,
             sum(len(item.entry) + _DIST_SIZE for item in published),

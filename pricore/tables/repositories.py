@@ -160,6 +160,14 @@ class Repositories:
                 (repository.id, repository.organization_id),
             )
             await db.execute("DELETE FROM repositories WHERE id = ?", (repository.id,))
+            # what others left out for this one's sake has to be read again
+            await db.execute(
+                """
+                UPDATE repositories SET refs_digest = ''
+                WHERE organization_id = ? AND id IN (SELECT repository_id FROM refs WHERE reason IS NOT NULL)
+                """,
+                (repository.organization_id,),
+            )
             if packages[0][0]:
                 await self._store.organizations.touch_root(db, repository.organization_id, names_changed=True)
             kept = await db.execute_fetchall("SELECT DISTINCT shasum FROM dists")

@@ -41,8 +41,8 @@ from tests.metadata.harness import encode_entry
         (b'{"\\udfff": 1}', "not valid JSON"),
         (b'{"x": ' * 100 + b"1" + b"}" * 100, "nested deeper than 100 levels"),
         (b'{"x": ' + b"[" * 100 + b"]" * 100 + b"}", "nested deeper than 100 levels"),
-        (b'{"x": ' + b"[" * 400_000 + b"]" * 400_000 + b"}", "nested too deeply"),
-        (b'{"x": "' + b"x" * metadata.MAX_COMPOSER_JSON + b'"}', "larger than 1024 kB"),
+        (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (b'{"x": "' + b"x" * metadata.MAX_COMPOSER_JSON + b'"}', "larger than 256 kB"),
     ],
     ids=lambda value: repr(value)[:30],
 )
