@@ -7,6 +7,7 @@ cancelled, which GitPython's runner cannot do.
 
 import asyncio
 import hashlib
+import itertools
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -148,7 +150,9 @@ class _Child:
             self._killed = True
             # the whole group: fetch has helpers (ssh, git-remote-https) that would live on
             if self._process is not None and self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
+                # its thread may have reaped it a moment ago, which would be told instead of a cancellation
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
 
     def run(
         self,
@@ -319,7 +323,8 @@ class Mirror:
         requests = [request for commit in commits for request in (commit, f"{commit}:{name}")]
 
         def consume(output: IO[bytes]) -> dict[str, CommitFile]:
-            answers = _batch_answers(output, limit)
+            # where git ends early its status says so; StopIteration would never get out of a thread
+            answers = itertools.chain(_batch_answers(output, limit), itertools.repeat((b"", b"")))
             return {commit: _commit_file(next(answers), next(answers)) for commit in commits}
 
         return await self._git.read(["cat-file", "--batch"], consume, folder=self.path, lines=requests)
