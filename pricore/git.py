@@ -7,6 +7,7 @@ cancelled, which GitPython's runner cannot do.
 
 import asyncio
 import hashlib
+import itertools
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -152,7 +154,9 @@ class _Child:
             self._killed = True
             # the whole group: fetch has helpers (ssh, git-remote-https) that would live on
             if self._process is not None and self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
+                # its thread may have reaped it a moment ago, which would be told instead of a cancellation
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
 
     def run(
         self,
@@ -348,16 +352,9 @@ class Mirror:
         requests = [request for commit in commits for request in (commit, f"{commit}:{name}")]
 
         def consume(output: IO[bytes]) -> dict[str, CommitFile]:
-            answers = _batch_answers(output, limit)
-            equal: dict[bytes, bytes] = {}  # most versions share a file with their neighbours
-            found = {}
-            for commit in commits:
-                file = _commit_file(next(answers), next(answers))
-                if file.content is not None:
-                    content = equal.setdefault(file.content, file.content)
-                    file = CommitFile(file.found, file.authored_at, content)
-                found[commit] = file
-            return found
+            # where git ends early its status says so; StopIteration would never get out of a thread
+            answers = itertools.chain(_batch_answers(output, limit), itertools.repeat((b"", b"")))
+            return {commit: _commit_file(next(answers), next(answers)) for commit in commits}
 
         return await self._git.read(["cat-file", "--batch"], consume, folder=self.path, lines=requests)
 
@@ -392,6 +389,7 @@ def _remove_lock_files(mirror: Path) -> None:
 
 def _batch_answers(output: IO[bytes], limit: int) -> Iterator[tuple[bytes, bytes]]:
     """The (type, content) of each answer of `cat-file --batch`; type is empty where nothing was found."""
+    equal: dict[bytes, bytes] = {}  # most versions share a file with their neighbours: keep it once
     while header := output.readline():
         fields = header.split()
         if len(fields) != 3 or not fields[2].isdigit():
@@ -400,6 +398,8 @@ def _batch_answers(output: IO[bytes], limit: int) -> Iterator[tuple[bytes, bytes
         size = int(fields[2])
         wanted = min(size, _MOST_COMMIT if fields[1] == b"commit" else limit + 1)
         content = output.read(wanted)
+        if fields[1] == b"blob":
+            content = equal.setdefault(content, content)
         rest = size - wanted + 1  # the line feed behind it
         while rest > 0 and (skipped := output.read(min(rest, 1 << 16))):
             rest -= len(skipped)

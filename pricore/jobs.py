@@ -35,7 +35,7 @@ class Queue:
             try:
                 await self._store.jobs.put_back()
                 await self._take_turns()
-            except Exception:  # a database that is locked or full for a while must not end all syncing
+            except Exception:  # noqa: BLE001  # a database that is locked or full for a while must not end all syncing
                 _log.exception("the queue of syncs cannot be read or written; it is tried again")
                 await asyncio.sleep(_POLL_SECONDS)
 
@@ -46,8 +46,10 @@ class Queue:
             if job is not None:
                 await self._do(job)
                 continue
+            # not wait_for: in Python 3.11 it loses a cancellation that comes together with the event
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._added.wait(), _POLL_SECONDS)
+                async with asyncio.timeout(_POLL_SECONDS):
+                    await self._added.wait()
 
     async def _do(self, job: Job) -> None:
         repository = await self._store.repositories.find(job.repository_id)

@@ -194,7 +194,7 @@ async def test_a_missing_scope_is_named(door: Door) -> None:
 
 
 async def test_a_token_is_of_its_organization(door: Door) -> None:
-    """Elsewhere it finds nothing, which is told before a missing scope; a token of the instance is at home everywhere."""
+    """Elsewhere it finds nothing, told before a missing scope; a token of the instance is at home everywhere."""
     token = await door.identify(await door.token(scopes=("packages:read",)), at=NOW)
     instance = await door.identify(await door.token(org=None, scopes=("packages:read",)), at=NOW)
 
@@ -203,7 +203,7 @@ async def test_a_token_is_of_its_organization(door: Door) -> None:
         for scope in ("packages:read", "packages:write", None):
             with pytest.raises(NotFoundError) as caught:
                 auth.check_access(token, organization=organization, scope=scope)
-            assert auth.NOT_HERE == str(caught.value)
+            assert str(caught.value) == auth.NOT_HERE
         auth.check_access(instance, organization=organization, scope="packages:read")
         with pytest.raises(ForbiddenError, match=r"lacks the scope packages:write$"):
             auth.check_access(instance, organization=organization, scope="packages:write")

@@ -135,10 +135,8 @@ def _read_body(content: bytes, kind: type[T]) -> T:
         raise BadRequestError("the body is not valid JSON") from None
 
 
-def _invalid(error: Exception) -> Exception:
-    """The error with the field that it is about; one of our own, raised by a type's check, stays what it is."""
-    if isinstance(error.__cause__, InvalidError):
-        return error.__cause__
+def _invalid(error: msgspec.ValidationError) -> InvalidError:
+    """The error with the field that it is about."""
     message, _, place = str(error).partition(" - at `$")
     named = re.search(r"field `([^`]*)`", message)
     field = place.strip("`.").split("[")[0].split(".")[0] or (named[1] if named else "") or "body"

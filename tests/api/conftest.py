@@ -10,7 +10,7 @@ __all__ = ["stack", "start", "template", "upstream"]  # pytest finds fixtures by
 
 
 @pytest.fixture
-async def world(start: Start) -> World:  # noqa: F811  # the fixture, by its name
+async def world(start: Start) -> World:
     return await start(inline_limit=0)
 
 

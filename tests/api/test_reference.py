@@ -429,12 +429,26 @@ async def test_answers_are_kept_by_nobody(world: World, admin: str, path: str) -
 def test_an_example_that_is_not_met_is_noticed() -> None:
     """The comparison with the examples fails for a missing field, a wrong kind, id or time."""
     example: dict[str, Any] = {"data": [{"id": "uuid", "n": 1, "at": CREATED, "expires_at": None}]}
-    good = {"id": str(uuid.uuid4()), "n": 5, "at": "2025-12-31T23:59:59Z", "expires_at": None, "more": 1}
+    good: dict[str, Any] = {
+        "id": str(uuid.uuid4()),
+        "n": 5,
+        "at": "2025-12-31T23:59:59Z",
+        "expires_at": None,
+        "more": 1,
+    }
     assert_fits(example, {"data": [good]})
-    bad = [{"n": "5"}, {"n": None}, {"at": "2025-12-31 23:59:59"}, {"at": None}, {"expires_at": ""}, {"id": "A"}]
+    bad: list[dict[str, Any]] = [
+        {"n": "5"},
+        {"n": None},
+        {"at": "2025-12-31 23:59:59"},
+        {"at": None},
+        {"expires_at": ""},
+        {"id": "A"},
+    ]
     for change in bad:
         with pytest.raises((AssertionError, ValueError)):
             assert_fits(example, {"data": [good, good | change]})
-    for document in ({}, {"data": []}, {"data": {}}, []):
+    documents: list[Any] = [{}, {"data": []}, {"data": {}}, []]
+    for document in documents:
         with pytest.raises(AssertionError):
             assert_fits(example, document)

@@ -140,16 +140,9 @@ async def test_a_sync_that_was_cut_off_is_done_after_the_restart(
         await world.client.close()
     assert jobs(world) == [True, False][: 1 + again], "the end of the process left it as it was"
 
-    restarted = await reopen(start, world)
+    restarted = await start(inline_limit=0)
     await wait_for_version(restarted, "acme/followed", "1.1.0", admin)
     await wait_for_jobs(restarted, [])
-
-
-async def reopen(start: Start, world: World) -> World:
-    """A new server on the data folder of one that ended."""
-    kept: Path = world.config.data
-    assert kept.is_dir()
-    return await start(inline_limit=0)
 
 
 async def test_a_failing_repository_does_not_stop_the_next(
@@ -199,7 +192,7 @@ async def test_a_job_of_another_process_is_seen(
 ) -> None:
     """What another process put into the queue is done without anybody telling the server."""
     monkeypatch.setattr("pricore.jobs._POLL_SECONDS", 0.05)
-    restarted = await reopen(start, world)
+    restarted = await start(inline_limit=0)
     await world.client.close()
     secret = await restarted.token(scopes=ALL)
     release(followed, "1.1.0")
@@ -216,7 +209,7 @@ async def test_syncing_goes_on_when_the_database_works_again(
     await world.client.close()
     with world.database() as connection:
         connection.execute("ALTER TABLE jobs RENAME TO hidden")
-    restarted = await reopen(start, world)
+    restarted = await start(inline_limit=0)
     secret = await restarted.token(scopes=ALL)
     repository = await repository_id(restarted, "acme/followed", secret)
     reply = await call(restarted, "POST", f"{ORG}/repositories/{repository}/sync", secret)
