@@ -70,9 +70,9 @@ async def _import(data: Path, url: str, tags: int, wanted: int) -> tuple[float, 
         class Observed(Syncer):
             """A syncer that tells when a fetch has ended."""
 
-            def mirror(self, repository_id: str) -> Mirror:
+            def mirror(self, repository_id: str, *, hold: int | None = None) -> Mirror:
                 mirror = super().mirror(repository_id)
-                return _ObservedMirror(registry.git, mirror.path, on_fetch)
+                return _ObservedMirror(registry.git, mirror.path, on_fetch, hold)
 
         served = asyncio.create_task(_wait_for(registry.store, wanted))
         try:
@@ -88,8 +88,8 @@ async def _import(data: Path, url: str, tags: int, wanted: int) -> tuple[float, 
 
 
 class _ObservedMirror(Mirror):
-    def __init__(self, git: Git, path: Path, on_fetch: Callable[[], None]) -> None:
-        super().__init__(git, path)
+    def __init__(self, git: Git, path: Path, on_fetch: Callable[[], None], hold: int | None) -> None:
+        super().__init__(git, path, hold=hold)
         self._on_fetch = on_fetch
 
     async def fetch(self, url: str) -> None:

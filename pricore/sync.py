@@ -185,7 +185,12 @@ class _Run:
             default_branch=remote.default_branch,
             default_name=name,
             source_url=None if is_local(repository.url) else repository.url,
-            served=self._served,
+            # a branch that is gone claims its version no longer; a released one does
+            served={
+                key: version
+                for key, version in self._served.items()
+                if version.ref in refs or version.ref.startswith(TAGS)
+            },
         )
         found = await asyncio.to_thread(discovery.discover, changed, files, rules)
         found = await self._without_foreign_names(found)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pricore.dists import Dists, checksum, read_plain
+from pricore.dists import Dists, Encoding, checksum, read_plain
 from pricore.errors import DistError, GitError
 from pricore.git import Git, Mirror
 from pricore.models import Dist
@@ -72,3 +72,15 @@ async def test_removing_deletes_every_encoding(mirror: Mirror, tmp_path: Path) -
     await dists.get(dist, mirror, "gzip")
     await dists.remove({dist.shasum, "0" * 40})
     assert [path for path in (tmp_path / "dists").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"not compressed at all"], ids=["cut", "replaced"])
+async def test_a_damaged_archive_is_made_again(mirror: Mirror, tmp_path: Path, damage: bytes) -> None:
+    """What a disk or a copy spoilt is noticed by the next process, and replaced by what was advertised."""
+    dist = await _advertised(mirror)
+    encodings: tuple[Encoding, ...] = ("zstd", "gzip")
+    for encoding in encodings:
+        kept = await Dists(tmp_path / "dists").get(dist, mirror, encoding)
+        whole = kept.read_bytes()
+        kept.write_bytes(damage or whole[:100])
+        assert (await Dists(tmp_path / "dists").get(dist, mirror, encoding)).read_bytes() == whole

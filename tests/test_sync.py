@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import zipfile
@@ -17,7 +18,7 @@ import pytest
 from pricore.addresses import parse_address
 from pricore.config import Config
 from pricore.dists import checksum
-from pricore.errors import ConflictError, GitError, GitUnavailableError, SyncError
+from pricore.errors import ConflictError, GitError, GitUnavailableError, NotFoundError, SyncError
 from pricore.git import Git
 from pricore.models import Organization, Repository
 from pricore.store import Store
@@ -281,6 +282,97 @@ async def test_the_newest_of_a_large_import_are_served_first(registry: Registry,
     assert {"dev-main", "1.59.0", "1.45.0"} <= set(served)
     await registry.syncer.sync(repository, progress=_silent)
     assert len(await registry.versions()) == 61
+
+
+async def test_a_rename_that_was_cut_off_is_finished(registry: Registry, upstream: GitRepository) -> None:
+    """Killed in the middle of giving all versions a new name, the next sync gives it to the rest."""
+    for minor in range(1, 60):
+        upstream.commit(files={"a.txt": str(minor)})
+        upstream.tag(f"1.{minor}.0")
+    await registry.add(upstream)
+    upstream.commit({"name": "acme/renamed"})
+    repository = await registry.repository(upstream)
+    reached = asyncio.Event()
+
+    def watch(text: str, done: int, total: int) -> None:
+        if text == "Making checksums" and done > 20:
+            reached.set()
+
+    running = asyncio.create_task(registry.syncer.sync(repository, progress=watch))
+    await reached.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert len(await registry.versions("acme/renamed")) < 61
+    await registry.sync(upstream)
+    assert len(await registry.versions("acme/renamed")) == 61
+
+
+async def test_what_a_killed_git_left_behind_stops_nothing(registry: Registry, upstream: GitRepository) -> None:
+    """Lock files of a git that is no more, and half a mirror, are cleared away by the next sync."""
+    await registry.add(upstream)
+    mirror = registry.syncer.mirror((await registry.repository(upstream)).id).path
+    for name in ("packed-refs.lock", "refs/tags/1.1.0.lock", "refs/heads/main.lock"):
+        (mirror / name).touch()
+    upstream.commit(files={"a.txt": "a"})
+    upstream.tag("1.1.0")
+    assert (await registry.sync(upstream)).added == ["acme/library:1.1.0"]
+
+    shutil.rmtree(mirror / "objects")
+    (mirror / "config").unlink()
+    upstream.tag("1.2.0")
+    assert (await registry.sync(upstream)).added == ["acme/library:1.2.0"]
+
+
+async def test_a_lost_mirror_is_made_again(registry: Registry, upstream: GitRepository) -> None:
+    """Where the mirrors are gone, a sync brings them back, so that every archive can be made again."""
+    await registry.add(upstream)
+    repository = await registry.repository(upstream)
+    mirror = registry.syncer.mirror(repository.id)
+    shutil.rmtree(mirror.path)
+    report = await registry.sync(upstream)
+    assert (report.added, report.updated, report.removed) == ([], [], [])
+    dist = await registry.store.packages.dist("acme", "acme/library", version="1.0.0", reference=None)
+    assert dist is not None
+    assert await mirror.archive(dist.reference, checksum) == (dist.shasum, dist.size)
+
+
+async def test_the_loser_of_a_conflict_gets_its_turn(
+    registry: Registry, upstream: GitRepository, make_repository: MakeRepository
+) -> None:
+    """A ref that was left out for another's sake is served once that one is gone; so is another repository's."""
+    upstream.git("branch", "a#b")
+    upstream.git("branch", "a+b")
+    await registry.add(upstream)
+    assert "so does a#b" in (await registry.reasons(upstream))["refs/heads/a+b"]
+    upstream.git("branch", "--quiet", "-D", "a#b")
+    await registry.sync(upstream)
+    assert set(await registry.versions()) == {"1.0.0", "dev-main", "dev-a+b"}
+
+    second = make_repository("second")
+    second.git("checkout", "--quiet", "-b", "unnamed")
+    second.commit({"description": "each version has its own name"})
+    second.git("checkout", "--quiet", "-b", "own")
+    second.commit({"name": "acme/own"})
+    second.git("checkout", "--quiet", "-b", "taken")
+    second.commit({"name": "acme/library"})
+    second.git("checkout", "--quiet", "unnamed")
+    await registry.add(second)
+    assert "comes from" in (await registry.reasons(second))["refs/heads/taken"]
+    await registry.syncer.remove(await registry.repository(upstream))
+    await registry.sync(second)
+    assert set(await registry.versions()) == {"dev-taken"}
+
+
+async def test_a_repository_that_is_removed_meanwhile_is_not_synced(
+    registry: Registry, upstream: GitRepository
+) -> None:
+    """Who waited for a repository that was removed is told so."""
+    await registry.add(upstream)
+    repository = await registry.repository(upstream)
+    await registry.syncer.remove(repository)
+    with pytest.raises(NotFoundError, match="was removed"):
+        await registry.syncer.sync(repository, progress=_silent)
 
 
 async def test_two_syncs_of_one_repository_wait_for_each_other(

@@ -61,7 +61,7 @@ CASES: dict[str, tuple[Callable[[World], list[str]], str]] = {
     "a shorthand without provider": (lambda world: ["repo", "add", "acme", "team/name"], "add --provider github"),
     "a URL with a password": (
         lambda world: ["repo", "add", "acme", "https://me:secret@git.example.com/x.git"],
-        "holds a password",
+        "holds a user or password",
     ),
     "a transport that runs commands": (
         lambda world: ["repo", "add", "acme", "ext::sh -c touch% /tmp/x"],
