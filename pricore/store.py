@@ -5,6 +5,8 @@ beside the server) work on the same file. Nothing outside this module and `table
 """
 
 import asyncio
+import fcntl
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -54,8 +56,8 @@ class Store:
     async def __aenter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            await asyncio.to_thread(_migrate, self.path)
-            async with AsyncExitStack() as opened:
+            async with _one_at_a_time(self.path.parent), AsyncExitStack() as opened:
+                await asyncio.to_thread(_migrate, self.path)
                 self._writer = await opened.enter_async_context(self._connection("rw"))
                 self._reader = await opened.enter_async_context(self._connection("ro"))
                 self._watch = opened.enter_context(
@@ -85,7 +87,9 @@ class Store:
             _uri(self.path, mode), uri=True, isolation_level=None, timeout=_BUSY_SECONDS
         ) as connection:
             # FULL: a revoked token stays revoked when the power fails a moment later
-            await connection.executescript("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;")
+            await connection.executescript(
+                "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; SELECT value FROM revisions;"
+            )
             yield connection
 
     def revision(self) -> int:
@@ -158,6 +162,28 @@ def first(rows: Iterable[Any]) -> Any | None:
 
 def _uri(path: Path, mode: str) -> str:
     return f"{path.absolute().as_uri()}?mode={mode}"
+
+
+@asynccontextmanager
+async def _one_at_a_time(folder: Path) -> AsyncIterator[None]:
+    """Let one process after another open a database.
+
+    While it is turned to WAL, or the last connection to it is closed, SQLite tells others that it is locked.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    deadline = asyncio.get_running_loop().time() + _BUSY_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise StoreError(f"another process has been opening {folder} for too long") from None
+                await asyncio.sleep(0.005)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _migrate(path: Path) -> None:
