@@ -7,6 +7,7 @@ as long as the database says that nothing moved.
 import asyncio
 import contextlib
 import hashlib
+import logging
 import re
 import time
 import zlib
@@ -27,6 +28,8 @@ from pricore.errors import BadRequestError, NotFoundError, UnsupportedClientErro
 from pricore.models import Organization, Package, Token
 from pricore.store import Store
 from pricore.sync import Syncer
+
+_log = logging.getLogger("pricore.registry")
 
 _MOST_KEPT: Final = 64 * 1024 * 1024
 """Bytes of finished answers in memory; beyond, the oldest go."""
@@ -391,14 +394,24 @@ async def _send(
     # a client that goes away in the middle is no failure of ours
     with contextlib.suppress(ConnectionResetError):
         await response.prepare(request)
-        sent = 0
-        if request.method != hdrs.METH_HEAD:
-            try:
-                while piece := await asyncio.to_thread(next, pieces, b""):
-                    await response.write(piece)
-                    sent += len(piece)
-            finally:
-                if sent != size and request.transport is not None:
-                    request.transport.abort()
+        if request.method != hdrs.METH_HEAD and not await _write_whole(response, pieces, size):
+            _log.error("%s: the kept archive is damaged; it is made again after a restart", request.path)
+            if request.transport is not None:
+                request.transport.abort()
+            return response
         await response.write_eof()
     return response
+
+
+async def _write_whole(response: web.StreamResponse, pieces: Iterator[bytes], size: int) -> bool:
+    """Whether the pieces could be read to their end, and have the size that was announced."""
+    sent = 0
+    while True:
+        try:
+            piece = await asyncio.to_thread(next, pieces, b"")
+        except (OSError, zstandard.ZstdError):
+            return False
+        if not piece:
+            return sent == size
+        sent += len(piece)
+        await response.write(piece)

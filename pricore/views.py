@@ -162,15 +162,9 @@ def package_summary(item: Package) -> PackageSummary:
 
 def package(item: Package, source: Repository, versions: list[Version]) -> PackageView:
     return PackageView(
-        id=item.id,
-        name=item.name,
-        description=item.description,
-        type=item.type,
-        latest_version=item.latest_version,
-        abandoned=item.replaced_by,
+        **msgspec.structs.asdict(package_summary(item)),
         repository=RepositorySummary(id=source.id, provider=source.provider, repo_identifier=source.identifier),
         versions=[version(found) for found in versions],
-        created_at=rfc3339(item.created_at),
     )
 
 

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import pytest
 
 from pricore.git import Mirror
@@ -181,3 +182,14 @@ async def test_an_error_of_the_server_does_not_tell_where_things_are(
 
     assert error(reply, 500) == "the registry failed; its log says why"
     assert str(world.config.data) in caplog.text
+
+
+async def test_an_archive_that_is_damaged_later_breaks_the_connection(world: World, secret: str) -> None:
+    """A body that cannot be had whole ends at once and never counts as whole."""
+    await world.get(RELEASE, secret, headers={"Accept-Encoding": "identity"})
+    for kept in (world.store.path.parent / "dists").rglob("*.zip.zst"):
+        kept.write_bytes(kept.read_bytes()[:60])
+
+    with pytest.raises(aiohttp.ClientError):
+        async with asyncio.timeout(10):
+            await world.ask(RELEASE, secret, headers={"Accept-Encoding": "identity"})
