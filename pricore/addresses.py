@@ -11,12 +11,13 @@ import msgspec
 
 from pricore.errors import InvalidError
 
-PROVIDERS: Final = ("github", "gitlab", "bitbucket", "git")
+PROVIDERS: Final = ("github", "gitlab", "bitbucket", "gitea", "git")
 
 _HOSTS: Final[Mapping[str, str]] = {
     "github": "github.com",
     "gitlab": "gitlab.com",
     "bitbucket": "bitbucket.org",
+    "gitea": "codeberg.org",
 }
 _SCP_LIKE = re.compile(r"(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>(?!//)[^\s:][^\s]*)")
 _SHORT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")

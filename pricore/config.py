@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from pricore.errors import ConfigError
+
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,12 @@ class Config:
     metadata travels inside packages.json; 0 keeps it out. Its default is some 50 kB on the wire: up to there
     `composer update` is never slower for it, and over a network with a delay always faster (make bench).
     `git_timeout` bounds every run of git, seconds.
+
+    Rate limits count by the minute, 0 for none: requests of a token from an address, downloads of a package with
+    it, and failed authentications of an address. `rate_limits` False switches all of them off.
+    `trusted_proxies` are the networks whose forwarding headers are believed. `internal_hosts` are names and
+    networks of hosts on the inside that a repository added over the API may be on. `key_file` holds the key
+    that seals secrets in the database; None is `key` in the data folder.
     """
 
     data: Path
@@ -30,6 +39,13 @@ class Config:
     public_url: str = ""
     inline_limit: int = 512 * 1024
     git_timeout: int = 1800
+    rate_limits: bool = True
+    requests_per_minute: int = 1000
+    downloads_per_minute: int = 100
+    failures_per_minute: int = 60
+    trusted_proxies: tuple[Network, ...] = ()
+    internal_hosts: tuple[Network | str, ...] = ()
+    key_file: Path | None = None
 
     @property
     def database(self) -> Path:
@@ -43,6 +59,10 @@ class Config:
     @property
     def dists(self) -> Path:
         return self.data / "dists"
+
+    @property
+    def key(self) -> Path:
+        return self.key_file or self.data / "key"
 
 
 def load_config(
@@ -100,12 +120,22 @@ def _checked(name: str, value: object, origin: str) -> object:
             if isinstance(value, str | Path) and str(value):
                 return Path(value)
             raise ConfigError(f"{origin} must be a folder")
+        case "key_file":
+            if isinstance(value, str | Path) and str(value):
+                return Path(value).absolute()
+            raise ConfigError(f"{origin} must be a file")
         case "host":
             if isinstance(value, str) and value and not re.search(r"[\s/@]", value):
                 return value
             raise ConfigError(f"{origin} must be a host name or an address, such as 127.0.0.1")
         case "public_url":
             return _public_url(value, origin)
+        case "rate_limits":
+            return _switch(value, origin)
+        case "trusted_proxies":
+            return tuple(_network(item, origin) for item in _items(value, origin))
+        case "internal_hosts":
+            return tuple(_host_or_network(item, origin) for item in _items(value, origin))
         case "port":
             return _number(value, origin, low=0, high=65535)
         case "git_timeout":
@@ -119,6 +149,36 @@ def _number(value: object, origin: str, *, low: int, high: int) -> int:
     if re.fullmatch(r"[0-9]{1,10}", text) and low <= int(text) <= high:
         return int(text)
     raise ConfigError(f"{origin} must be a whole number from {low} to {high}")
+
+
+def _switch(value: object, origin: str) -> bool:
+    # YAML reads on and off as truth values by itself
+    if str(value).lower() in ("on", "true", "yes", "1"):
+        return True
+    if str(value).lower() in ("off", "false", "no", "0"):
+        return False
+    raise ConfigError(f"{origin} must be on or off")
+
+
+def _items(value: object, origin: str) -> list[str]:
+    """The items of a list: of YAML's, or with commas between them."""
+    items = value.split(",") if isinstance(value, str) else value
+    if isinstance(items, list) and all(isinstance(item, str) for item in items):
+        return [item.strip() for item in items if item.strip()]
+    raise ConfigError(f"{origin} must be a list, or text with commas between its items")
+
+
+def _network(text: str, origin: str) -> Network:
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ConfigError(f"{origin}: {text!r} is no address or network, such as 10.0.0.0/8") from None
+
+
+def _host_or_network(text: str, origin: str) -> Network | str:
+    if re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", text):
+        return text.lower()
+    return _network(text, origin)
 
 
 def _public_url(value: object, origin: str) -> str:

@@ -66,6 +66,19 @@ class ForbiddenError(PricoreError):
     code = "forbidden"
 
 
+class TooManyRequestsError(PricoreError):
+    """A rate limit is used up.
+
+    `retry_after` is the number of seconds until a request is taken again.
+    """
+
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class UnsupportedClientError(PricoreError):
     """A client that speaks a protocol which this registry does not serve, such as Composer 1."""
 
@@ -82,6 +95,12 @@ class GitUnavailableError(GitError):
     """The host of a repository could not be reached or did not answer in time; trying again may help."""
 
     code = "git_unavailable"
+
+
+class SealError(PricoreError):
+    """A sealed secret cannot be opened: the key is missing, unreadable or another one."""
+
+    code = "seal"
 
 
 class SyncError(PricoreError):

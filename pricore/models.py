@@ -32,7 +32,8 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
 
     `identifier` is `owner/name` where the provider knows such a thing, else the address. `refs_digest` is what
     the last complete sync saw upstream (empty: none was complete). `default_name` is the package name in the
-    default branch's composer.json. `sync_status` is pending, ok or failed.
+    default branch's composer.json. `sync_status` is pending, ok or failed. `confined` is True where the address
+    came over the API, so that it may not reach inside the network.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     identifier: str
     url: str
+    confined: bool
     default_branch: str | None
     default_name: str | None
     refs_digest: str

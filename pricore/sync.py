@@ -76,13 +76,7 @@ class Syncer:
 
         Raises ConflictError where it is followed already, else whatever `sync` does.
         """
-        repository = await self._store.repositories.add(
-            organization,
-            provider=address.provider,
-            identifier=address.identifier,
-            url=address.url,
-            url_key=address.key,
-        )
+        repository = await self._store.repositories.add(organization, address)
         try:
             return await self.sync(repository, progress=progress)
         except BaseException:

@@ -269,9 +269,7 @@ async def test_the_newest_of_a_large_import_are_served_first(registry: Registry,
         if text == "Making checksums" and done > 20:
             reached.set()
 
-    repository = await registry.store.repositories.add(
-        registry.organization, provider="git", identifier="x", url=upstream.url, url_key="x"
-    )
+    repository = await registry.store.repositories.add(registry.organization, parse_address(upstream.url))
     running = asyncio.create_task(registry.syncer.sync(repository, progress=watch))
     await reached.wait()
     running.cancel()

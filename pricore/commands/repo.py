@@ -31,7 +31,7 @@ def add(
     org: _Org,
     url: Annotated[str, typer.Argument(metavar="URL", help="Any address that git takes, or owner/name.")],
     provider: Annotated[
-        str | None, typer.Option(help="github, gitlab, bitbucket or git; read off the URL if not given.")
+        str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git; read off the URL if not given.")
     ] = None,
     sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Read it now.")] = True,
 ) -> None:
@@ -43,13 +43,7 @@ def add(
         with Git(timeout=session.config.git_timeout) as git, session.progress() as progress:
             if sync:
                 return await Syncer(store, git, session.config).add(organization, address, progress=progress)
-        await store.repositories.add(
-            organization,
-            provider=address.provider,
-            identifier=address.identifier,
-            url=address.url,
-            url_key=address.key,
-        )
+        await store.repositories.add(organization, address)
         return None
 
     report = session.run(work)

@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import msgspec
+
+from pricore.addresses import Address
 from pricore.clock import now
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization, Ref, Repository
@@ -10,7 +13,7 @@ from pricore.models import Organization, Ref, Repository
 if TYPE_CHECKING:
     from pricore.store import Store
 
-_COLUMNS = ", ".join(f"repositories.{name}" for name in Repository.__struct_fields__)
+_COLUMNS = ", ".join(Repository.__struct_fields__)
 
 
 class Repositories:
@@ -19,47 +22,35 @@ class Repositories:
     def __init__(self, store: "Store") -> None:
         self._store = store
 
-    async def add(
-        self, organization: Organization, *, provider: str, identifier: str, url: str, url_key: str
-    ) -> Repository:
-        """Follow a repository. Raises ConflictError where the organization does so already."""
-        repository = Repository(
-            id=str(uuid4()),
-            organization_id=organization.id,
-            provider=provider,
-            identifier=identifier,
-            url=url,
-            default_branch=None,
-            default_name=None,
-            refs_digest="",
-            sync_status="pending",
-            sync_error=None,
-            last_synced_at=None,
-            created_at=now(),
-        )
+    async def add(self, organization: Organization, address: Address, *, confined: bool = False) -> Repository:
+        """Follow a repository; a confined one may not reach inside the network.
+
+        Raises ConflictError where the organization follows it already.
+        """
         async with self._store.transaction() as db:
-            cursor = await db.execute(
-                """
-                INSERT INTO repositories
-                    (id, organization_id, provider, identifier, url, url_key, refs_digest, sync_status, created_at)
-                VALUES (?, ?, ?, ?, ?, ?, '', 'pending', ?)
-                ON CONFLICT (organization_id, url_key) DO NOTHING
+            rows: Any = await db.execute_fetchall(
+                f"""
+                INSERT INTO repositories (id, organization_id, provider, identifier, url, url_key, confined,
+                    refs_digest, sync_status, created_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, '', 'pending', ?)
+                ON CONFLICT (organization_id, url_key) DO NOTHING RETURNING {_COLUMNS}
                 """,
                 (
-                    repository.id,
+                    str(uuid4()),
                     organization.id,
-                    provider,
-                    identifier,
-                    url,
-                    url_key,
-                    repository.created_at,
+                    address.provider,
+                    address.identifier,
+                    address.url,
+                    address.key,
+                    confined,
+                    now(),
                 ),
             )
-            if not cursor.rowcount:
+            if not rows:
                 raise ConflictError(
-                    f"{organization.slug} follows {url} already; `pricore repo sync` reads it again"
+                    f"{organization.slug} follows {address.url} already; `pricore repo sync` reads it again"
                 )
-        return repository
+        return _repository(rows[0])
 
     async def of_organization(self, organization_id: str) -> list[Repository]:
         """The repositories of an organization, oldest first."""
@@ -175,4 +166,4 @@ class Repositories:
 
 
 def _repository(row: tuple[object, ...]) -> Repository:
-    return Repository(**dict(zip(Repository.__struct_fields__, row, strict=True)))  # type: ignore[arg-type]
+    return msgspec.convert(dict(zip(Repository.__struct_fields__, row, strict=True)), Repository, strict=False)

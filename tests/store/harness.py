@@ -10,6 +10,7 @@ import msgspec
 import zstandard
 
 from pricore import metadata, versions
+from pricore.addresses import parse_address
 from pricore.auth import create_secret, hash_secret
 from pricore.models import Document, NewVersion, Organization, Repository, Token
 from pricore.store import Store
@@ -20,10 +21,7 @@ OTHER_COMMIT = "b" * 40
 
 
 async def follow(store: Store, organization: Organization, name: str) -> Repository:
-    url = f"https://git.example.com/{name}"
-    return await store.repositories.add(
-        organization, provider="git", identifier=name, url=url, url_key=f"git.example.com/{name}"
-    )
+    return await store.repositories.add(organization, parse_address(f"https://git.example.com/{name}"))
 
 
 def released(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pricore.addresses import parse_address
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization, Repository
 from pricore.store import Store
@@ -15,13 +16,7 @@ async def test_a_repository_is_followed_once(
 ) -> None:
     """The same repository is refused however its address is written; another organization may follow it too."""
     with pytest.raises(ConflictError, match=r"^acme follows .* already"):
-        await store.repositories.add(
-            acme,
-            provider="git",
-            identifier="library",
-            url="ssh://git@git.example.com/library.git",
-            url_key="git.example.com/library",
-        )
+        await store.repositories.add(acme, parse_address("ssh://git@git.example.com/library.git"))
     await follow(store, other, "library")
 
     assert [repository] == await store.repositories.of_organization(acme.id)
