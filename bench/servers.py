@@ -59,6 +59,9 @@ def pricore(data: Path, *, core: int | None = None, **settings: object) -> Itera
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PRICORE_")}
     environment |= {f"PRICORE_{name.upper()}": str(value) for name, value in settings.items()}
     environment["PRICORE_DATA"] = str(data)
+    # limits are counted, and never reached
+    environment.setdefault("PRICORE_REQUESTS_PER_MINUTE", "2000000000")
+    environment.setdefault("PRICORE_DOWNLOADS_PER_MINUTE", "2000000000")
     with serving(["pricore", "serve", "--port", "0", "--json"], core=core, environment=environment) as server:
         yield server
 

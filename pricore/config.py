@@ -87,10 +87,18 @@ def load_config(
         if value is not None:
             values[name] = _checked(name, value, "--" + name.replace("_", "-"))
     config = Config(**values)  # type: ignore[arg-type]  # every value went through _checked
+    return replace(
+        config,
+        data=_absolute(config.data, "data folder"),
+        key_file=None if config.key_file is None else _absolute(config.key_file, "key file"),
+    )
+
+
+def _absolute(path: Path, what: str) -> Path:
     try:
-        return replace(config, data=config.data.expanduser().absolute())
+        return path.expanduser().absolute()
     except RuntimeError:
-        raise ConfigError(f"the data folder {config.data} is in the home of a user that there isn't") from None
+        raise ConfigError(f"the {what} {path} is in the home of a user that there isn't") from None
 
 
 def _read_file(path: Path) -> dict[str, object]:
@@ -122,7 +130,7 @@ def _checked(name: str, value: object, origin: str) -> object:
             raise ConfigError(f"{origin} must be a folder")
         case "key_file":
             if isinstance(value, str | Path) and str(value):
-                return Path(value).absolute()
+                return Path(value)
             raise ConfigError(f"{origin} must be a file")
         case "host":
             if isinstance(value, str) and value and not re.search(r"[\s/@]", value):

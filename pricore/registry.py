@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import logging
 import re
-import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from email.utils import formatdate
@@ -22,9 +21,11 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from pricore import auth, metadata
+from pricore.clients import Clients
 from pricore.config import Config
 from pricore.dists import Dists, read_file, read_plain
 from pricore.errors import BadRequestError, NotFoundError, UnsupportedClientError
+from pricore.gate import Gate, show_allowance
 from pricore.models import Organization, Package, Token
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -112,9 +113,10 @@ class Registry:
     """The Composer endpoints of all organizations."""
 
     def __init__(
-        self, store: Store, dists: Dists, syncer: Syncer, tokens: auth.Authenticator, config: Config
+        self, store: Store, dists: Dists, syncer: Syncer, gate: Gate, clients: Clients, config: Config
     ) -> None:
-        self._tokens = tokens
+        self._gate = gate
+        self._clients = clients
         self._store = store
         self._dists = dists
         self._syncer = syncer
@@ -138,13 +140,13 @@ class Registry:
 
     async def get_metadata(self, request: web.Request) -> web.Response:
         """One half of a package's metadata; the half without versions is there too, and empty."""
-        token, slug, cache = await self._authorize(request)
+        token, slug, cache = await self._admit(request)
         match = request.match_info
         name = f"{match['vendor']}/{match['package']}"
         if token.packages is not None and not auth.may_see(token, name.removesuffix("~dev").lower()):
             raise NotFoundError(auth.NOT_HERE)
         encoding = _choose_encoding(request)
-        key = (name, slug, encoding, self._public_url or request.host)
+        key = (name, slug, encoding, self._public_url or self._clients.origin(request))
         answer = cache.answers.get(key)
         if answer is None:
             answer = await self._load_document(slug, name, encoding, self._url(request))
@@ -168,13 +170,13 @@ class Registry:
 
     async def get_root(self, request: web.Request) -> web.Response:
         """packages.json: what there is for this token, and where the rest is asked for."""
-        token, slug, cache = await self._authorize(request)
+        token, slug, cache = await self._admit(request)
         if request.headers.get(hdrs.USER_AGENT, "").startswith("Composer/1."):
             raise UnsupportedClientError(
                 "this registry needs Composer 2, and this is Composer 1: upgrade with `composer self-update --2`"
             )
         encoding = _choose_encoding(request)
-        key = (token.packages, slug, encoding, self._public_url or request.host)
+        key = (token.packages, slug, encoding, self._public_url or self._clients.origin(request))
         answer = cache.answers.get(key)
         if answer is None:
             answer = await self._load_root(token, slug, encoding, self._url(request))
@@ -197,11 +199,12 @@ class Registry:
 
     async def get_dist(self, request: web.Request) -> web.StreamResponse:
         """An archive: of a version, or of a commit that was advertised at any time."""
-        token, slug, _ = await self._authorize(request)
+        token, slug, _ = await self._admit(request, patient=False)
         match = request.match_info
         name = f"{match['vendor']}/{match['package']}".lower()
         if not auth.may_see(token, name):
             raise NotFoundError(auth.NOT_HERE)
+        self._gate.admit_download(request, token, name)
         version, slash, reference = match["version"].rpartition("/")
         if not slash or not _COMMIT.fullmatch(reference):
             version, reference = match["version"], ""
@@ -227,7 +230,7 @@ class Registry:
 
     async def get_list(self, request: web.Request) -> web.Response:
         """Names of packages, by `filter` (with * for anything) or by `vendor`."""
-        token, slug, _ = await self._authorize(request)
+        token, slug, _ = await self._admit(request)
         packages = await self._packages(token, await self._organization(slug))
         names = [package.name for package in packages]
         if vendor := request.query.get("vendor"):
@@ -238,7 +241,7 @@ class Registry:
 
     async def search(self, request: web.Request) -> web.Response:
         """Packages whose name or description has every word of `q`, and which are of `type` if one is given."""
-        token, slug, _ = await self._authorize(request)
+        token, slug, _ = await self._admit(request)
         words = request.query.get("q", "").lower().split()[:_MOST_WORDS]
         kind = request.query.get("type", "")
         found = [
@@ -260,7 +263,7 @@ class Registry:
 
     async def get_providers(self, request: web.Request) -> web.Response:
         """The packages that provide a name, virtual or real; 404 where there are none."""
-        token, slug, _ = await self._authorize(request)
+        token, slug, _ = await self._admit(request)
         organization = await self._organization(slug)
         match = request.match_info
         found = await self._store.packages.providers(organization.id, f"{match['vendor']}/{match['package']}")
@@ -275,7 +278,7 @@ class Registry:
 
     async def get_advisories(self, request: web.Request) -> web.Response:
         """Known advisories for the packages asked for: nobody has told this registry of any."""
-        token, slug, _ = await self._authorize(request)
+        token, slug, _ = await self._admit(request)
         pairs = list(request.query.items())
         if request.method == hdrs.METH_POST:
             body = await request.read()
@@ -290,7 +293,7 @@ class Registry:
 
     async def notify_downloads(self, request: web.Request) -> web.Response:
         """Count installs that a client reports; what cannot be understood is passed over."""
-        token, slug, _ = await self._authorize(request)
+        token, slug, _ = await self._admit(request)
         organization = await self._organization(slug)
         try:
             report = msgspec.json.decode(await request.read(), type=_Downloads)
@@ -302,15 +305,18 @@ class Registry:
                 self._store.usage.installed(organization.id, name, item.version)
         return web.Response(status=204)
 
-    async def _authorize(self, request: web.Request) -> tuple[Token, str, "_Cache"]:
-        """The caller's token, the slug of the organization that it asks about, and the answers of now."""
+    async def _admit(self, request: web.Request, *, patient: bool = True) -> tuple[Token, str, "_Cache"]:
+        """The caller's token, the slug of the organization that it asks about, and the answers of now.
+
+        Patient where one refusal ends the whole run of the client.
+        """
+        slug = request.match_info["organization"]
+        token = await self._gate.admit(request, organization=slug, scope="packages:read", patient=patient)
+        # after it was held back: an answer must not be older than the request
         revision = self._store.revision()
         cache = self._cache
         if cache.revision != revision:
             cache = self._cache = _Cache(revision)
-        token = await self._tokens.identify(request.headers.get(hdrs.AUTHORIZATION), at=time.time())
-        slug = request.match_info["organization"]
-        auth.check_access(token, organization=slug, scope="packages:read")
         return token, slug, cache
 
     async def _organization(self, slug: str) -> Organization:
@@ -328,10 +334,10 @@ class Registry:
         """Where this organization is for the client: as configured, else as it has come."""
         base = self._public_url
         if not base:
+            base = self._clients.origin(request)
             # it goes into documents as it is
-            if not _HOST.fullmatch(request.host):
+            if not _HOST.fullmatch(base.partition("://")[2]):
                 raise BadRequestError("the Host header is malformed")
-            base = f"{request.scheme}://{request.host}"
         return f"{base}/org/{request.match_info['organization']}"
 
 
@@ -391,6 +397,7 @@ async def _send(
     """A body piece by piece; one that doesn't have its size breaks the connection, so that nobody takes it."""
     response = web.StreamResponse(headers=headers)
     response.content_length = size
+    show_allowance(request, response.headers)
     # a client that goes away in the middle is no failure of ours
     with contextlib.suppress(ConnectionResetError):
         await response.prepare(request)

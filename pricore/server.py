@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 
 from pricore.api import Api
 from pricore.auth import Authenticator
+from pricore.clients import Clients
 from pricore.config import Config
 from pricore.dists import Dists
 from pricore.errors import (
@@ -25,11 +26,14 @@ from pricore.errors import (
     InvalidError,
     NotFoundError,
     PricoreError,
+    TooManyRequestsError,
     UnauthorizedError,
     UnsupportedClientError,
 )
+from pricore.gate import Gate, show_allowance
 from pricore.git import Git
 from pricore.jobs import Queue
+from pricore.limits import Limits
 from pricore.registry import Registry
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -44,6 +48,7 @@ _STATUS: Final[Mapping[type[PricoreError], int]] = {
     NotFoundError: 404,
     ConflictError: 409,
     InvalidError: 422,
+    TooManyRequestsError: 429,
 }
 _FLUSH_SECONDS: Final = 1.0
 
@@ -53,10 +58,12 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     app = web.Application()
     dists = Dists(config.dists)
     syncer = Syncer(store, git, config)
-    tokens = Authenticator(store)
+    clients = Clients(config.trusted_proxies)
+    limits = Limits(config)
+    gate = Gate(Authenticator(store), limits, clients)
     queue = Queue(store, syncer)
-    registry = Registry(store, dists, syncer, tokens, config)
-    management = Api(store, queue, tokens)
+    registry = Registry(store, dists, syncer, gate, clients, config)
+    management = Api(store, queue, gate, limits)
     # (?s): a line break in an address too, which aiohttp would answer with text of its own
     rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
     routes = (*registry.routes(), *management.routes(), rest)
@@ -141,27 +148,36 @@ def _answer_errors(handler: Handler) -> Handler:
     @functools.wraps(handler)
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
-            return await handler(request)
-        except PricoreError as error:
-            status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
-            if status == 500:
-                # for the log alone: it can name folders of this machine, and hosts that only this one reaches
-                _log.error("%s %s: %s", request.method, request.path, error)
-                return _error(request, status, _MESSAGES[status])
-            errors = {error.field: [str(error)]} if isinstance(error, InvalidError) else None
-            return _error(request, status, str(error), errors=errors)
-        except web.HTTPException as error:
-            if error.status < 400:
-                raise
-            allowed = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
-            return _error(request, error.status, _MESSAGES.get(error.status, error.reason), headers=allowed)
-        except web.RequestPayloadError:
-            return _error(request, 400, "the request body is damaged")
-        except Exception:  # noqa: BLE001  # whatever it was, the client gets an answer and the log the rest
-            _log.exception("%s %s failed", request.method, request.path)
-            return _error(request, 500, _MESSAGES[500])
+            response = await handler(request)
+        except Exception as error:  # noqa: BLE001  # whatever it was, the client gets an answer and the log the rest
+            response = _error_response(request, error)
+        # here, and not by aiohttp's signal, which costs as much as all the rest of the limits
+        if not response.prepared:
+            show_allowance(request, response.headers)
+        return response
 
     return answer
+
+
+def _error_response(request: web.Request, error: Exception) -> web.Response:
+    if isinstance(error, PricoreError):
+        status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+        if status == 500:
+            # for the log alone: it can name folders of this machine, and hosts that only this one reaches
+            _log.error("%s %s: %s", request.method, request.path, error)
+            return _error(request, status, _MESSAGES[status])
+        errors = {error.field: [str(error)]} if isinstance(error, InvalidError) else None
+        retry = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequestsError) else None
+        return _error(request, status, str(error), errors=errors, headers=retry)
+    if isinstance(error, web.HTTPException):
+        if error.status < 400:
+            raise error
+        allowed = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
+        return _error(request, error.status, _MESSAGES.get(error.status, error.reason), headers=allowed)
+    if isinstance(error, web.RequestPayloadError):
+        return _error(request, 400, "the request body is damaged")
+    _log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return _error(request, 500, _MESSAGES[500])
 
 
 async def _refuse(request: web.Request) -> web.StreamResponse:
@@ -195,7 +211,7 @@ def _error(
     body: dict[str, object] = {"message": message}
     if errors:
         body["errors"] = errors
-    if request.path.startswith("/org/") and status in (400, 401, 403):
+    if request.path.startswith("/org/") and status in (400, 401, 403, 429):
         body["warning"] = message  # Composer prints this one to the person who runs it
     response = web.Response(
         status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers

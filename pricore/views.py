@@ -94,10 +94,29 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
 
 
+class AllowanceView(msgspec.Struct, frozen=True, kw_only=True):
+    """How often something may be done in this minute, how often still, and when the minute is over."""
+
+    limit: int
+    remaining: int
+    resets_at: str
+
+
+class LimitsView(msgspec.Struct, frozen=True, kw_only=True):
+    """The rate limits of a token from one address; null means that there is none.
+
+    `requests` are all of its requests, `downloads_per_minute` those of archives of one package.
+    """
+
+    requests: AllowanceView | None
+    downloads_per_minute: int | None
+
+
 class OwnTokenView(TokenView, frozen=True, kw_only=True):
     """A token as it sees itself; `organization` is the slug of its own, null means all of them."""
 
     organization: str | None
+    limits: LimitsView
 
 
 class NewTokenView(TokenView, frozen=True, kw_only=True):
@@ -192,8 +211,16 @@ def token(item: Token) -> TokenView:
     )
 
 
-def own_token(item: Token) -> OwnTokenView:
-    return OwnTokenView(**msgspec.structs.asdict(token(item)), organization=item.organization)
+def allowance(limit: int, remaining: int, *, reset: int) -> AllowanceView:
+    return AllowanceView(limit=limit, remaining=remaining, resets_at=rfc3339(reset))
+
+
+def own_token(item: Token, *, requests: AllowanceView | None, downloads: int | None) -> OwnTokenView:
+    return OwnTokenView(
+        **msgspec.structs.asdict(token(item)),
+        organization=item.organization,
+        limits=LimitsView(requests=requests, downloads_per_minute=downloads),
+    )
 
 
 def new_token(item: Token, secret: str) -> NewTokenView:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,13 @@ VALUES = {
     "public_url": ("https://packages.example.com/registry/", "https://packages.example.com/registry"),
     "inline_limit": ("0", 0),
     "git_timeout": ("60", 60),
+    "rate_limits": ("off", False),
+    "requests_per_minute": ("50", 50),
+    "downloads_per_minute": ("0", 0),
+    "failures_per_minute": ("5", 5),
+    "trusted_proxies": ("10.0.0.0/8, ::1", (ip_network("10.0.0.0/8"), ip_network("::1"))),
+    "internal_hosts": ("Git.Lan,192.168.0.0/16", ("git.lan", ip_network("192.168.0.0/16"))),
+    "key_file": ("/etc/pricore/key", Path("/etc/pricore/key")),
 }
 
 
@@ -132,7 +140,7 @@ def test_an_empty_file_sets_nothing(text: str, tmp_path: Path) -> None:
 def test_an_unknown_setting_is_refused_with_those_there_are(tmp_path: Path) -> None:
     """A mistyped key in the file is an error that names the file, the key and every known setting."""
     file = write(tmp_path, "prot: 8000\n")
-    expected = f"{file}: unknown setting 'prot'; there are data, git_timeout, host, inline_limit, port, public_url"
+    expected = f"{file}: unknown setting 'prot'; there are {', '.join(sorted(VALUES))}"
 
     assert expected == refusal(file=file)
 
@@ -181,6 +189,9 @@ def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
         *("port: '8 0'", "port: '٣'", "port: ''", "port: 99999999999999999999"),
         *("public_url: 5", "public_url: packages.example.com", "public_url: [a]"),
         *("inline_limit: -1", "inline_limit: 64k", "inline_limit: 4294967296", "inline_limit: 1e3"),
+        *("rate_limits: sometimes", "rate_limits: null", "rate_limits: 5", "requests_per_minute: -1"),
+        *("downloads_per_minute: many", "failures_per_minute: 1.5", "trusted_proxies: 5", "trusted_proxies: [5]"),
+        *("internal_hosts: {a: b}", "internal_hosts: null", "key_file: ''", "key_file: [a]"),
         *("git_timeout: 0", "git_timeout: 86401", "git_timeout: 30m", "git_timeout: false"),
     ],
 )
@@ -189,7 +200,33 @@ def test_a_value_of_the_wrong_form_is_refused_where_it_stands(line: str, tmp_pat
     file = write(tmp_path, f"{line}\n")
     name = line.partition(":")[0]
 
-    assert refusal(file=file).startswith(f"{file}: {name} must be a")
+    assert refusal(file=file).startswith(f"{file}: {name} must be ")
+
+
+@pytest.mark.parametrize("text", ["on", "ON", "true", "yes", "1", "off", "False", "no", "0"])
+def test_a_switch_is_written_as_people_do(text: str, tmp_path: Path) -> None:
+    """on and off, true and false, yes and no, 1 and 0: in the file, which YAML reads in its own way, too."""
+    expected = text.lower() in ("on", "true", "yes", "1")
+
+    assert load_config(environ={"PRICORE_RATE_LIMITS": text}).rate_limits is expected
+    assert load_config(file=write(tmp_path, f"rate_limits: {text}\n"), environ={}).rate_limits is expected
+
+
+@pytest.mark.parametrize("name", ["trusted_proxies", "internal_hosts"])
+def test_a_list_is_one_of_yaml_or_has_commas(name: str, tmp_path: Path) -> None:
+    """A list may be written in either way, with blanks and nothing in it."""
+    expected = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+    for text in ("10.0.0.0/8,fd00::/8", " 10.0.0.0/8 , fd00::/8, ", "['10.0.0.0/8', 'fd00::/8']"):
+        assert getattr(load_config(file=write(tmp_path, f"{name}: {text}\n"), environ={}), name) == expected
+    assert getattr(load_config(environ={f"PRICORE_{name.upper()}": " , "}), name) == ()
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "10.0.0.0/33", "10.0.0", "::1::", "10.0.0.0/8;::1", "-"])
+def test_what_is_no_network_is_named(text: str) -> None:
+    """A mistyped network is an error that repeats it; bits behind the mask are a mistake too."""
+    for name in ("trusted_proxies", "internal_hosts"):
+        message = refusal(environ={f"PRICORE_{name.upper()}": f"192.0.2.1,{text}"})
+        assert message == f"PRICORE_{name.upper()}: {text!r} is no address or network, such as 10.0.0.0/8"
 
 
 @pytest.mark.parametrize("port", ["eighty", "-1", "65536", "8000 ", "0x50", "1.0", "+80", "1e3"])

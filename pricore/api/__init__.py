@@ -4,25 +4,24 @@ from aiohttp import web
 
 from pricore.api import organizations, packages, repositories, tokens
 from pricore.api.routing import Route, serve
-from pricore.auth import Authenticator
+from pricore.gate import Gate
 from pricore.jobs import Queue
+from pricore.limits import Limits
 from pricore.store import Store
 
 
 class Api:
     """All routes below /api."""
 
-    def __init__(self, store: Store, queue: Queue, authenticator: Authenticator) -> None:
-        self._authenticator = authenticator
+    def __init__(self, store: Store, queue: Queue, gate: Gate, limits: Limits) -> None:
+        self._gate = gate
         self.table: list[Route] = [
             *organizations.routes(store),
             *packages.routes(store),
             *repositories.routes(store, queue),
-            *tokens.routes(store),
+            *tokens.routes(store, limits),
         ]
 
     def routes(self) -> list[web.RouteDef]:
         """The table as aiohttp takes it."""
-        return [
-            web.RouteDef(route.method, route.path, serve(route, self._authenticator), {}) for route in self.table
-        ]
+        return [web.RouteDef(route.method, route.path, serve(route, self._gate), {}) for route in self.table]

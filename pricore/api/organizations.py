@@ -1,4 +1,4 @@
-"""Organizations, and the calling token's view of itself."""
+"""Organizations."""
 
 from pricore import auth, views
 from pricore.api.routing import Call, Data, Route
@@ -28,9 +28,6 @@ def routes(store: Store) -> list[Route]:
     async def get_organization(call: Call) -> Data[OrganizationView]:
         return Data(views.organization(await find_organization(store, call)))
 
-    async def get_token(call: Call) -> Data[views.OwnTokenView]:
-        return Data(views.own_token(call.token))
-
     return [
         Route(
             method="GET",
@@ -45,12 +42,5 @@ def routes(store: Store) -> list[Route]:
             handler=get_organization,
             scope="organizations:read",
             summary="Get an organization",
-        ),
-        Route(
-            method="GET",
-            path="/api/token",
-            handler=get_token,
-            scope=None,
-            summary="Get the calling token's own view",
         ),
     ]

@@ -1,7 +1,6 @@
 """How a typed route is served: token, scope, query and body in; a record with its status out."""
 
 import re
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
@@ -9,9 +8,9 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from pricore import auth
-from pricore.auth import Authenticator
 from pricore.errors import BadRequestError, InvalidError
+from pricore.gate import Gate, allowance_of
+from pricore.limits import Allowance
 from pricore.models import Token
 
 T = TypeVar("T")
@@ -19,12 +18,13 @@ T = TypeVar("T")
 
 class Call(msgspec.Struct, frozen=True):
     """One request, understood. `path` holds the parts of the path by name; `query` and `body` are of the
-    types that the route names."""
+    types that the route names. `allowance` is what the rate limit leaves to the caller, None without one."""
 
     token: Token
     path: Mapping[str, str]
     query: Any = None
     body: Any = None
+    allowance: Allowance | None = None
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,16 +96,15 @@ _MOST_PER_PAGE: Final = 100
 _MOST_PAGES: Final = 1_000_000
 
 
-def serve(route: Route, authenticator: Authenticator) -> Handler:
+def serve(route: Route, gate: Gate) -> Handler:
     """The handler of aiohttp's that serves a route."""
 
     async def handle(request: web.Request) -> web.Response:
         path = dict(request.match_info)
-        token = await authenticator.identify(request.headers.get(hdrs.AUTHORIZATION), at=time.time())
-        auth.check_access(token, organization=path.get("slug"), scope=route.scope)
+        token = await gate.admit(request, organization=path.get("slug"), scope=route.scope)
         query = None if route.query is None else _read_query(request, route.query)
         body = None if route.body is None else _read_body(await request.read(), route.body)
-        result = await route.handler(Call(token, path, query, body))
+        result = await route.handler(Call(token, path, query, body, allowance_of(request)))
         response = web.Response(
             status=route.status,
             body=msgspec.json.encode(result),

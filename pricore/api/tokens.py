@@ -1,4 +1,4 @@
-"""Access tokens of an organization."""
+"""Access tokens of an organization, and the calling token's view of itself."""
 
 import msgspec
 
@@ -7,9 +7,10 @@ from pricore.api.organizations import find_organization
 from pricore.api.routing import Call, Data, Message, Route
 from pricore.clock import now, rfc3339
 from pricore.errors import ForbiddenError, InvalidError, NotFoundError
+from pricore.limits import Limits
 from pricore.models import Organization, Token
 from pricore.store import Store
-from pricore.views import NewTokenView, TokenView
+from pricore.views import NewTokenView, OwnTokenView, TokenView
 
 
 class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,7 +25,7 @@ class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packages: list[str] | None = None
 
 
-def routes(store: Store) -> list[Route]:
+def routes(store: Store, limits: Limits) -> list[Route]:
     """The routes of tokens."""
 
     async def visible(caller: Token, organization: Organization) -> list[Token]:
@@ -78,7 +79,22 @@ def routes(store: Store) -> list[Route]:
         await store.tokens.revoke(organization, call.path["id"])
         return Message("Token revoked successfully")
 
+    async def get_token(call: Call) -> Data[OwnTokenView]:
+        downloads = None if limits.downloads is None else limits.downloads.limit
+        requests = None
+        if call.allowance is not None:
+            left = max(0, call.allowance.left)
+            requests = views.allowance(call.allowance.limit, left, reset=call.allowance.reset)
+        return Data(views.own_token(call.token, requests=requests, downloads=downloads))
+
     return [
+        Route(
+            method="GET",
+            path="/api/token",
+            handler=get_token,
+            scope=None,
+            summary="Get the calling token's own view",
+        ),
         Route(
             method="GET",
             path="/api/organizations/{slug}/tokens",

@@ -6,8 +6,11 @@ import pytest
 
 from pricore.api import Api
 from pricore.auth import Authenticator, create_secret
+from pricore.clients import Clients
 from pricore.clock import now
+from pricore.gate import Gate
 from pricore.jobs import Queue
+from pricore.limits import Limits
 from pricore.models import SCOPES
 from tests.api.harness import ALL, ORG, call, instance_token, read, refusal, repository_id, token_id
 from tests.registry.harness import World, error
@@ -83,7 +86,9 @@ async def ask(world: World, method: str, row: Row, secret: str | None, *, org: s
 
 async def test_the_matrix_has_every_route(world: World) -> None:
     """A route without a row, or served without being in the table, is found here."""
-    api = Api(world.store, Queue(world.store, world.syncer), Authenticator(world.store))
+    limits = Limits(world.config)
+    gate = Gate(Authenticator(world.store), limits, Clients(()))
+    api = Api(world.store, Queue(world.store, world.syncer), gate, limits)
     table = {(route.method, route.path): route for route in api.table}
     served = {
         (route.method, route.resource.canonical)

@@ -104,7 +104,7 @@ async def test_a_token_expires_while_it_is_in_use(world: World, monkeypatch: pyt
     """The expiry counts for tokens that were good a moment ago."""
     secret = await world.token(expires_at=now() + 1000)
     await world.get("/p2/acme/library.json", secret)
-    monkeypatch.setattr("pricore.registry.time", SimpleNamespace(time=lambda: now() + 1000.0))
+    monkeypatch.setattr("pricore.gate.time", SimpleNamespace(time=lambda: now() + 1000.0))
 
     error(await world.ask("/p2/acme/library.json", secret), 401)
 
