@@ -130,7 +130,7 @@ class Pricore:
 
     @contextlib.contextmanager
     def serving(self, *arguments: str) -> Iterator[Any]:
-        """The document that `serve` (or the command given) prints once it serves; stopped at the end."""
+        """What `serve` (or the command given) prints once it serves, and its `pid`; it is stopped at the end."""
         errors = self.data.parent / f"{self.data.name}-serve.log"
         with (
             errors.open("wb") as log,
@@ -143,7 +143,7 @@ class Pricore:
             ) as process,
         ):
             try:
-                yield _read_document(process, errors)
+                yield _read_document(process, errors) | {"pid": process.pid}
             finally:
                 process.send_signal(signal.SIGTERM)
                 try:
