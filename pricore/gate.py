@@ -87,6 +87,15 @@ def show_allowance(request: web.Request, headers: MutableMapping[str, str]) -> N
         headers[_RESET] = str(allowance.reset)
 
 
+def allowance_lines(request: web.BaseRequest) -> bytes:
+    """The same headers as the lines of a head, empty where no limit counts the request."""
+    allowance = request.get(_ALLOWANCE)
+    if allowance is None:
+        return b""
+    numbers = allowance.limit, max(0, allowance.left), allowance.reset
+    return b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n" % numbers
+
+
 def _too_many(allowance: Allowance, limit: str) -> TooManyRequestsError:
     seconds = allowance.retry_after
     return TooManyRequestsError(f"{limit}; try again in {seconds} s", retry_after=seconds)

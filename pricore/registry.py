@@ -9,18 +9,16 @@ import contextlib
 import hashlib
 import logging
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from email.utils import formatdate
 from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
 import zstandard
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
 
 from pricore import auth, metadata
+from pricore.answers import SERVER, Answer, choose_encoding
 from pricore.clients import Clients
 from pricore.config import Config
 from pricore.dists import Dists, read_file, read_plain
@@ -38,57 +36,11 @@ _MOST_KEPT: Final = 64 * 1024 * 1024
 _SMALL: Final = 64 * 1024
 """Bytes of a document up to which finishing it takes less than handing it to a thread."""
 
-_ZSTD_LEVEL: Final = 9
-_GZIP_LEVEL: Final = 6
 _HOST = re.compile(r"[A-Za-z0-9.\-_]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
-_REFUSED = re.compile(r";\s*q=0(?:\.0*)?\s*(?:,|$)")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MOST_WORDS: Final = 20
 _MOST_NAMES: Final = 10_000
 _VIEW_SPAN: Final = 2**30
-
-
-class Answer:
-    """A finished body in one encoding, with its date."""
-
-    __slots__ = ("_body", "_headers", "_modified", "size")
-
-    def __init__(self, plain: bytes, last_modified: int, encoding: str) -> None:
-        self._modified = formatdate(last_modified, usegmt=True)
-        self._headers = CIMultiDict(
-            {
-                hdrs.LAST_MODIFIED: self._modified,
-                hdrs.CACHE_CONTROL: "private, no-cache",
-                hdrs.VARY: "Authorization, Accept-Encoding",
-                hdrs.CONTENT_TYPE: "application/json",
-            }
-        )
-        if encoding == "zstd":
-            plain = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(plain)
-        elif encoding == "gzip":
-            compressor = zlib.compressobj(_GZIP_LEVEL, wbits=31)  # 31: with gzip's header
-            plain = compressor.compress(plain) + compressor.flush()
-        if encoding != "identity":
-            self._headers[hdrs.CONTENT_ENCODING] = encoding
-        self._body = plain
-        self.size = len(plain) + 1024
-
-    def respond(self, request: web.Request) -> web.Response:
-        """The answer to one request: 304 where the client has it already."""
-        # clients send back the exact text; an earlier date is another view's, not an older answer
-        if request.headers.get(hdrs.IF_MODIFIED_SINCE) == self._modified:
-            return web.Response(status=304, headers=self._headers)
-        return web.Response(body=self._body, headers=self._headers)
-
-
-def _choose_encoding(request: web.Request) -> str:
-    """zstd, gzip or identity; a client that refuses anything with q=0 gets identity."""
-    accepted = request.headers.get(hdrs.ACCEPT_ENCODING, "")
-    if "q=" in accepted and _REFUSED.search(accepted):
-        return "identity"
-    if "q=0" in accepted and "q=0" in accepted.replace("q=0.", ""):
-        return "identity"
-    return "zstd" if "zstd" in accepted else "gzip" if "gzip" in accepted else "identity"
 
 
 class _Cache:
@@ -138,14 +90,14 @@ class Registry:
             web.post(org + "/downloads", self.notify_downloads),
         ]
 
-    async def get_metadata(self, request: web.Request) -> web.Response:
+    async def get_metadata(self, request: web.Request) -> web.StreamResponse:
         """One half of a package's metadata; the half without versions is there too, and empty."""
         token, slug, cache = await self._admit(request)
         match = request.match_info
         name = f"{match['vendor']}/{match['package']}"
         if token.packages is not None and not auth.may_see(token, name.removesuffix("~dev").lower()):
             raise NotFoundError(auth.NOT_HERE)
-        encoding = _choose_encoding(request)
+        encoding = choose_encoding(request)
         key = (name, slug, encoding, self._public_url or self._clients.origin(request))
         answer = cache.answers.get(key)
         if answer is None:
@@ -168,14 +120,14 @@ class Registry:
         small = zstandard.frame_content_size(document.body) < _SMALL
         return finish() if small else await asyncio.to_thread(finish)
 
-    async def get_root(self, request: web.Request) -> web.Response:
+    async def get_root(self, request: web.Request) -> web.StreamResponse:
         """packages.json: what there is for this token, and where the rest is asked for."""
         token, slug, cache = await self._admit(request)
         if request.headers.get(hdrs.USER_AGENT, "").startswith("Composer/1."):
             raise UnsupportedClientError(
                 "this registry needs Composer 2, and this is Composer 1: upgrade with `composer self-update --2`"
             )
-        encoding = _choose_encoding(request)
+        encoding = choose_encoding(request)
         key = (token.packages, slug, encoding, self._public_url or self._clients.origin(request))
         answer = cache.answers.get(key)
         if answer is None:
@@ -211,7 +163,7 @@ class Registry:
         dist = await self._store.packages.dist(slug, name, version=version, reference=reference or None)
         if dist is None:
             raise NotFoundError(auth.NOT_HERE)
-        encoding = _choose_encoding(request)
+        encoding = choose_encoding(request)
         kept = await self._dists.get(
             dist, self._syncer.mirror(dist.repository_id), "gzip" if encoding == "gzip" else "zstd"
         )
@@ -219,6 +171,7 @@ class Registry:
             hdrs.CONTENT_TYPE: "application/zip",
             hdrs.CACHE_CONTROL: "private, max-age=31536000, immutable" if dist.fixed else "private, no-cache",
             hdrs.VARY: "Authorization, Accept-Encoding",
+            hdrs.SERVER: SERVER,
         }
         if encoding == "identity":
             return await _send(request, read_plain(kept), headers, dist.size)

@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from pricore.answers import SERVER
 from pricore.api import Api
 from pricore.auth import Authenticator
 from pricore.clients import Clients
@@ -154,6 +155,7 @@ def _answer_errors(handler: Handler) -> Handler:
         # here, and not by aiohttp's signal, which costs as much as all the rest of the limits
         if not response.prepared:
             show_allowance(request, response.headers)
+            response.headers.setdefault(hdrs.SERVER, SERVER)
         return response
 
     return answer

@@ -1,11 +1,13 @@
 """What answers have as HTTP: dates, caching, encodings, HEAD, and one answer for many at once."""
 
 import asyncio
+import re
 from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
 
-from pricore.registry import Answer, _Cache
+from pricore.answers import Answer
+from pricore.registry import _Cache
 from tests.registry.harness import Start, World, error
 
 # Dates
@@ -141,3 +143,46 @@ async def test_head_is_get_without_the_body(world: World, secret: str, path: str
     assert told[0] == told[1]
     error(await world.ask(path, method="GET", headers=headers), 401)
     assert (await world.ask(path, method="HEAD", headers=headers)).status == 401
+
+
+async def raw(world: World, *requests: str) -> bytes:
+    """What comes back over one connection until the server closes it."""
+    reader, writer = await asyncio.open_connection(world.client.host, world.client.port)
+    writer.write("".join(requests).encode())
+    received = await asyncio.wait_for(reader.read(), timeout=10)
+    writer.close()
+    return received
+
+
+@pytest.mark.parametrize("path", ["/org/acme/packages.json", "/org/acme/p2/acme/library.json"])
+async def test_every_kind_of_connection_gets_the_same(world: World, secret: str, path: str) -> None:
+    """Requests behind each other, of HTTP/1.0 and with Connection: close get one body, whole, with its length."""
+    head = f"Host: {world.client.host}:{world.client.port}\r\nAuthorization: Bearer {secret}\r\n"
+    keeping = f"GET {path} HTTP/1.1\r\n{head}\r\n"
+    received = await raw(world, keeping, keeping, f"GET {path} HTTP/1.1\r\n{head}Connection: close\r\n\r\n")
+    received += await raw(world, f"GET {path} HTTP/1.0\r\n{head}\r\n")
+
+    answers = [answer.partition(b"\r\n\r\n") for answer in re.split(rb"HTTP/1\.[01] 200 OK\r\n", received)[1:]]
+    assert len(answers) == 4
+    assert len({body for _, _, body in answers}) == 1
+    for lines, _, body in answers:
+        fields = dict(line.split(": ", 1) for line in lines.decode().split("\r\n"))
+        assert int(fields["Content-Length"]) == len(body) > 0
+        assert re.fullmatch(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", fields["Date"])
+        assert (fields["Content-Type"], fields["X-RateLimit-Limit"]) == ("application/json", "1000")
+
+
+async def test_an_unchanged_answer_has_no_body_and_keeps_the_connection(world: World, secret: str) -> None:
+    """After a 304 the next answer comes over the same connection."""
+    path = "/org/acme/packages.json"
+    date = (await world.get("/packages.json", secret)).headers["Last-Modified"]
+    head = f"Host: x\r\nAuthorization: Bearer {secret}\r\n"
+    received = await raw(
+        world,
+        f"GET {path} HTTP/1.1\r\n{head}If-Modified-Since: {date}\r\n\r\n" * 2,
+        f"GET {path} HTTP/1.1\r\n{head}If-Modified-Since: {date}\r\nConnection: close\r\n\r\n",
+    )
+
+    answers = received.split(b"HTTP/1.1 304 Not Modified\r\n")
+    assert len(answers) == 4
+    assert all(answer.endswith(b"\r\n\r\n") and answer.count(b"\r\n\r\n") == 1 for answer in answers[1:])
