@@ -23,7 +23,7 @@ from pricore.errors import ConflictError, GitError, NotFoundError, PricoreError,
 from pricore.git import Git, Mirror, Remote
 from pricore.models import Candidate, CommitFile, NewVersion, Organization, Ref, Repository, Version
 from pricore.store import Store
-from pricore.tables.packages import Publication, name_taken
+from pricore.tables.publishing import Publication, name_taken
 
 _RULES: Final = "1"
 """Moves when the rules of discovery do, so that every repository is read anew once."""
