@@ -55,7 +55,8 @@ class Ref(msgspec.Struct, frozen=True):
     """What the last sync made of a tag or branch of a repository.
 
     `name` is the full ref name, `commit` the peeled commit. Where it became a version, `package` and
-    `version` name it; where it did not, or no longer does, `reason` says why.
+    `version` name it; where it did not, or no longer does, `reason` says why. `deleted_at` is when the version
+    that `commit` made was deleted on purpose; the ref makes none until it moves.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Ref(msgspec.Struct, frozen=True):
     package: str | None
     version: str | None
     reason: str | None
+    deleted_at: int | None = None
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,10 @@
 """Organizations, and what their packages.json depends on."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+import msgspec
 
 from pricore.clock import now
 from pricore.errors import ConflictError, NotFoundError
@@ -90,6 +93,20 @@ class Organizations:
             await db.execute("UPDATE organizations SET root_modified = max(root_modified + 1, ?)", (now(),))
             for (organization_id,) in await db.execute_fetchall("SELECT id FROM organizations"):
                 await self.touch_root(db, organization_id, names_changed=False)
+
+    async def remember_dates(
+        self, db: "aiosqlite.Connection", organization_id: str, package_ids: Iterable[str]
+    ) -> None:
+        """Let packages.json remember the dates of packages that go: one that comes back must have another."""
+        await db.execute(
+            """
+            UPDATE organizations SET root_modified = max(root_modified, (
+                SELECT coalesce(max(last_modified), 0) FROM documents
+                WHERE package_id IN (SELECT value FROM json_each(?))
+            )) WHERE id = ?
+            """,
+            (msgspec.json.encode(list(package_ids)).decode(), organization_id),
+        )
 
     async def touch_root(self, db: "aiosqlite.Connection", organization_id: str, *, names_changed: bool) -> None:
         """Move packages.json of an organization forward where a change of its packages shows in it.

@@ -1,15 +1,14 @@
 """Packages, their versions, the documents made of them, and the archives that were ever advertised."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from pricore import metadata, versions
-from pricore.clock import now
 from pricore.errors import NotFoundError
 from pricore.models import Dist, Document, Organization, Package, Repository, Version
-from pricore.tables import publishing
+from pricore.tables import deletion, publishing
 from pricore.tables.publishing import Publication
 
 if TYPE_CHECKING:
@@ -25,26 +24,19 @@ class Packages:
     def __init__(self, store: "Store") -> None:
         self._store = store
 
-    async def publish(self, repository: Repository, change: Publication) -> None:
+    async def publish(self, repository: Repository, change: Publication) -> frozenset[str]:
         """Bring what a sync found into service, documents included, all or nothing.
 
-        Raises ConflictError where a package comes from another repository, NotFoundError where the
-        repository was removed in the meantime.
+        Gives the refs that were passed over, because what they make was deleted in the meantime. Raises
+        ConflictError where a package comes from another repository, NotFoundError where the repository was
+        removed in the meantime.
         """
         async with self._store.transaction() as db:
+            change, passed = await deletion.without_deleted(db, repository, change)
             await publishing.update_repository(db, repository, change)
             ids, names_changed = await publishing.package_ids(db, repository, change)
             await publishing.put_versions(db, ids, change.versions)
-            await db.executemany(
-                "DELETE FROM versions WHERE package_id = ? AND version = ?",
-                [(ids[package.lower()], version) for package, version in change.removed],
-            )
-            await db.executemany(
-                """
-                UPDATE versions SET gone_at = ? WHERE package_id = ? AND version = ? AND gone_at IS NULL
-                """,
-                [(now(), ids[package.lower()], version) for package, version in change.gone],
-            )
+            await publishing.take_out(db, ids, change)
             await publishing.update_refs(db, repository, change)
             renamed = await publishing.mark_replaced(db, repository, change)
             for name, package_id in (ids | renamed).items():
@@ -53,6 +45,54 @@ class Packages:
                 await self._store.organizations.touch_root(
                     db, repository.organization_id, names_changed=names_changed
                 )
+        return passed
+
+    async def delete(self, organization: Organization, package: Package) -> set[str]:
+        """Take a package out of service with its history; what it had stays out until its refs move.
+
+        Gives the checksums of the archives that are for nothing else. Raises NotFoundError where it is gone.
+        """
+        async with self._store.transaction() as db:
+            versions = await db.execute_fetchall(
+                "SELECT ref, version, reference FROM versions WHERE package_id = ?", (package.id,)
+            )
+            dists = await db.execute_fetchall("SELECT shasum FROM dists WHERE package_id = ?", (package.id,))
+            await self._store.organizations.remember_dates(db, organization.id, [package.id])
+            cursor = await db.execute("DELETE FROM packages WHERE id = ?", (package.id,))
+            if not cursor.rowcount:
+                raise NotFoundError(f"{organization.slug} has no package {package.name} any more")
+            await deletion.mark_refs(db, package, {ref: (version, commit) for ref, version, commit in versions})
+            await deletion.read_others_anew(db, organization.id, repository_id=package.repository_id)
+            await self._store.organizations.touch_root(db, organization.id, names_changed=True)
+            return await deletion.unused(db, (shasum for (shasum,) in dists))
+
+    async def delete_version(self, organization: Organization, package: Package, version: str) -> set[str]:
+        """Take a version, given as it is shown, out of service until its ref moves.
+
+        Its archive goes, unless another version is made of the same commit. A package without versions stays,
+        as it does when its last branch goes upstream. Gives the checksums of archives that are for nothing
+        else. Raises NotFoundError where it is gone.
+        """
+        async with self._store.transaction() as db:
+            rows: Any = await db.execute_fetchall(
+                "DELETE FROM versions WHERE package_id = ? AND version = ? RETURNING ref, reference",
+                (package.id, version),
+            )
+            if not rows:
+                raise NotFoundError(f"{package.name} has no version {version} any more")
+            ((ref, commit),) = rows
+            dists = await db.execute_fetchall(
+                """
+                DELETE FROM dists WHERE package_id = ?1 AND reference = ?2
+                    AND NOT EXISTS (SELECT 1 FROM versions WHERE package_id = ?1 AND reference = ?2)
+                RETURNING shasum
+                """,
+                (package.id, commit),
+            )
+            await deletion.mark_refs(db, package, {ref: (version, commit)})
+            await publishing.rebuild(db, package.id, package.name)
+            await self._store.organizations.touch_root(db, organization.id, names_changed=False)
+            return await deletion.unused(db, (shasum for (shasum,) in dists))
 
     async def of_organization(self, organization_id: str) -> list[Package]:
         """The packages of an organization, by name."""
@@ -126,8 +166,22 @@ class Packages:
             """,
             (package.id,),
         )
-        found = [Version(**dict(zip(Version.__struct_fields__, row, strict=True))) for row in rows]
-        return sorted(found, key=lambda item: versions.sort_key(item.normalized), reverse=True)
+        return sorted(map(_version, rows), key=lambda item: versions.sort_key(item.normalized), reverse=True)
+
+    async def find_version(self, package: Package, version: str) -> Version | None:
+        """The version of that pretty form, or of any other that means the same (1.0, v1.0.0); or None."""
+        return await self._version(package.id, version)
+
+    async def _version(self, package_id: str, version: str) -> Version | None:
+        row = await self._store.fetch_one(
+            """
+            SELECT version, normalized, ref, reference, shasum, released_at, gone_at FROM versions
+            WHERE package_id = ?1 AND (version = ?2 OR normalized = ?3)
+            ORDER BY version = ?2 DESC LIMIT 1
+            """,
+            (package_id, version, _normalized(version)),
+        )
+        return None if row is None else _version(row)
 
     async def of_repository(self, repository_id: str) -> dict[tuple[str, str], Version]:
         """Every version that a repository supplies, by (package, version)."""
@@ -138,8 +192,7 @@ class Packages:
             """,
             (repository_id,),
         )
-        fields = Version.__struct_fields__
-        return {(row[0], row[1]): Version(**dict(zip(fields, row[1:], strict=True))) for row in rows}
+        return {(name, fields[0]): _version(fields) for name, *fields in rows}
 
     async def checksums(self, repository_id: str) -> dict[str, tuple[str, int]]:
         """Every archive that was advertised for a repository: commit to (sha1, bytes)."""
@@ -215,18 +268,10 @@ class Packages:
         package_id, repository_id = row
         fixed = True
         if reference is None:
-            row = await self._store.fetch_one(
-                """
-                SELECT reference, normalized FROM versions
-                WHERE package_id = ?1 AND (version = ?2 OR normalized = ?3)
-                ORDER BY version = ?2 DESC LIMIT 1
-                """,
-                (package_id, version, _normalized(version)),
-            )
-            if row is None:
+            found = await self._version(package_id, version)
+            if found is None:
                 return None
-            reference, normalized = row
-            fixed = not versions.is_dev(normalized)
+            reference, fixed = found.reference, not versions.is_dev(found.normalized)
         row = await self._store.fetch_one(
             "SELECT reference, shasum, size FROM dists WHERE package_id = ? AND reference = ?",
             (package_id, reference),
@@ -250,3 +295,7 @@ def _json(values: Iterable[str]) -> str:
 
 def _package(row: tuple[object, ...]) -> Package:
     return Package(**dict(zip(Package.__struct_fields__, row, strict=True)))  # type: ignore[arg-type]
+
+
+def _version(row: Sequence[Any]) -> Version:
+    return Version(**dict(zip(Version.__struct_fields__, row, strict=True)))

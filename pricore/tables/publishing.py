@@ -28,8 +28,9 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     """What one transaction of a sync changes.
 
     `versions` come or change. `removed` go; `gone` stay and are marked, as (package, version). `refs` are
-    what became of refs, `forgotten` the names of those that are no more. `digest` is what was
-    seen upstream, given by the last transaction of a complete sync; None while it goes on.
+    what became of refs, `forgotten` the names of those that are no more. `deleted` are the refs that the sync
+    knew to make a deleted version. `digest` is what was seen upstream, given by the last transaction of a
+    complete sync; None while it goes on.
     """
 
     versions: Sequence[NewVersion] = ()
@@ -37,6 +38,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     gone: Sequence[tuple[str, str]] = ()
     refs: Sequence[Ref] = ()
     forgotten: Sequence[str] = ()
+    deleted: frozenset[str] = frozenset()
     default_branch: str | None = None
     default_name: str | None = None
     digest: str | None = None
@@ -62,9 +64,9 @@ async def update_repository(db: "aiosqlite.Connection", repository: Repository, 
 async def package_ids(
     db: "aiosqlite.Connection", repository: Repository, change: Publication
 ) -> tuple[dict[str, str], bool]:
-    """The ids of all packages that the change touches, made where they are missing, and whether any was."""
-    names = {item.package.lower() for item in change.versions}
-    names |= {package.lower() for package, _ in (*change.removed, *change.gone)}
+    """The ids of all packages that the change touches, and whether one was made, as it is for new versions."""
+    supplied = {item.package.lower() for item in change.versions}
+    names = supplied | {package.lower() for package, _ in (*change.removed, *change.gone)}
     ids: dict[str, str] = {}
     made = False
     for name in sorted(names):
@@ -77,10 +79,11 @@ async def package_ids(
             (repository.organization_id, name),
         )
         for package_id, owner, url in rows:
-            if owner != repository.id:
+            if owner == repository.id:
+                ids[name] = package_id
+            elif name in supplied:
                 raise ConflictError(name_taken(name, url))
-            ids[name] = package_id
-        if name not in ids:
+        if name in supplied and name not in ids:
             made = True
             ids[name] = str(uuid4())
             await db.execute(
@@ -136,17 +139,31 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
     )
 
 
+async def take_out(db: "aiosqlite.Connection", ids: Mapping[str, str], change: Publication) -> None:
+    """Take out what is removed, and mark what is gone upstream."""
+    # get: a package that was deleted in the meantime is not there, and its versions neither
+    await db.executemany(
+        "DELETE FROM versions WHERE package_id = ? AND version = ?",
+        [(ids.get(package.lower()), version) for package, version in change.removed],
+    )
+    await db.executemany(
+        "UPDATE versions SET gone_at = ? WHERE package_id = ? AND version = ? AND gone_at IS NULL",
+        [(now(), ids.get(package.lower()), version) for package, version in change.gone],
+    )
+
+
 async def update_refs(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
+    """Remember what became of refs. A mark of deletion stays when its ref is gone: it may be back tomorrow."""
     await db.executemany(
         """
         INSERT INTO refs (repository_id, name, reference, package, version, reason) VALUES (?, ?, ?, ?, ?, ?)
         ON CONFLICT (repository_id, name) DO UPDATE SET reference = excluded.reference,
-            package = excluded.package, version = excluded.version, reason = excluded.reason
+            package = excluded.package, version = excluded.version, reason = excluded.reason, deleted_at = NULL
         """,
         [(repository.id, ref.name, ref.commit, ref.package, ref.version, ref.reason) for ref in change.refs],
     )
     await db.executemany(
-        "DELETE FROM refs WHERE repository_id = ? AND name = ?",
+        "DELETE FROM refs WHERE repository_id = ? AND name = ? AND deleted_at IS NULL",
         [(repository.id, name) for name in change.forgotten],
     )
 

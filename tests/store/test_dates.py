@@ -12,7 +12,7 @@ from tests.store.harness import OTHER_COMMIT, dates, document, follow, publish, 
 def frozen(monkeypatch: pytest.MonkeyPatch) -> int:
     """The one second in which everything happens."""
     moment = now()
-    for table in ("organizations", "packages", "publishing", "repositories"):
+    for table in ("organizations", "publishing", "repositories"):
         monkeypatch.setattr(f"pricore.tables.{table}.now", lambda: moment)
     return moment
 
