@@ -3,6 +3,9 @@
 Times are seconds since 1970, UTC. Ids are UUIDs as text. `None` in a field says "none", never "unknown".
 """
 
+from collections.abc import Mapping
+from datetime import date
+
 import msgspec
 
 SCOPES = (
@@ -128,6 +131,13 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     shasum: str
     released_at: int
     gone_at: int | None
+
+
+class Downloads(msgspec.Struct, frozen=True):
+    """Installs of a package: in `total` since ever, and of each version in each day of a period, in order."""
+
+    total: int
+    days: Mapping[date, Mapping[str, int]]
 
 
 class Document(msgspec.Struct, frozen=True):

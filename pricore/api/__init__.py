@@ -5,18 +5,22 @@ from aiohttp import web
 from pricore.api import organizations, packages, repositories, tokens
 from pricore.api.routing import Route, serve
 from pricore.auth import Authenticator
+from pricore.dists import Dists
 from pricore.jobs import Queue
 from pricore.store import Store
+from pricore.sync import Syncer
 
 
 class Api:
     """All routes below /api."""
 
-    def __init__(self, store: Store, queue: Queue, authenticator: Authenticator) -> None:
+    def __init__(
+        self, store: Store, queue: Queue, authenticator: Authenticator, *, syncer: Syncer, dists: Dists
+    ) -> None:
         self._authenticator = authenticator
         self.table: list[Route] = [
-            *organizations.routes(store),
-            *packages.routes(store),
+            *organizations.routes(store, syncer),
+            *packages.routes(store, dists),
             *repositories.routes(store, queue),
             *tokens.routes(store),
         ]
