@@ -156,9 +156,8 @@ class _Run:
         self._known: Mapping[str, Ref] = {}
         self._served: Mapping[tuple[str, str], Version] = {}
         self._failed: dict[str, str] = {}
-        # refs whose version had been deleted when this began, and those whose was while it ran
+        # refs whose version was deleted on purpose
         self._deleted: frozenset[str] = frozenset()
-        self._passed: frozenset[str] = frozenset()
 
     async def run(self) -> Report:
         repository = self._repository
@@ -175,9 +174,10 @@ class _Run:
         mirrored = self._mirror.exists()
         await self._mirror.fetch(repository.url)
         refs = await self._mirror.refs()
+        # in this order: what is deleted in between must not look as if it had never been there
+        self._served = await self._store.packages.of_repository(repository.id)
         self._known = await self._store.repositories.refs(repository.id)
         self._deleted = frozenset(ref.name for ref in self._known.values() if ref.deleted_at is not None)
-        self._served = await self._store.packages.of_repository(repository.id)
         changed, files, name = await self._read_changed(refs, remote, everything=not mirrored)
         rules = Rules(
             default_branch=remote.default_branch,
@@ -254,7 +254,7 @@ class _Run:
 
     async def _publish(self, change: Publication) -> None:
         change = msgspec.structs.replace(change, deleted=self._deleted)
-        self._passed |= await self._store.packages.publish(self._repository, change)
+        await self._store.packages.publish(self._repository, change)
 
     async def _files(self, refs: Mapping[str, str]) -> dict[str, CommitFile]:
         self._progress("Reading composer.json", 0, len(refs))
@@ -348,7 +348,7 @@ class _Run:
         added, updated = [], []
         for candidate in sorted(candidates, key=lambda item: item.released_at, reverse=True):
             before = self._served.get((candidate.package.lower(), candidate.version))
-            if candidate.ref in self._failed or candidate.ref in self._passed:
+            if candidate.ref in self._failed:
                 continue
             if before is None:
                 added.append(f"{candidate.package}:{candidate.version}")

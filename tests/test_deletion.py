@@ -103,6 +103,9 @@ async def test_a_ref_that_moves_makes_a_new_version(registry: Registry, upstream
     assert report.left_out == []
     assert await registry.versions() == {"1.0.0": commit, "dev-main": commit}
     assert await registry.store.packages.dist("acme", "acme/library", version="1.0.0", reference=commit)
+    upstream.commit({"name": "acme/renamed"})
+    await registry.sync(upstream)
+    assert set(await registry.versions("acme/renamed")) == {"1.0.0", "dev-main"}
 
 
 async def test_a_tag_that_moved_and_was_refused_is_let_in(registry: Registry, upstream: GitRepository) -> None:
@@ -164,10 +167,35 @@ async def test_no_other_ref_supplies_what_was_deleted(
     assert await registry.versions() == {"v1.0.0": commit, "dev-main": commit}
 
 
+async def test_a_new_tag_may_take_the_place_of_a_deleted_one(
+    registry: Registry, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tag that is set after the deletion is a version, though another that meant the same is still there."""
+    await registry.add(upstream)
+    await delete(registry, "1.0.0")
+    commit = upstream.commit(files={"a.txt": "a"})
+    upstream.tag("v1.0.0")
+    monkeypatch.setattr(sync, "_RULES", "2")
+    await registry.sync(upstream)
+
+    assert await registry.versions() == {"v1.0.0": commit, "dev-main": commit}
+
+
+async def test_a_deleted_tag_that_is_gone_costs_nothing(registry: Registry, upstream: GitRepository) -> None:
+    """Each later sync reads the refs that moved, and no others for the sake of one that is gone for good."""
+    upstream.git("branch", "gh-pages")
+    await registry.add(upstream)
+    await delete(registry, "1.0.0")
+    upstream.git("tag", "-d", "1.0.0")
+    for number in range(2):
+        upstream.commit(files={"a.txt": str(number)})
+        assert (await registry.sync(upstream)).read == 1
+
+
 async def test_other_packages_of_a_repository_lose_nothing(
     registry: Registry, make_repository: MakeRepository
 ) -> None:
-    """Where each ref names its own package, deleting one of them leaves equal versions of the others."""
+    """Where each ref names its own package, equal versions of the others are served and read as before."""
     upstream = make_repository("many")
     upstream.commit({"description": "each version has its own name"})
     upstream.git("checkout", "--quiet", "-b", "one")
@@ -184,12 +212,14 @@ async def test_other_packages_of_a_repository_lose_nothing(
 
     assert set(await registry.versions("acme/one")) == {"dev-one"}
     assert set(await registry.versions("acme/two")) == {"v1.0.0", "dev-two"}
+    assert set(await registry.reasons(upstream)) == {"refs/heads/main", "refs/tags/1.0.0"}
 
 
 async def test_a_name_of_the_past_is_deleted_without_the_present_one(
     registry: Registry, upstream: GitRepository
 ) -> None:
     """The old name of a renamed package goes, and the new one keeps its versions and gets further ones."""
+    upstream.tag("v1.0.0")
     await registry.add(upstream)
     upstream.commit({"name": "acme/renamed"})
     await registry.sync(upstream)
@@ -198,9 +228,10 @@ async def test_a_name_of_the_past_is_deleted_without_the_present_one(
     await delete_package(registry)
     upstream.tag("1.1.0")
     await mirror(registry, upstream)
-    report = await registry.sync(upstream)
-
-    assert report.left_out == []
+    assert list((await registry.reasons(upstream)).values()) == [
+        "it means 1.0.0.0, and so does 1.0.0, which has it already"
+    ]
+    await registry.sync(upstream)
     assert await names(registry) == ["acme/renamed"]
     assert set(await registry.versions("acme/renamed")) == {"1.0.0", "1.1.0", "dev-main"}
 
@@ -283,9 +314,9 @@ async def sync_with(
     """The report of a sync in which something happens between its reading and its publishing."""
     publish = registry.store.packages.publish
 
-    async def publish_late(repository: Repository, change: Publication) -> frozenset[str]:
+    async def publish_late(repository: Repository, change: Publication) -> None:
         await act(registry)
-        return await publish(repository, change)
+        await publish(repository, change)
 
     with monkeypatch.context() as patch:
         patch.setattr(registry.store.packages, "publish", publish_late)

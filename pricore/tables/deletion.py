@@ -57,29 +57,19 @@ async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Mappi
         await db.execute("UPDATE repositories SET refs_digest = '' WHERE id = ?", (package.repository_id,))
 
 
-async def without_deleted(
-    db: "aiosqlite.Connection", repository: Repository, change: Publication
-) -> tuple[Publication, frozenset[str]]:
-    """What a sync found without what was deleted while it ran, and the refs that were passed over for it."""
+async def without_deleted(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> Publication:
+    """What a sync found without what was deleted while it ran."""
     rows: Any = await db.execute_fetchall(
         "SELECT name, reference FROM refs WHERE repository_id = ? AND deleted_at IS NOT NULL", (repository.id,)
     )
     deleted: dict[str, str] = dict(rows)
-    passed = frozenset(
-        ref.name
-        for ref in change.refs
-        # what was left out for the sake of a version that is no more says nothing
-        if deleted.get(ref.name) == ref.commit
-        or (ref.reason is not None and ref.name in deleted and ref.name not in change.deleted)
-    )
-    left = msgspec.structs.replace(
+    return msgspec.structs.replace(
         change,
-        versions=[item for item in change.versions if item.ref not in passed],
-        refs=[ref for ref in change.refs if ref.name not in passed],
+        versions=[item for item in change.versions if deleted.get(item.ref) != item.reference],
+        refs=[ref for ref in change.refs if deleted.get(ref.name) != ref.commit],
         # the sync decided by what was served when it began: the next one looks at everything
         digest="" if change.digest is not None and deleted.keys() - change.deleted else change.digest,
     )
-    return left, passed
 
 
 async def read_others_anew(db: "aiosqlite.Connection", organization_id: str, *, repository_id: str) -> None:

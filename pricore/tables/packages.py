@@ -24,15 +24,14 @@ class Packages:
     def __init__(self, store: "Store") -> None:
         self._store = store
 
-    async def publish(self, repository: Repository, change: Publication) -> frozenset[str]:
+    async def publish(self, repository: Repository, change: Publication) -> None:
         """Bring what a sync found into service, documents included, all or nothing.
 
-        Gives the refs that were passed over, because what they make was deleted in the meantime. Raises
-        ConflictError where a package comes from another repository, NotFoundError where the repository was
-        removed in the meantime.
+        What was deleted in the meantime is passed over. Raises ConflictError where a package comes from another
+        repository, NotFoundError where the repository was removed in the meantime.
         """
         async with self._store.transaction() as db:
-            change, passed = await deletion.without_deleted(db, repository, change)
+            change = await deletion.without_deleted(db, repository, change)
             await publishing.update_repository(db, repository, change)
             ids, names_changed = await publishing.package_ids(db, repository, change)
             await publishing.put_versions(db, ids, change.versions)
@@ -45,7 +44,6 @@ class Packages:
                 await self._store.organizations.touch_root(
                     db, repository.organization_id, names_changed=names_changed
                 )
-        return passed
 
     async def delete(self, organization: Organization, package: Package) -> set[str]:
         """Take a package out of service with its history; what it had stays out until its refs move.
