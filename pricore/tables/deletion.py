@@ -85,10 +85,9 @@ async def read_others_anew(db: "aiosqlite.Connection", organization_id: str, *, 
 
 async def unused(db: "aiosqlite.Connection", shasums: Iterable[str]) -> set[str]:
     """Those of some checksums that no archive has any more."""
-    rows = await db.execute_fetchall(
-        """
-        SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM dists WHERE shasum = value)
-        """,
-        (msgspec.json.encode(sorted(set(shasums))).decode(),),
+    wanted = set(shasums)
+    used = await db.execute_fetchall(
+        "SELECT DISTINCT shasum FROM dists WHERE shasum IN (SELECT value FROM json_each(?))",
+        (msgspec.json.encode(sorted(wanted)).decode(),),
     )
-    return {shasum for (shasum,) in rows}
+    return wanted - {shasum for (shasum,) in used}
