@@ -65,6 +65,18 @@ def default_name(file: CommitFile | None) -> str | None:
         return None
 
 
+def claim(ref: str) -> object | None:
+    """What no two refs may make of one package, by the ref's name alone; None for a name that makes no version."""
+    try:
+        if ref.startswith(TAGS):
+            version, normalized = versions.tag_version(ref.removeprefix(TAGS))
+        else:
+            version, normalized = versions.branch_version(ref.removeprefix(BRANCHES))
+    except ValueError:
+        return None
+    return _identity("", version, normalized, released=ref.startswith(TAGS))
+
+
 def _in_order(refs: Iterable[str], default_branch: str | None) -> Iterator[str]:
     """Tags, then the default branch, then the other branches."""
     first = f"{BRANCHES}{default_branch or ''}"

@@ -3,6 +3,9 @@
 Times are seconds since 1970, UTC. Ids are UUIDs as text. `None` in a field says "none", never "unknown".
 """
 
+from collections.abc import Mapping
+from datetime import date
+
 import msgspec
 
 SCOPES = (
@@ -55,7 +58,8 @@ class Ref(msgspec.Struct, frozen=True):
     """What the last sync made of a tag or branch of a repository.
 
     `name` is the full ref name, `commit` the peeled commit. Where it became a version, `package` and
-    `version` name it; where it did not, or no longer does, `reason` says why.
+    `version` name it; where it did not, or no longer does, `reason` says why. `deleted_at` is when the version
+    that `commit` made was deleted on purpose; the ref makes none until it moves.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Ref(msgspec.Struct, frozen=True):
     package: str | None
     version: str | None
     reason: str | None
+    deleted_at: int | None = None
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +131,13 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     shasum: str
     released_at: int
     gone_at: int | None
+
+
+class Downloads(msgspec.Struct, frozen=True):
+    """Installs of a package: in `total` since ever, and of each version in each day of a period, in order."""
+
+    total: int
+    days: Mapping[date, Mapping[str, int]]
 
 
 class Document(msgspec.Struct, frozen=True):

@@ -51,6 +51,7 @@ _STATUS: Final[Mapping[type[PricoreError], int]] = {
     InvalidError: 422,
     TooManyRequestsError: 429,
 }
+API: Final = web.AppKey("api", Api)
 _FLUSH_SECONDS: Final = 1.0
 
 
@@ -64,10 +65,11 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     gate = Gate(Authenticator(store), limits, clients)
     queue = Queue(store, syncer)
     registry = Registry(store, dists, syncer, gate, clients, config)
-    management = Api(store, queue, gate, limits)
+    api = Api(store, queue, gate, limits, syncer=syncer, dists=dists)
+    app[API] = api
     # (?s): a line break in an address too, which aiohttp would answer with text of its own
     rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
-    routes = (*registry.routes(), *management.routes(), rest)
+    routes = (*registry.routes(), *api.routes(), rest)
     app.add_routes(
         web.RouteDef(route.method, route.path, _answer_errors(route.handler), route.kwargs) for route in routes
     )

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 import aiosqlite
 
-from pricore.errors import StoreError
+from pricore.errors import NotFoundError, StoreError
 from pricore.tables.jobs import Jobs
 from pricore.tables.organizations import Organizations
 from pricore.tables.packages import Packages
@@ -115,7 +115,8 @@ class Store:
     async def transaction(self, *, revise: bool = True) -> AsyncIterator[aiosqlite.Connection]:
         """All or nothing: commits at the end, rolls back on any exception, cancellation included.
 
-        `revise` False is for bookkeeping that no answer shows, and leaves caches standing.
+        `revise` False is for bookkeeping that no answer shows, and leaves caches standing. Raises NotFoundError
+        for a row whose owner was deleted since it was looked up.
         """
         async with self._lock:
             try:
@@ -127,6 +128,8 @@ class Store:
             except BaseException as error:
                 if self._writer.in_transaction:
                     await self.whole(self._writer.rollback())
+                if getattr(error, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_FOREIGNKEY":
+                    raise NotFoundError("what this belongs to was deleted in the meantime") from error
                 if isinstance(error, sqlite3.OperationalError):  # locked for too long, or a full or failing disk
                     raise StoreError(f"cannot write the database {self.path}: {error}") from error
                 raise

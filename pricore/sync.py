@@ -23,7 +23,7 @@ from pricore.errors import ConflictError, GitError, NotFoundError, PricoreError,
 from pricore.git import Git, Mirror, Remote
 from pricore.models import Candidate, CommitFile, NewVersion, Organization, Ref, Repository, Version
 from pricore.store import Store
-from pricore.tables.packages import Publication, name_taken
+from pricore.tables.publishing import Publication, name_taken
 
 _RULES: Final = "1"
 """Moves when the rules of discovery do, so that every repository is read anew once."""
@@ -156,6 +156,8 @@ class _Run:
         self._known: Mapping[str, Ref] = {}
         self._served: Mapping[tuple[str, str], Version] = {}
         self._failed: dict[str, str] = {}
+        # refs whose version was deleted on purpose
+        self._deleted: frozenset[str] = frozenset()
 
     async def run(self) -> Report:
         repository = self._repository
@@ -172,8 +174,10 @@ class _Run:
         mirrored = self._mirror.exists()
         await self._mirror.fetch(repository.url)
         refs = await self._mirror.refs()
-        self._known = await self._store.repositories.refs(repository.id)
+        # in this order: what is deleted in between must not look as if it had never been there
         self._served = await self._store.packages.of_repository(repository.id)
+        self._known = await self._store.repositories.refs(repository.id)
+        self._deleted = frozenset(ref.name for ref in self._known.values() if ref.deleted_at is not None)
         changed, files, name = await self._read_changed(refs, remote, everything=not mirrored)
         rules = Rules(
             default_branch=remote.default_branch,
@@ -188,13 +192,13 @@ class _Run:
         )
         found = await asyncio.to_thread(discovery.discover, changed, files, rules)
         found = await self._without_foreign_names(found)
-        if not found.candidates and not self._served:
+        if not (found.candidates or self._served or self._deleted):
             raise SyncError(_nothing_found(repository.url, found.left_out))
 
         last: list[NewVersion] = []
         async for batch, more in self._with_checksums(found.candidates):
             if more:
-                await self._store.packages.publish(repository, _with_versions(Publication(), batch))
+                await self._publish(_with_versions(Publication(), batch))
             else:
                 last = batch
         if self._failed and not self._served and len(self._failed) == len(found.candidates):
@@ -202,7 +206,7 @@ class _Run:
         # the names last: where a rename is cut off, the next sync has to see it again
         change = Publication(default_branch=remote.default_branch, default_name=name)
         change = self._last(_with_versions(change, last), found, refs, changed, digest)
-        await self._store.packages.publish(repository, change)
+        await self._publish(change)
         if self._failed:
             error = f"{len(self._failed)} archives could not be made: {next(iter(self._failed.values()))}"
             await self._store.repositories.record_failure(repository.id, error)
@@ -214,7 +218,8 @@ class _Run:
         """The refs that have to be read, the composer.json of each of their commits, and the default name.
 
         All refs, where the name in the default branch changed: it names every version. What was left out is
-        read again where a ref went away: it may have been left out because of that one.
+        read again where a ref went away: it may have been left out because of that one. Never a ref that stands
+        where it stood when its version was deleted.
         """
         repository = self._repository
         changed = {
@@ -222,7 +227,7 @@ class _Run:
             for ref, commit in refs.items()
             if ref not in self._known or self._known[ref].commit != commit
         }
-        if any(ref not in refs for ref in self._known):
+        if any(ref not in refs and ref not in self._deleted for ref in self._known):
             changed |= {ref: refs[ref] for ref, known in self._known.items() if known.reason and ref in refs}
         default = f"{BRANCHES}{remote.default_branch or ''}"
         if remote.default_branch != repository.default_branch:
@@ -238,7 +243,18 @@ class _Run:
         if name != repository.default_name and not everything:
             everything = True
             files = await self._files(refs)
-        return dict(refs) if everything else _in_order(changed, refs), files, name
+        return self._without_deleted(refs if everything else _in_order(changed, refs)), files, name
+
+    def _without_deleted(self, refs: Mapping[str, str]) -> dict[str, str]:
+        return {
+            ref: commit
+            for ref, commit in refs.items()
+            if ref not in self._deleted or self._known[ref].commit != commit
+        }
+
+    async def _publish(self, change: Publication) -> None:
+        change = msgspec.structs.replace(change, deleted=self._deleted)
+        await self._store.packages.publish(self._repository, change)
 
     async def _files(self, refs: Mapping[str, str]) -> dict[str, CommitFile]:
         self._progress("Reading composer.json", 0, len(refs))

@@ -1,10 +1,12 @@
 """Records as the outside sees them: the shapes of the API, which the CLI's --json prints too."""
 
+from collections import Counter
+
 import msgspec
 
 from pricore.clock import rfc3339
 from pricore.discovery import TAGS
-from pricore.models import Organization, Package, Ref, Repository, Token, Version
+from pricore.models import Downloads, Organization, Package, Ref, Repository, Token, Version
 
 
 class OrganizationSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +82,31 @@ class PackageView(PackageSummary, frozen=True, kw_only=True):
 
     repository: RepositorySummary
     versions: list[VersionView]
+
+
+class VersionDownloads(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a version was installed in a period."""
+
+    version: str
+    downloads: int
+
+
+class DayDownloads(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a package was installed in a day (UTC), and of that which versions; those without are left out."""
+
+    date: str
+    downloads: int
+    versions: dict[str, int]
+
+
+class DownloadsView(msgspec.Struct, frozen=True, kw_only=True):
+    """Installs that clients reported: `total` since ever; those from `from` to `to` by day, and by version."""
+
+    total: int
+    first: str = msgspec.field(name="from")
+    last: str = msgspec.field(name="to")
+    days: list[DayDownloads]
+    versions: list[VersionDownloads]
 
 
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,6 +223,23 @@ def version(item: Version) -> VersionView:
         shasum=item.shasum,
         released_at=rfc3339(item.released_at),
         gone_upstream_at=_time(item.gone_at),
+    )
+
+
+def downloads(item: Downloads) -> DownloadsView:
+    versions = Counter[str]()
+    for counts in item.days.values():
+        versions.update(counts)
+    days = list(item.days)
+    return DownloadsView(
+        total=item.total,
+        first=days[0].isoformat(),
+        last=days[-1].isoformat(),
+        days=[
+            DayDownloads(date=day.isoformat(), downloads=sum(counts.values()), versions=dict(counts))
+            for day, counts in item.days.items()
+        ],
+        versions=[VersionDownloads(version=name, downloads=count) for name, count in versions.most_common()],
     )
 
 

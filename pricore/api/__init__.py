@@ -4,20 +4,24 @@ from aiohttp import web
 
 from pricore.api import organizations, packages, repositories, tokens
 from pricore.api.routing import Route, serve
+from pricore.dists import Dists
 from pricore.gate import Gate
 from pricore.jobs import Queue
 from pricore.limits import Limits
 from pricore.store import Store
+from pricore.sync import Syncer
 
 
 class Api:
     """All routes below /api."""
 
-    def __init__(self, store: Store, queue: Queue, gate: Gate, limits: Limits) -> None:
+    def __init__(
+        self, store: Store, queue: Queue, gate: Gate, limits: Limits, *, syncer: Syncer, dists: Dists
+    ) -> None:
         self._gate = gate
         self.table: list[Route] = [
-            *organizations.routes(store),
-            *packages.routes(store),
+            *organizations.routes(store, syncer),
+            *packages.routes(store, dists),
             *repositories.routes(store, queue),
             *tokens.routes(store, limits),
         ]

@@ -1,11 +1,29 @@
 """Organizations."""
 
-from pricore import auth, views
-from pricore.api.routing import Call, Data, Route
-from pricore.errors import NotFoundError
+import msgspec
+
+from pricore import auth, management, views
+from pricore.api.routing import Call, Data, Message, Route
+from pricore.errors import ForbiddenError, InvalidError, NotFoundError
 from pricore.models import Organization
 from pricore.store import Store
+from pricore.sync import Syncer
 from pricore.views import OrganizationSummary, OrganizationView
+
+
+class NewOrganization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An organization to be made; `slug` is its name in URLs, and made of `name` where it is null."""
+
+    name: str
+    slug: str | None = None
+    description: str = ""
+
+
+class OrganizationChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be changed of an organization; what is not given stays. The slug stays in any case."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    description: str | msgspec.UnsetType = msgspec.UNSET
 
 
 async def find_organization(store: Store, call: Call) -> Organization:
@@ -16,7 +34,7 @@ async def find_organization(store: Store, call: Call) -> Organization:
     return found
 
 
-def routes(store: Store) -> list[Route]:
+def routes(store: Store, syncer: Syncer) -> list[Route]:
     """The routes of organizations."""
 
     async def list_organizations(call: Call) -> Data[list[OrganizationSummary]]:
@@ -27,6 +45,42 @@ def routes(store: Store) -> list[Route]:
 
     async def get_organization(call: Call) -> Data[OrganizationView]:
         return Data(views.organization(await find_organization(store, call)))
+
+    async def create_organization(call: Call) -> Data[OrganizationView]:
+        wanted: NewOrganization = call.body
+        if call.token.organization_id is not None:
+            raise ForbiddenError("only a token of the instance can make organizations")
+        name = auth.check_name(wanted.name)
+        slug = management.slug_of(name) if wanted.slug is None else management.check_slug(wanted.slug)
+        description = management.check_description(wanted.description)
+        return Data(views.organization(await store.organizations.create(slug, name, description=description)))
+
+    async def change_organization(call: Call) -> Data[OrganizationView]:
+        wanted: OrganizationChange = call.body
+        organization = await whole_organization(call)
+        if wanted.name is wanted.description is msgspec.UNSET:
+            raise InvalidError("give a name or a description", field="name")
+        changed = await store.organizations.change(
+            organization,
+            name=None if wanted.name is msgspec.UNSET else auth.check_name(wanted.name),
+            description=(
+                None if wanted.description is msgspec.UNSET else management.check_description(wanted.description)
+            ),
+        )
+        return Data(views.organization(changed))
+
+    async def delete_organization(call: Call) -> Message:
+        await management.delete_organization(store, syncer, await whole_organization(call))
+        return Message("Organization deleted successfully")
+
+    async def whole_organization(call: Call) -> Organization:
+        """The organization in a call's path for who sees all of it. Raises ForbiddenError for others."""
+        organization = await find_organization(store, call)
+        if call.token.packages is not None:
+            raise ForbiddenError(
+                "the access token is restricted to packages, so that it cannot change or delete an organization"
+            )
+        return organization
 
     return [
         Route(
@@ -42,5 +96,29 @@ def routes(store: Store) -> list[Route]:
             handler=get_organization,
             scope="organizations:read",
             summary="Get an organization",
+        ),
+        Route(
+            method="POST",
+            path="/api/organizations",
+            handler=create_organization,
+            scope="organizations:write",
+            summary="Create an organization",
+            body=NewOrganization,
+            status=201,
+        ),
+        Route(
+            method="PATCH",
+            path="/api/organizations/{slug}",
+            handler=change_organization,
+            scope="organizations:write",
+            summary="Change an organization",
+            body=OrganizationChange,
+        ),
+        Route(
+            method="DELETE",
+            path="/api/organizations/{slug}",
+            handler=delete_organization,
+            scope="organizations:write",
+            summary="Delete an organization with everything in it",
         ),
     ]

@@ -1,11 +1,23 @@
 """Packages that are served."""
 
-from pricore import auth, views
+from typing import Final
+
+import msgspec
+
+from pricore import auth, management, views
 from pricore.api.organizations import find_organization
-from pricore.api.routing import Call, Data, Page, PageQuery, Route
-from pricore.errors import NotFoundError
+from pricore.api.routing import Call, Data, Message, Page, PageQuery, Route
+from pricore.clock import now
+from pricore.dists import Dists
+from pricore.errors import InvalidError, NotFoundError
+from pricore.models import Organization, Package
 from pricore.store import Store
-from pricore.views import PackageSummary, PackageView
+from pricore.views import DownloadsView, PackageSummary, PackageView, VersionView
+
+_ID: Final = "[0-9a-f]+-[0-9a-f]+-4[0-9a-f]+-[0-9a-f]+-[0-9a-f]+"
+_WORD: Final = "(?:(?!%2F)[^/])+"
+_PACKAGE: Final = f"{{package:{_ID}|{_WORD}%2F{_WORD}|(?!{_ID}/){_WORD}/{_WORD}}}"
+"""An id, or a name whose slash comes as it is or as %2F: `acme/versions` is a package, no list of versions."""
 
 
 class PackagesQuery(PageQuery, frozen=True):
@@ -14,7 +26,16 @@ class PackagesQuery(PageQuery, frozen=True):
     search: str = ""
 
 
-def routes(store: Store) -> list[Route]:
+class DownloadsQuery(msgspec.Struct, frozen=True):
+    """Which downloads are wanted: from the day `from` to the day `to`, the last 30 days by default, and of which
+    version."""
+
+    first: str | None = msgspec.field(default=None, name="from")
+    last: str | None = msgspec.field(default=None, name="to")
+    version: str | None = None
+
+
+def routes(store: Store, dists: Dists) -> list[Route]:
     """The routes of packages."""
 
     async def list_packages(call: Call) -> Page[PackageSummary]:
@@ -29,16 +50,53 @@ def routes(store: Store) -> list[Route]:
         )
         return Page([views.package_summary(item) for item in found], query.meta(total))
 
-    async def get_package(call: Call) -> Data[PackageView]:
+    async def find(call: Call) -> tuple[Organization, Package]:
+        """The organization and the package in a call's path. Raises NotFoundError."""
         organization = await find_organization(store, call)
-        # aiohttp has decoded it: the slash in a name may come as it is or as %2F
         found = await store.packages.find(organization.id, call.path["package"])
         if found is None or not auth.may_see(call.token, found.name):
             raise NotFoundError(auth.NOT_HERE)
+        return organization, found
+
+    async def get_package(call: Call) -> Data[PackageView]:
+        _, found = await find(call)
         repository = await store.repositories.find(found.repository_id)
         if repository is None:  # removed between the two questions
             raise NotFoundError(auth.NOT_HERE)
         return Data(views.package(found, repository, await store.packages.versions(found)))
+
+    async def delete_package(call: Call) -> Message:
+        organization, package = await find(call)
+        await management.delete_package(store, dists, organization, package)
+        return Message("Package deleted successfully")
+
+    async def list_versions(call: Call) -> Page[VersionView]:
+        query: PageQuery = call.query
+        _, package = await find(call)
+        found = await store.packages.versions(package)
+        page = found[query.offset : query.offset + query.per_page]
+        return Page([views.version(item) for item in page], query.meta(len(found)))
+
+    async def delete_version(call: Call) -> Message:
+        organization, package = await find(call)
+        found = await store.packages.find_version(package, call.path["version"])
+        if found is None:
+            raise NotFoundError(auth.NOT_HERE)
+        await management.delete_version(store, dists, organization, package, found.version)
+        return Message("Version deleted successfully")
+
+    async def get_downloads(call: Call) -> Data[DownloadsView]:
+        query: DownloadsQuery = call.query
+        _, package = await find(call)
+        first, last = management.parse_period(query.first, query.last, at=now())
+        version, served = query.version, None
+        if version is not None:
+            served = await store.packages.find_version(package, version)
+            version = version if served is None else served.version
+        found = await store.usage.downloads(package, first=first, last=last, version=version)
+        if version is not None and served is None and not found.total:
+            raise InvalidError(f"there is no version {version[:80]}", field="version")
+        return Data(views.downloads(found))
 
     return [
         Route(
@@ -51,9 +109,39 @@ def routes(store: Store) -> list[Route]:
         ),
         Route(
             method="GET",
-            path="/api/organizations/{slug}/packages/{package:.+}",
+            path=f"/api/organizations/{{slug}}/packages/{_PACKAGE}",
             handler=get_package,
             scope="packages:read",
             summary="Get a package by its id or name",
+        ),
+        Route(
+            method="DELETE",
+            path=f"/api/organizations/{{slug}}/packages/{_PACKAGE}",
+            handler=delete_package,
+            scope="packages:write",
+            summary="Delete a package; its versions stay deleted until their refs move",
+        ),
+        Route(
+            method="GET",
+            path=f"/api/organizations/{{slug}}/packages/{_PACKAGE}/versions",
+            handler=list_versions,
+            scope="packages:read",
+            summary="List the versions of a package, newest first",
+            query=PageQuery,
+        ),
+        Route(
+            method="DELETE",
+            path=f"/api/organizations/{{slug}}/packages/{_PACKAGE}/versions/{{version:.+}}",
+            handler=delete_version,
+            scope="packages:write",
+            summary="Delete a version; it stays deleted until its ref moves",
+        ),
+        Route(
+            method="GET",
+            path=f"/api/organizations/{{slug}}/packages/{_PACKAGE}/downloads",
+            handler=get_downloads,
+            scope="packages:read",
+            summary="Get the downloads of a package by day and by version",
+            query=DownloadsQuery,
         ),
     ]

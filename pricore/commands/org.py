@@ -1,6 +1,5 @@
 """`pricore org`: organizations."""
 
-import re
 import sys
 from typing import Annotated
 
@@ -10,30 +9,15 @@ import typer
 from pricore import auth, views
 from pricore.commands.session import Session, command, print_fields, print_table
 from pricore.errors import InvalidError
+from pricore.git import Git
+from pricore.management import check_description, check_slug, delete_organization, slug_of
 from pricore.models import Organization
 from pricore.store import Store
+from pricore.sync import Syncer
 
 app = typer.Typer(
     name="org", help="Organizations: who owns repositories, packages and tokens.", no_args_is_help=True
 )
-
-
-def slug_of(name: str) -> str:
-    """A slug for a name: lower case, with dashes. Raises InvalidError where nothing is left."""
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-")
-    if not slug:
-        raise InvalidError(f"{name!r} has no letters or digits of which to make a slug: give --slug", field="slug")
-    return slug
-
-
-def check_slug(slug: str) -> str:
-    """Refuse with InvalidError what cannot stand in a URL as it is."""
-    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", slug):
-        raise InvalidError(
-            f"{slug[:80]!r} is not a slug: up to 64 lower-case letters, digits and dashes between them",
-            field="slug",
-        )
-    return slug
 
 
 @command(app, "create")
@@ -46,6 +30,7 @@ def create(
     """Create an organization."""
     name = auth.check_name(name)
     slug = check_slug(slug) if slug is not None else slug_of(name)
+    description = check_description(description)
 
     async def work(store: Store) -> Organization:
         return await store.organizations.create(slug, name, description=description)
@@ -92,6 +77,30 @@ def show(session: Session, slug: Annotated[str, typer.Argument(help="Its name in
     session.show(document, lambda console: print_fields(console, list(document.items())))
 
 
+@command(app, "change")
+def change(
+    session: Session,
+    slug: Annotated[str, typer.Argument(help="Its name in URLs, which stays.")],
+    name: Annotated[str | None, typer.Option(help="Its name for people.")] = None,
+    description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+) -> None:
+    """Change what an organization is called for people, or what is said about it."""
+    if name is None and description is None:
+        raise typer.BadParameter("give --name or --description")
+    name = None if name is None else auth.check_name(name)
+    description = None if description is None else check_description(description)
+
+    async def work(store: Store) -> Organization:
+        found = await store.organizations.get(slug)
+        return await store.organizations.change(found, name=name, description=description)
+
+    changed = session.run(work)
+    session.show(
+        views.organization(changed),
+        lambda console: console.print(f"Changed the organization {slug}.", markup=False),
+    )
+
+
 @command(app, "delete")
 def delete(
     session: Session,
@@ -110,14 +119,8 @@ def delete(
         typer.confirm(f"Delete {slug} with everything in it?", abort=True, err=True)
 
     async def work(store: Store) -> None:
-        from pricore.git import Git
-        from pricore.sync import Syncer
-
         with Git(timeout=session.config.git_timeout) as git:
-            syncer = Syncer(store, git, session.config)
-            for repository in await store.repositories.of_organization(found.id):
-                await syncer.remove(repository)
-        await store.organizations.delete(found.id)
+            await delete_organization(store, Syncer(store, git, session.config), found)
 
     session.run(work)
     session.show({"deleted": slug}, lambda console: console.print(f"Deleted {slug}.", markup=False))

@@ -14,12 +14,12 @@ import typer
 
 from pricore import auth, sample
 from pricore.addresses import Address, parse_address
-from pricore.commands.org import slug_of
 from pricore.commands.repo import print_report
 from pricore.commands.session import Session, command
 from pricore.config import Config
 from pricore.errors import ConfigError
 from pricore.git import Git
+from pricore.management import slug_of
 from pricore.models import Organization
 from pricore.store import Store
 from pricore.sync import Report, Syncer

@@ -1,7 +1,10 @@
 """Organizations, and what their packages.json depends on."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+import msgspec
 
 from pricore.clock import now
 from pricore.errors import ConflictError, NotFoundError
@@ -40,7 +43,7 @@ class Organizations:
                 ),
             )
             if not cursor.rowcount:
-                raise ConflictError(f"there is an organization {slug} already; choose another --slug")
+                raise ConflictError(f"there is an organization {slug} already; choose another slug")
         return organization
 
     async def all(self) -> list[Organization]:
@@ -60,10 +63,28 @@ class Organizations:
             raise NotFoundError(f"there is no organization {slug}; `pricore org list` shows those there are")
         return organization
 
-    async def delete(self, organization_id: str) -> None:
-        """Remove an organization with everything that belongs to it."""
+    async def change(
+        self, organization: Organization, *, name: str | None = None, description: str | None = None
+    ) -> Organization:
+        """Give an organization another name or description; None leaves it. Raises NotFoundError."""
         async with self._store.transaction() as db:
-            await db.execute("DELETE FROM organizations WHERE id = ?", (organization_id,))
+            rows: Any = await db.execute_fetchall(
+                f"""
+                UPDATE organizations SET name = coalesce(?, name), description = coalesce(?, description)
+                WHERE id = ? RETURNING {_COLUMNS}
+                """,
+                (name, description, organization.id),
+            )
+            if not rows:
+                raise NotFoundError(f"the organization {organization.slug} was deleted")
+        return Organization(*rows[0])
+
+    async def delete(self, organization: Organization) -> None:
+        """Remove an organization with everything that belongs to it. Raises NotFoundError where it is gone."""
+        async with self._store.transaction() as db:
+            cursor = await db.execute("DELETE FROM organizations WHERE id = ?", (organization.id,))
+            if not cursor.rowcount:
+                raise NotFoundError(f"the organization {organization.slug} was deleted")
 
     async def root(self, slug: str) -> tuple[str, int, bool] | None:
         """What packages.json is made from: the id, its last modification, whether versions are inline."""
@@ -90,6 +111,20 @@ class Organizations:
             await db.execute("UPDATE organizations SET root_modified = max(root_modified + 1, ?)", (now(),))
             for (organization_id,) in await db.execute_fetchall("SELECT id FROM organizations"):
                 await self.touch_root(db, organization_id, names_changed=False)
+
+    async def remember_dates(
+        self, db: "aiosqlite.Connection", organization_id: str, package_ids: Iterable[str]
+    ) -> None:
+        """Let packages.json remember the dates of packages that go: one that comes back must have another."""
+        await db.execute(
+            """
+            UPDATE organizations SET root_modified = max(root_modified, (
+                SELECT coalesce(max(last_modified), 0) FROM documents
+                WHERE package_id IN (SELECT value FROM json_each(?))
+            )) WHERE id = ?
+            """,
+            (msgspec.json.encode(list(package_ids)).decode(), organization_id),
+        )
 
     async def touch_root(self, db: "aiosqlite.Connection", organization_id: str, *, names_changed: bool) -> None:
         """Move packages.json of an organization forward where a change of its packages shows in it.

@@ -1,48 +1,21 @@
 """Packages, their versions, the documents made of them, and the archives that were ever advertised."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
 import msgspec
-import zstandard
 
 from pricore import metadata, versions
-from pricore.clock import now
-from pricore.errors import ConflictError, NotFoundError
-from pricore.metadata import Published
-from pricore.models import Dist, Document, NewVersion, Organization, Package, Ref, Repository, Version
+from pricore.errors import NotFoundError
+from pricore.models import Dist, Document, Organization, Package, Repository, Version
+from pricore.tables import deletion, publishing
+from pricore.tables.publishing import Publication
 
 if TYPE_CHECKING:
-    import aiosqlite
-
+    from pricore.metadata import Published
     from pricore.store import Store
 
 _COLUMNS: Final = ", ".join(f"packages.{name}" for name in Package.__struct_fields__)
-_MOST_DESCRIPTION: Final = 1000
-"""Characters of a description that lists and searches go through; the metadata has it whole."""
-
-_DIST_SIZE: Final = 300
-"""Bytes that `dist` and `uid` add to a version, about; for deciding what is small enough to be inline."""
-
-
-class Publication(msgspec.Struct, frozen=True, kw_only=True):
-    """What one transaction of a sync changes.
-
-    `versions` come or change. `removed` go; `gone` stay and are marked, as (package, version). `refs` are
-    what became of refs, `forgotten` the names of those that are no more. `digest` is what was
-    seen upstream, given by the last transaction of a complete sync; None while it goes on.
-    """
-
-    versions: Sequence[NewVersion] = ()
-    removed: Sequence[tuple[str, str]] = ()
-    gone: Sequence[tuple[str, str]] = ()
-    refs: Sequence[Ref] = ()
-    forgotten: Sequence[str] = ()
-    default_branch: str | None = None
-    default_name: str | None = None
-    digest: str | None = None
 
 
 class Packages:
@@ -54,63 +27,70 @@ class Packages:
     async def publish(self, repository: Repository, change: Publication) -> None:
         """Bring what a sync found into service, documents included, all or nothing.
 
-        Raises ConflictError where a package comes from another repository, NotFoundError where the
-        repository was removed in the meantime.
+        What was deleted in the meantime is passed over. Raises ConflictError where a package comes from another
+        repository, NotFoundError where the repository was removed in the meantime.
         """
         async with self._store.transaction() as db:
-            await _update_repository(db, repository, change)
-            ids, names_changed = await _package_ids(db, repository, change)
-            await db.executemany(
-                """
-                INSERT INTO versions (package_id, version, normalized, ref, reference, shasum, entry,
-                    default_branch, released_at, gone_at, created_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)
-                ON CONFLICT (package_id, version) DO UPDATE SET
-                    normalized = excluded.normalized, ref = excluded.ref, reference = excluded.reference,
-                    shasum = excluded.shasum, entry = excluded.entry, default_branch = excluded.default_branch,
-                    released_at = excluded.released_at, gone_at = NULL
-                """,
-                [
-                    (
-                        ids[item.package.lower()],
-                        item.version,
-                        item.normalized,
-                        item.ref,
-                        item.reference,
-                        item.shasum,
-                        item.entry,
-                        item.default_branch,
-                        item.released_at,
-                        now(),
-                    )
-                    for item in change.versions
-                ],
-            )
-            await db.executemany(
-                """
-                INSERT INTO dists (package_id, reference, shasum, size) VALUES (?, ?, ?, ?)
-                ON CONFLICT (package_id, reference) DO NOTHING
-                """,
-                [(ids[item.package.lower()], item.reference, item.shasum, item.size) for item in change.versions],
-            )
-            await db.executemany(
-                "DELETE FROM versions WHERE package_id = ? AND version = ?",
-                [(ids[package.lower()], version) for package, version in change.removed],
-            )
-            await db.executemany(
-                """
-                UPDATE versions SET gone_at = ? WHERE package_id = ? AND version = ? AND gone_at IS NULL
-                """,
-                [(now(), ids[package.lower()], version) for package, version in change.gone],
-            )
-            await _update_refs(db, repository, change)
-            renamed = await _mark_replaced(db, repository, change)
+            change = await deletion.without_deleted(db, repository, change)
+            await publishing.update_repository(db, repository, change)
+            ids, names_changed = await publishing.package_ids(db, repository, change)
+            await publishing.put_versions(db, ids, change.versions)
+            await publishing.take_out(db, ids, change)
+            await publishing.update_refs(db, repository, change)
+            renamed = await publishing.mark_replaced(db, repository, change)
             for name, package_id in (ids | renamed).items():
-                await _rebuild(db, package_id, name)
+                await publishing.rebuild(db, package_id, name)
             if ids or renamed:
                 await self._store.organizations.touch_root(
                     db, repository.organization_id, names_changed=names_changed
                 )
+
+    async def delete(self, organization: Organization, package: Package) -> set[str]:
+        """Take a package out of service with its history; what it had stays out until its refs move.
+
+        Gives the checksums of the archives that are for nothing else. Raises NotFoundError where it is gone.
+        """
+        async with self._store.transaction() as db:
+            versions = await db.execute_fetchall(
+                "SELECT ref, version, reference FROM versions WHERE package_id = ?", (package.id,)
+            )
+            dists = await db.execute_fetchall("SELECT shasum FROM dists WHERE package_id = ?", (package.id,))
+            await self._store.organizations.remember_dates(db, organization.id, [package.id])
+            cursor = await db.execute("DELETE FROM packages WHERE id = ?", (package.id,))
+            if not cursor.rowcount:
+                raise NotFoundError(f"{organization.slug} has no package {package.name} any more")
+            await deletion.mark_refs(db, package, {ref: (version, commit) for ref, version, commit in versions})
+            await deletion.read_others_anew(db, organization.id, repository_id=package.repository_id)
+            await self._store.organizations.touch_root(db, organization.id, names_changed=True)
+            return await deletion.unused(db, (shasum for (shasum,) in dists))
+
+    async def delete_version(self, organization: Organization, package: Package, version: str) -> set[str]:
+        """Take a version, given as it is shown, out of service until its ref moves.
+
+        Its archive goes, unless another version is made of the same commit. A package without versions stays,
+        as it does when its last branch goes upstream. Gives the checksums of archives that are for nothing
+        else. Raises NotFoundError where it is gone.
+        """
+        async with self._store.transaction() as db:
+            rows: Any = await db.execute_fetchall(
+                "DELETE FROM versions WHERE package_id = ? AND version = ? RETURNING ref, reference",
+                (package.id, version),
+            )
+            if not rows:
+                raise NotFoundError(f"{package.name} has no version {version} any more")
+            ((ref, commit),) = rows
+            dists = await db.execute_fetchall(
+                """
+                DELETE FROM dists WHERE package_id = ?1 AND reference = ?2
+                    AND NOT EXISTS (SELECT 1 FROM versions WHERE package_id = ?1 AND reference = ?2)
+                RETURNING shasum
+                """,
+                (package.id, commit),
+            )
+            await deletion.mark_refs(db, package, {ref: (version, commit)})
+            await publishing.rebuild(db, package.id, package.name)
+            await self._store.organizations.touch_root(db, organization.id, names_changed=False)
+            return await deletion.unused(db, (shasum for (shasum,) in dists))
 
     async def of_organization(self, organization_id: str) -> list[Package]:
         """The packages of an organization, by name."""
@@ -184,8 +164,22 @@ class Packages:
             """,
             (package.id,),
         )
-        found = [Version(**dict(zip(Version.__struct_fields__, row, strict=True))) for row in rows]
-        return sorted(found, key=lambda item: versions.sort_key(item.normalized), reverse=True)
+        return sorted(map(_version, rows), key=lambda item: versions.sort_key(item.normalized), reverse=True)
+
+    async def find_version(self, package: Package, version: str) -> Version | None:
+        """The version of that pretty form, or of any other that means the same (1.0, v1.0.0); or None."""
+        return await self._version(package.id, version)
+
+    async def _version(self, package_id: str, version: str) -> Version | None:
+        row = await self._store.fetch_one(
+            """
+            SELECT version, normalized, ref, reference, shasum, released_at, gone_at FROM versions
+            WHERE package_id = ?1 AND (version = ?2 OR normalized = ?3)
+            ORDER BY version = ?2 DESC LIMIT 1
+            """,
+            (package_id, version, _normalized(version)),
+        )
+        return None if row is None else _version(row)
 
     async def of_repository(self, repository_id: str) -> dict[tuple[str, str], Version]:
         """Every version that a repository supplies, by (package, version)."""
@@ -196,8 +190,7 @@ class Packages:
             """,
             (repository_id,),
         )
-        fields = Version.__struct_fields__
-        return {(row[0], row[1]): Version(**dict(zip(fields, row[1:], strict=True))) for row in rows}
+        return {(name, fields[0]): _version(fields) for name, *fields in rows}
 
     async def checksums(self, repository_id: str) -> dict[str, tuple[str, int]]:
         """Every archive that was advertised for a repository: commit to (sha1, bytes)."""
@@ -236,7 +229,7 @@ class Packages:
         found: dict[tuple[str, str | None], list[Published]] = {}
         for name, replaced_by, *fields in rows:
             if only is None or name in only:
-                found.setdefault((name, replaced_by), []).append(_published(name, fields))
+                found.setdefault((name, replaced_by), []).append(publishing.as_published(name, fields))
         return {
             name: metadata.build_inline(metadata.newest_first(items), replaced_by=replaced_by)
             for (name, replaced_by), items in found.items()
@@ -273,18 +266,10 @@ class Packages:
         package_id, repository_id = row
         fixed = True
         if reference is None:
-            row = await self._store.fetch_one(
-                """
-                SELECT reference, normalized FROM versions
-                WHERE package_id = ?1 AND (version = ?2 OR normalized = ?3)
-                ORDER BY version = ?2 DESC LIMIT 1
-                """,
-                (package_id, version, _normalized(version)),
-            )
-            if row is None:
+            found = await self._version(package_id, version)
+            if found is None:
                 return None
-            reference, normalized = row
-            fixed = not versions.is_dev(normalized)
+            reference, fixed = found.reference, not versions.is_dev(found.normalized)
         row = await self._store.fetch_one(
             "SELECT reference, shasum, size FROM dists WHERE package_id = ? AND reference = ?",
             (package_id, reference),
@@ -310,153 +295,5 @@ def _package(row: tuple[object, ...]) -> Package:
     return Package(**dict(zip(Package.__struct_fields__, row, strict=True)))  # type: ignore[arg-type]
 
 
-def _published(name: str, fields: Sequence[Any]) -> Published:
-    version, normalized, reference, shasum, entry, uid = fields
-    return Published(
-        name=name,
-        version=version,
-        normalized=normalized,
-        reference=reference,
-        shasum=shasum,
-        entry=entry,
-        uid=uid,
-    )
-
-
-async def _update_repository(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
-    cursor = await db.execute(
-        """
-        UPDATE repositories SET default_branch = coalesce(?1, default_branch),
-            default_name = coalesce(?2, default_name),
-            refs_digest = coalesce(?3, refs_digest),
-            sync_status = CASE WHEN ?3 IS NULL THEN sync_status ELSE 'ok' END,
-            sync_error = CASE WHEN ?3 IS NULL THEN sync_error END,
-            last_synced_at = CASE WHEN ?3 IS NULL THEN last_synced_at ELSE ?4 END
-        WHERE id = ?5
-        """,
-        (change.default_branch, change.default_name, change.digest, now(), repository.id),
-    )
-    if not cursor.rowcount:
-        raise NotFoundError(f"the repository {repository.url} was removed while it was being read")
-
-
-async def _package_ids(
-    db: "aiosqlite.Connection", repository: Repository, change: Publication
-) -> tuple[dict[str, str], bool]:
-    """The ids of all packages that the change touches, made where they are missing, and whether any was."""
-    names = {item.package.lower() for item in change.versions}
-    names |= {package.lower() for package, _ in (*change.removed, *change.gone)}
-    ids: dict[str, str] = {}
-    made = False
-    for name in sorted(names):
-        rows: Any = await db.execute_fetchall(
-            """
-            SELECT packages.id, repository_id, url FROM packages
-            JOIN repositories ON repositories.id = repository_id
-            WHERE packages.organization_id = ? AND packages.name = ?
-            """,
-            (repository.organization_id, name),
-        )
-        for package_id, owner, url in rows:
-            if owner != repository.id:
-                raise ConflictError(name_taken(name, url))
-            ids[name] = package_id
-        if name not in ids:
-            made = True
-            ids[name] = str(uuid4())
-            await db.execute(
-                """
-                INSERT INTO packages
-                    (id, organization_id, repository_id, name, description, type, inline_size, created_at)
-                VALUES (?, ?, ?, ?, '', 'library', 0, ?)
-                """,
-                (ids[name], repository.organization_id, repository.id, name, now()),
-            )
-    return ids, made
-
-
-def name_taken(name: str, url: str) -> str:
-    """What to say where a second repository supplies a package."""
-    return f"the package {name} comes from {url} already; remove that repository first, or rename this package"
-
-
-async def _update_refs(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
-    await db.executemany(
-        """
-        INSERT INTO refs (repository_id, name, reference, package, version, reason) VALUES (?, ?, ?, ?, ?, ?)
-        ON CONFLICT (repository_id, name) DO UPDATE SET reference = excluded.reference,
-            package = excluded.package, version = excluded.version, reason = excluded.reason
-        """,
-        [(repository.id, ref.name, ref.commit, ref.package, ref.version, ref.reason) for ref in change.refs],
-    )
-    await db.executemany(
-        "DELETE FROM refs WHERE repository_id = ? AND name = ?",
-        [(repository.id, name) for name in change.forgotten],
-    )
-
-
-async def _mark_replaced(
-    db: "aiosqlite.Connection", repository: Repository, change: Publication
-) -> dict[str, str]:
-    """Packages that the repository supplied under another name are frozen; gives those that changed, by name."""
-    if change.default_name is None:
-        return {}
-    rows: Any = await db.execute_fetchall(
-        """
-        UPDATE packages SET replaced_by = nullif(?1, name)
-        WHERE repository_id = ?2 AND replaced_by IS NOT nullif(?1, name) RETURNING name, id
-        """,
-        (change.default_name.lower(), repository.id),
-    )
-    return dict(rows)
-
-
-async def _rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> None:
-    """Make both documents of a package anew out of its versions, and what lists show of it."""
-    rows: Any = await db.execute_fetchall(
-        "SELECT version, normalized, reference, shasum, entry, id FROM versions WHERE package_id = ?",
-        (package_id,),
-    )
-    ((replaced_by,),) = await db.execute_fetchall("SELECT replaced_by FROM packages WHERE id = ?", (package_id,))
-    published = metadata.newest_first(_published(name, row) for row in rows)
-    halves = await asyncio.to_thread(_documents, name, published, replaced_by)
-    for half, body in halves.items():
-        # an unchanged half keeps its Last-Modified, and every client its copy
-        await db.execute(
-            """
-            INSERT INTO documents (package_id, half, body, last_modified)
-            SELECT id, ?2, ?3, max(?4, 1 + (SELECT root_modified FROM organizations WHERE id = organization_id))
-            FROM packages WHERE id = ?1
-            ON CONFLICT (package_id, half) DO UPDATE SET
-                body = excluded.body, last_modified = max(last_modified + 1, excluded.last_modified)
-            WHERE body <> excluded.body
-            """,
-            (package_id, half, body, now()),
-        )
-    latest = metadata.latest_version((item.version, item.normalized) for item in published)
-    shown = next((item.entry for item in published if item.version == latest), b"{}")
-    entry = msgspec.json.decode(shown, type=dict[str, Any])
-    await db.execute(
-        "UPDATE packages SET description = ?, type = ?, latest_version = ?, inline_size = ? WHERE id = ?",
-        (
-            entry.get("description", "")[:_MOST_DESCRIPTION],
-            entry.get("type", "library"),
-            latest,
-            sum(len(item.entry) + _DIST_SIZE for item in published),
-            package_id,
-        ),
-    )
-
-
-def _documents(name: str, published: Sequence[Published], replaced_by: str | None) -> dict[str, bytes]:
-    compress = zstandard.ZstdCompressor(level=6).compress
-    return {
-        half: compress(
-            metadata.build_document(
-                name,
-                [item for item in published if versions.is_dev(item.normalized) == (half == "dev")],
-                replaced_by=replaced_by,
-            )
-        )
-        for half in ("stable", "dev")
-    }
+def _version(row: Sequence[Any]) -> Version:
+    return Version(**dict(zip(Version.__struct_fields__, row, strict=True)))

@@ -9,6 +9,7 @@ from pricore.addresses import Address
 from pricore.clock import now
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization, Ref, Repository
+from pricore.tables import deletion
 
 if TYPE_CHECKING:
     from pricore.store import Store
@@ -91,7 +92,8 @@ class Repositories:
         """What the last sync made of each ref, by full ref name."""
         rows = await self._store.fetch_all(
             """
-            SELECT name, reference, package, version, reason FROM refs WHERE repository_id = ? ORDER BY name
+            SELECT name, reference, package, version, reason, deleted_at FROM refs
+            WHERE repository_id = ? ORDER BY name
             """,
             (repository_id,),
         )
@@ -130,9 +132,12 @@ class Repositories:
         Gives the checksums that were advertised for it and are for nothing else.
         """
         async with self._store.transaction() as db:
-            packages: Any = await db.execute_fetchall(
-                "SELECT count(*) FROM packages WHERE repository_id = ?", (repository.id,)
-            )
+            packages = [
+                row[0]
+                for row in await db.execute_fetchall(
+                    "SELECT id FROM packages WHERE repository_id = ?", (repository.id,)
+                )
+            ]
             rows = await db.execute_fetchall(
                 """
                 SELECT shasum FROM dists JOIN packages ON packages.id = dists.package_id
@@ -140,29 +145,12 @@ class Repositories:
                 """,
                 (repository.id,),
             )
-            # packages.json remembers the dates of what goes: should it come back, it must not have one of them
-            await db.execute(
-                """
-                UPDATE organizations SET root_modified = max(root_modified, (
-                    SELECT coalesce(max(last_modified), 0) FROM documents
-                    JOIN packages ON packages.id = documents.package_id WHERE repository_id = ?
-                )) WHERE id = ?
-                """,
-                (repository.id, repository.organization_id),
-            )
+            await self._store.organizations.remember_dates(db, repository.organization_id, packages)
             await db.execute("DELETE FROM repositories WHERE id = ?", (repository.id,))
-            # what others left out for this one's sake has to be read again
-            await db.execute(
-                """
-                UPDATE repositories SET refs_digest = ''
-                WHERE organization_id = ? AND id IN (SELECT repository_id FROM refs WHERE reason IS NOT NULL)
-                """,
-                (repository.organization_id,),
-            )
-            if packages[0][0]:
+            await deletion.read_others_anew(db, repository.organization_id, repository_id=repository.id)
+            if packages:
                 await self._store.organizations.touch_root(db, repository.organization_id, names_changed=True)
-            kept = await db.execute_fetchall("SELECT DISTINCT shasum FROM dists")
-        return {row[0] for row in rows} - {row[0] for row in kept}
+            return await deletion.unused(db, (shasum for (shasum,) in rows))
 
 
 def _repository(row: tuple[object, ...]) -> Repository:

@@ -1,12 +1,15 @@
 """Use of tokens and downloads: collected in memory, written in batches, so that no request costs a write."""
 
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from pricore.clock import now
+from pricore.models import Downloads, Package
 
 if TYPE_CHECKING:
     from pricore.store import Store
 
+_EPOCH: Final = date(1970, 1, 1).toordinal()
 _MOST: Final = 10_000
 """Kinds of downloads that are remembered between two batches; more are dropped, not kept."""
 
@@ -28,6 +31,29 @@ class Usage:
         key = (organization_id, package, version)
         if key in self._downloads or len(self._downloads) < _MOST:
             self._downloads[key] = self._downloads.get(key, 0) + 1
+
+    async def downloads(
+        self, package: Package, *, first: date, last: date, version: str | None = None
+    ) -> Downloads:
+        """The installs of a package, or of a version as it is shown, that were written by now."""
+        parameters = (package.id, version)
+        where = "package_id = ?1 AND (?2 IS NULL OR version = ?2)"
+        ((total,),) = await self._store.fetch_all(
+            f"SELECT coalesce(sum(count), 0) FROM downloads WHERE {where}", parameters
+        )
+        rows = await self._store.fetch_all(
+            f"""
+            SELECT day, version, count FROM downloads WHERE {where} AND day BETWEEN ?3 AND ?4
+            ORDER BY day, count DESC, version
+            """,
+            (*parameters, first.toordinal() - _EPOCH, last.toordinal() - _EPOCH),
+        )
+        days: dict[date, dict[str, int]] = {
+            date.fromordinal(day): {} for day in range(first.toordinal(), last.toordinal() + 1)
+        }
+        for day, name, count in rows:
+            days[date.fromordinal(_EPOCH + day)][name] = count
+        return Downloads(total, days)
 
     async def flush(self) -> None:
         """Write what was noted; what cannot be written now is kept for the next time."""

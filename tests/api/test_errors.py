@@ -235,10 +235,12 @@ async def test_an_unknown_address_is_404(world: World, admin: str, path: str) ->
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("POST", "/api/organizations", {"GET", "HEAD"}),
+        ("DELETE", "/api/organizations", {"GET", "HEAD", "POST"}),
         ("PATCH", "/api/token", {"GET", "HEAD"}),
-        ("DELETE", ORG, {"GET", "HEAD"}),
-        ("PUT", f"{ORG}/packages/acme/library", {"GET", "HEAD"}),
+        ("PUT", ORG, {"GET", "HEAD", "PATCH", "DELETE"}),
+        ("PUT", f"{ORG}/packages/acme/library", {"GET", "HEAD", "DELETE"}),
+        ("DELETE", f"{ORG}/packages/acme/library/versions", {"GET", "HEAD"}),
+        ("GET", f"{ORG}/packages/acme/library/versions/1.0", {"DELETE"}),
         ("GET", f"{ORG}/repositories/1/sync", {"POST"}),
         ("DELETE", TOKENS, {"GET", "HEAD", "POST"}),
         ("GET", f"{TOKENS}/1", {"DELETE"}),

@@ -14,7 +14,7 @@ from pricore.addresses import parse_address
 from pricore.auth import create_secret, hash_secret
 from pricore.models import Document, NewVersion, Organization, Repository, Token
 from pricore.store import Store
-from pricore.tables.packages import Publication
+from pricore.tables.publishing import Publication
 
 COMMIT = "a" * 40
 OTHER_COMMIT = "b" * 40

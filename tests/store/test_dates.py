@@ -12,7 +12,7 @@ from tests.store.harness import OTHER_COMMIT, dates, document, follow, publish, 
 def frozen(monkeypatch: pytest.MonkeyPatch) -> int:
     """The one second in which everything happens."""
     moment = now()
-    for table in ("organizations", "packages", "repositories"):
+    for table in ("organizations", "publishing", "repositories"):
         monkeypatch.setattr(f"pricore.tables.{table}.now", lambda: moment)
     return moment
 
@@ -49,6 +49,40 @@ async def test_a_removal_moves_the_date(frozen: int, store: Store, repository: R
     assert served(await document(store, "dev")) == ["dev-main"]
     assert before["dev"] < after["dev"]
     assert (before["root"] < after["root"]) == (limit > 0)
+
+
+@inline_or_not
+async def test_a_deletion_moves_the_date(
+    frozen: int, store: Store, acme: Organization, repository: Repository, limit: int
+) -> None:
+    """A document that lost a version on purpose is a new one, and so is packages.json where it shows there."""
+    await store.organizations.apply_settings(public_url="", inline_limit=limit)
+    await publish(store, repository, released("1.0.0"), released("1.1.0"), released("dev-main"))
+    before = await dates(store)
+    package = await store.packages.get(acme, "acme/library")
+    await store.packages.delete_version(acme, package, "1.1.0")
+    after = await dates(store)
+
+    assert served(await document(store, "stable")) == ["1.0.0"]
+    assert (before["stable"] < after["stable"], before["dev"]) == (True, after["dev"])
+    assert (before["root"] < after["root"]) == (limit > 0)
+
+
+@inline_or_not
+async def test_what_was_deleted_comes_back_with_a_new_date(
+    frozen: int, store: Store, acme: Organization, repository: Repository, limit: int
+) -> None:
+    """A package that is deleted and published again never has a date that its old documents had."""
+    await store.organizations.apply_settings(public_url="", inline_limit=limit)
+    for number in range(3):
+        await publish(store, repository, released(description=str(number)), released("dev-main"))
+    before = await dates(store)
+    await store.packages.delete(acme, await store.packages.get(acme, "acme/library"))
+    await publish(store, repository, released(reference=OTHER_COMMIT))
+    after = await dates(store)
+
+    for name in ("root", "stable", "dev"):
+        assert max(before["stable"], before["dev"], before[name]) < after[name]
 
 
 async def test_a_half_that_did_not_change_keeps_its_date(store: Store, repository: Repository) -> None:

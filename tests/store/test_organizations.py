@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pricore.errors import ConflictError
+from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization, Repository
 from pricore.store import Store
-from tests.store.harness import everything, make_token, publish, released
+from tests.store.harness import everything, follow, make_token, publish, released
 
 
 async def test_an_organization_is_made_once(store: Store, acme: Organization) -> None:
@@ -27,8 +27,26 @@ async def test_an_organization_goes_with_everything_in_it(
     store.usage.installed(acme.id, "acme/library", "1.0.0.0")
     await store.usage.flush()
     kept = await make_token(store, other)
-    await store.organizations.delete(acme.id)
+    await store.organizations.delete(acme)
 
     left = {name for name, rows in everything(path).items() if rows}
     assert left - {"served_settings", "sqlite_stat1"} == {"organizations", "revisions", "tokens"}
     assert [kept] == await store.tokens.of_organization(other.id)
+
+
+async def test_nothing_is_put_into_an_organization_that_is_gone(
+    store: Store, acme: Organization, repository: Repository
+) -> None:
+    """Whoever looked an organization up before it was deleted is told so, whatever they want of it."""
+    await store.organizations.delete(acme)
+
+    for attempt in (
+        make_token(store, acme),
+        follow(store, acme, "library"),
+        store.jobs.add(repository.id),
+        publish(store, repository, released()),
+        store.organizations.change(acme, name="Acme Inc"),
+        store.organizations.delete(acme),
+    ):
+        with pytest.raises(NotFoundError):
+            await attempt

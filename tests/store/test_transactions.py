@@ -25,7 +25,7 @@ async def test_a_transaction_that_fails_leaves_nothing(path: Path, store: Store,
 
     assert before == everything(path)
     assert revision == store.revision()
-    await store.organizations.delete(acme.id)
+    await store.organizations.delete(acme)
     assert await store.organizations.all() == []
 
 
@@ -49,7 +49,7 @@ async def test_a_transaction_that_is_cancelled_leaves_nothing(
         await task
 
     assert before == everything(path)
-    await store.organizations.delete(acme.id)
+    await store.organizations.delete(acme)
     assert await store.organizations.all() == []
 
 

@@ -108,6 +108,39 @@ def test_a_new_tag_is_seen_after_a_sync(world: World) -> None:
     assert world.composer.installed("acme/library", "file.txt") == "two"
 
 
+def test_a_deleted_version_is_no_longer_installed(world: World) -> None:
+    """`update` falls back to the version before, whatever the client has cached; a lock file with it fails."""
+    world.upstream.commit(files={"file.txt": "a secret"})
+    world.upstream.tag("v1.1.0")
+    world.upstream.commit(files={"file.txt": "removed"})
+    world.sync()
+    world.require("^1.0", world.pricore.token())
+    world.composer.run("update")
+    lock = (world.composer.folder / "composer.lock").read_text()
+    leaked = world.composer.locked()["acme/library"]["dist"]["shasum"]
+    kept = {path.name.partition(".")[0] for path in (world.pricore.data / "dists").rglob("*.zip*")}
+    assert leaked in kept
+    world.pricore.run("package", "delete", "acme", "acme/library", "v1.1.0", "--yes")
+    assert kept - {leaked} == {
+        path.name.partition(".")[0] for path in (world.pricore.data / "dists").rglob("*.zip*")
+    }
+
+    for _ in range(2):
+        world.composer.run("update")
+        assert world.composer.locked()["acme/library"]["version"] == "v1.0.0"
+        assert world.composer.installed("acme/library", "file.txt") == "one"
+        world.sync()
+    world.composer.forget()
+    (world.composer.folder / "composer.lock").write_text(lock)
+    assert "404" in world.composer.run("install", fails=True)
+
+    world.upstream.git("tag", "--force", "v1.1.0")
+    world.sync()
+    world.composer.run("update")
+    assert world.composer.locked()["acme/library"]["version"] == "v1.1.0"
+    assert world.composer.installed("acme/library", "file.txt") == "removed"
+
+
 def test_two_changes_within_a_second_are_both_seen(world: World) -> None:
     """Last-Modified counts in seconds, and still no change hides behind another one's 304."""
     world.require("^1.0", world.pricore.token())

@@ -1,0 +1,94 @@
+"""What the API and the command line do alike: the rules of what they are given, and deleting with all files."""
+
+import re
+from datetime import UTC, date, datetime
+from typing import Final
+
+from pricore.dists import Dists
+from pricore.errors import InvalidError
+from pricore.models import Organization, Package
+from pricore.store import Store
+from pricore.sync import Syncer
+
+_MOST_DESCRIPTION: Final = 1000
+_MOST_DAYS: Final = 366
+_DAYS: Final = 30
+
+
+def slug_of(name: str) -> str:
+    """A slug for a name: lower case, with dashes. Raises InvalidError where nothing is left."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-")
+    if not slug:
+        raise InvalidError(
+            f"{name[:80]!r} has no letters or digits of which to make a slug: give one", field="slug"
+        )
+    return slug
+
+
+def check_slug(slug: str) -> str:
+    """Refuse with InvalidError what cannot stand in a URL as it is."""
+    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", slug):
+        raise InvalidError(
+            f"{slug[:80]!r} is not a slug: up to 64 lower-case letters, digits and dashes between them",
+            field="slug",
+        )
+    return slug
+
+
+def check_description(text: str) -> str:
+    """A description without blanks around it. Raises InvalidError for a long one, or what cannot be shown."""
+    text = text.strip()
+    if len(text) > _MOST_DESCRIPTION or not text.replace("\n", "").isprintable():
+        raise InvalidError(
+            f"the description must have up to {_MOST_DESCRIPTION} characters that can be shown, and line breaks",
+            field="description",
+        )
+    return text
+
+
+def parse_period(first: str | None, last: str | None, *, at: int) -> tuple[date, date]:
+    """The first and the last day that statistics are asked for, both included: up to today at `at`, for 30 days.
+
+    Raises InvalidError for what is no date, for an end before the beginning, and for more than 366 days.
+    """
+    to = datetime.fromtimestamp(at, UTC).date() if last is None else _parse_date(last, field="to")
+    if first is None:
+        return date.fromordinal(max(1, to.toordinal() - _DAYS + 1)), to
+    since = _parse_date(first, field="from")
+    if since > to:
+        raise InvalidError(f"{since} is after {to}", field="from" if last is None else "to")
+    if (to - since).days >= _MOST_DAYS:
+        raise InvalidError(f"from {since} to {to} is more than {_MOST_DAYS} days", field="from")
+    return since, to
+
+
+def _parse_date(text: str, *, field: str) -> date:
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.isoformat() != text:  # Python takes weeks too
+        raise InvalidError(f"{text[:40]!r} is not a date such as 2027-01-01", field=field)
+    return found
+
+
+async def delete_organization(store: Store, syncer: Syncer, organization: Organization) -> None:
+    """Delete an organization with its repositories, packages, tokens, mirrors and kept archives.
+
+    Raises NotFoundError where it is gone.
+    """
+    for repository in await store.repositories.of_organization(organization.id):
+        await syncer.remove(repository)
+    await store.organizations.delete(organization)
+
+
+async def delete_package(store: Store, dists: Dists, organization: Organization, package: Package) -> None:
+    """Delete a package with its kept archives. Raises NotFoundError where it is gone."""
+    await dists.remove(await store.packages.delete(organization, package))
+
+
+async def delete_version(
+    store: Store, dists: Dists, organization: Organization, package: Package, version: str
+) -> None:
+    """Delete a version, given as it is shown, with its kept archive. Raises NotFoundError where it is gone."""
+    await dists.remove(await store.packages.delete_version(organization, package, version))

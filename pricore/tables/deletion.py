@@ -1,0 +1,93 @@
+"""What deleting does inside its transaction, and what keeps the deleted from coming back."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pricore import discovery
+from pricore.clock import now, rfc3339
+from pricore.models import Package, Repository
+from pricore.tables.publishing import Publication
+
+if TYPE_CHECKING:
+    import aiosqlite
+
+
+async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Mapping[str, tuple[str, str]]) -> None:
+    """Keep versions, given as ref to (version, commit), from being published again before their refs move.
+
+    Marked too are the refs that were left out because they mean the same versions (1.0.0 beside v1.0.0).
+    """
+    ((default_name,),) = await db.execute_fetchall(
+        "SELECT lower(default_name) FROM repositories WHERE id = ?", (package.repository_id,)
+    )
+    if default_name not in (None, package.name):
+        return  # renamed: its refs make versions of another package by now
+    rows: Any = await db.execute_fetchall(
+        "SELECT name, reference, lower(package) FROM refs WHERE repository_id = ?", (package.repository_id,)
+    )
+    others = {ref for ref, _, supplies in rows if supplies not in (None, package.name)}
+    commits = {ref: commit for ref, commit, _ in rows if ref not in others}
+    # not the commit of the ref, but of what it made: a tag that moved and was refused is let in now
+    marks = {ref: commit for ref, (_, commit) in deleted.items() if ref not in others}
+    claims = {discovery.claim(ref) for ref in deleted} - {None}
+    marked = {ref: commit for ref, commit in commits.items() if discovery.claim(ref) in claims} | marks
+    await db.executemany(
+        """
+        INSERT INTO refs (repository_id, name, reference, package, version, reason, deleted_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (repository_id, name) DO UPDATE SET reference = excluded.reference,
+            reason = excluded.reason, deleted_at = excluded.deleted_at
+        """,
+        [
+            (
+                package.repository_id,
+                ref,
+                commit,
+                package.name if ref in deleted else None,
+                deleted[ref][0] if ref in deleted else None,
+                f"deleted on {rfc3339(now())[:10]}: it comes back with another commit",
+                now(),
+            )
+            for ref, commit in marked.items()
+        ],
+    )
+    if any(commits.get(ref, commit) != commit for ref, commit in marks.items()):
+        await db.execute("UPDATE repositories SET refs_digest = '' WHERE id = ?", (package.repository_id,))
+
+
+async def without_deleted(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> Publication:
+    """What a sync found without what was deleted while it ran."""
+    rows: Any = await db.execute_fetchall(
+        "SELECT name, reference FROM refs WHERE repository_id = ? AND deleted_at IS NOT NULL", (repository.id,)
+    )
+    deleted: dict[str, str] = dict(rows)
+    return msgspec.structs.replace(
+        change,
+        versions=[item for item in change.versions if deleted.get(item.ref) != item.reference],
+        refs=[ref for ref in change.refs if deleted.get(ref.name) != ref.commit],
+        # the sync decided by what was served when it began: the next one looks at everything
+        digest="" if change.digest is not None and deleted.keys() - change.deleted else change.digest,
+    )
+
+
+async def read_others_anew(db: "aiosqlite.Connection", organization_id: str, *, repository_id: str) -> None:
+    """Let an organization's other repositories be read again: they may have left refs out for this one's sake."""
+    await db.execute(
+        """
+        UPDATE repositories SET refs_digest = ''
+        WHERE organization_id = ? AND id <> ? AND id IN (SELECT repository_id FROM refs WHERE reason IS NOT NULL)
+        """,
+        (organization_id, repository_id),
+    )
+
+
+async def unused(db: "aiosqlite.Connection", shasums: Iterable[str]) -> set[str]:
+    """Those of some checksums that no archive has any more."""
+    wanted = set(shasums)
+    used = await db.execute_fetchall(
+        "SELECT DISTINCT shasum FROM dists WHERE shasum IN (SELECT value FROM json_each(?))",
+        (msgspec.json.encode(sorted(wanted)).decode(),),
+    )
+    return wanted - {shasum for (shasum,) in used}

@@ -1,0 +1,247 @@
+"""What publishing does inside its transaction: packages, refs, and the documents that are made of versions."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import msgspec
+import zstandard
+
+from pricore import metadata, versions
+from pricore.clock import now
+from pricore.errors import ConflictError, NotFoundError
+from pricore.metadata import Published
+from pricore.models import NewVersion, Ref, Repository
+
+if TYPE_CHECKING:
+    import aiosqlite
+
+_MOST_DESCRIPTION: Final = 1000
+"""Characters of a description that lists and searches go through; the metadata has it whole."""
+
+_DIST_SIZE: Final = 300
+"""Bytes that `dist` and `uid` add to a version, about; for deciding what is small enough to be inline."""
+
+
+class Publication(msgspec.Struct, frozen=True, kw_only=True):
+    """What one transaction of a sync changes.
+
+    `versions` come or change. `removed` go; `gone` stay and are marked, as (package, version). `refs` are
+    what became of refs, `forgotten` the names of those that are no more. `deleted` are the refs that the sync
+    knew to make a deleted version. `digest` is what was seen upstream, given by the last transaction of a
+    complete sync; None while it goes on.
+    """
+
+    versions: Sequence[NewVersion] = ()
+    removed: Sequence[tuple[str, str]] = ()
+    gone: Sequence[tuple[str, str]] = ()
+    refs: Sequence[Ref] = ()
+    forgotten: Sequence[str] = ()
+    deleted: frozenset[str] = frozenset()
+    default_branch: str | None = None
+    default_name: str | None = None
+    digest: str | None = None
+
+
+async def update_repository(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
+    cursor = await db.execute(
+        """
+        UPDATE repositories SET default_branch = coalesce(?1, default_branch),
+            default_name = coalesce(?2, default_name),
+            refs_digest = coalesce(?3, refs_digest),
+            sync_status = CASE WHEN ?3 IS NULL THEN sync_status ELSE 'ok' END,
+            sync_error = CASE WHEN ?3 IS NULL THEN sync_error END,
+            last_synced_at = CASE WHEN ?3 IS NULL THEN last_synced_at ELSE ?4 END
+        WHERE id = ?5
+        """,
+        (change.default_branch, change.default_name, change.digest, now(), repository.id),
+    )
+    if not cursor.rowcount:
+        raise NotFoundError(f"the repository {repository.url} was removed while it was being read")
+
+
+async def package_ids(
+    db: "aiosqlite.Connection", repository: Repository, change: Publication
+) -> tuple[dict[str, str], bool]:
+    """The ids of all packages that the change touches, and whether one was made, as it is for new versions."""
+    supplied = {item.package.lower() for item in change.versions}
+    names = supplied | {package.lower() for package, _ in (*change.removed, *change.gone)}
+    ids: dict[str, str] = {}
+    made = False
+    for name in sorted(names):
+        rows: Any = await db.execute_fetchall(
+            """
+            SELECT packages.id, repository_id, url FROM packages
+            JOIN repositories ON repositories.id = repository_id
+            WHERE packages.organization_id = ? AND packages.name = ?
+            """,
+            (repository.organization_id, name),
+        )
+        for package_id, owner, url in rows:
+            if owner == repository.id:
+                ids[name] = package_id
+            elif name in supplied:
+                raise ConflictError(name_taken(name, url))
+        if name in supplied and name not in ids:
+            made = True
+            ids[name] = str(uuid4())
+            await db.execute(
+                """
+                INSERT INTO packages
+                    (id, organization_id, repository_id, name, description, type, inline_size, created_at)
+                VALUES (?, ?, ?, ?, '', 'library', 0, ?)
+                """,
+                (ids[name], repository.organization_id, repository.id, name, now()),
+            )
+    return ids, made
+
+
+def name_taken(name: str, url: str) -> str:
+    """What to say where a second repository supplies a package."""
+    return f"the package {name} comes from {url} already; remove that repository first, or rename this package"
+
+
+async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items: Sequence[NewVersion]) -> None:
+    """Put versions and their archives into packages given by name; what is there already is brought up to date."""
+    await db.executemany(
+        """
+        INSERT INTO versions (package_id, version, normalized, ref, reference, shasum, entry,
+            default_branch, released_at, gone_at, created_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)
+        ON CONFLICT (package_id, version) DO UPDATE SET
+            normalized = excluded.normalized, ref = excluded.ref, reference = excluded.reference,
+            shasum = excluded.shasum, entry = excluded.entry, default_branch = excluded.default_branch,
+            released_at = excluded.released_at, gone_at = NULL
+        """,
+        [
+            (
+                ids[item.package.lower()],
+                item.version,
+                item.normalized,
+                item.ref,
+                item.reference,
+                item.shasum,
+                item.entry,
+                item.default_branch,
+                item.released_at,
+                now(),
+            )
+            for item in items
+        ],
+    )
+    await db.executemany(
+        """
+        INSERT INTO dists (package_id, reference, shasum, size) VALUES (?, ?, ?, ?)
+        ON CONFLICT (package_id, reference) DO NOTHING
+        """,
+        [(ids[item.package.lower()], item.reference, item.shasum, item.size) for item in items],
+    )
+
+
+async def take_out(db: "aiosqlite.Connection", ids: Mapping[str, str], change: Publication) -> None:
+    """Take out what is removed, and mark what is gone upstream."""
+    # get: a package that was deleted in the meantime is not there, and its versions neither
+    await db.executemany(
+        "DELETE FROM versions WHERE package_id = ? AND version = ?",
+        [(ids.get(package.lower()), version) for package, version in change.removed],
+    )
+    await db.executemany(
+        "UPDATE versions SET gone_at = ? WHERE package_id = ? AND version = ? AND gone_at IS NULL",
+        [(now(), ids.get(package.lower()), version) for package, version in change.gone],
+    )
+
+
+async def update_refs(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
+    """Remember what became of refs. A mark of deletion stays when its ref is gone: it may be back tomorrow."""
+    await db.executemany(
+        """
+        INSERT INTO refs (repository_id, name, reference, package, version, reason) VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT (repository_id, name) DO UPDATE SET reference = excluded.reference,
+            package = excluded.package, version = excluded.version, reason = excluded.reason, deleted_at = NULL
+        """,
+        [(repository.id, ref.name, ref.commit, ref.package, ref.version, ref.reason) for ref in change.refs],
+    )
+    await db.executemany(
+        "DELETE FROM refs WHERE repository_id = ? AND name = ? AND deleted_at IS NULL",
+        [(repository.id, name) for name in change.forgotten],
+    )
+
+
+async def mark_replaced(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> dict[str, str]:
+    """Packages that the repository supplied under another name are frozen; gives those that changed, by name."""
+    if change.default_name is None:
+        return {}
+    rows: Any = await db.execute_fetchall(
+        """
+        UPDATE packages SET replaced_by = nullif(?1, name)
+        WHERE repository_id = ?2 AND replaced_by IS NOT nullif(?1, name) RETURNING name, id
+        """,
+        (change.default_name.lower(), repository.id),
+    )
+    return dict(rows)
+
+
+async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> None:
+    """Make both documents of a package anew out of its versions, and what lists show of it."""
+    rows: Any = await db.execute_fetchall(
+        "SELECT version, normalized, reference, shasum, entry, id FROM versions WHERE package_id = ?",
+        (package_id,),
+    )
+    ((replaced_by,),) = await db.execute_fetchall("SELECT replaced_by FROM packages WHERE id = ?", (package_id,))
+    published = metadata.newest_first(as_published(name, row) for row in rows)
+    halves = await asyncio.to_thread(_documents, name, published, replaced_by)
+    for half, body in halves.items():
+        # an unchanged half keeps its Last-Modified, and every client its copy
+        await db.execute(
+            """
+            INSERT INTO documents (package_id, half, body, last_modified)
+            SELECT id, ?2, ?3, max(?4, 1 + (SELECT root_modified FROM organizations WHERE id = organization_id))
+            FROM packages WHERE id = ?1
+            ON CONFLICT (package_id, half) DO UPDATE SET
+                body = excluded.body, last_modified = max(last_modified + 1, excluded.last_modified)
+            WHERE body <> excluded.body
+            """,
+            (package_id, half, body, now()),
+        )
+    latest = metadata.latest_version((item.version, item.normalized) for item in published)
+    shown = next((item.entry for item in published if item.version == latest), b"{}")
+    entry = msgspec.json.decode(shown, type=dict[str, Any])
+    await db.execute(
+        "UPDATE packages SET description = ?, type = ?, latest_version = ?, inline_size = ? WHERE id = ?",
+        (
+            entry.get("description", "")[:_MOST_DESCRIPTION],
+            entry.get("type", "library"),
+            latest,
+            sum(len(item.entry) + _DIST_SIZE for item in published),
+            package_id,
+        ),
+    )
+
+
+def _documents(name: str, published: Sequence[Published], replaced_by: str | None) -> dict[str, bytes]:
+    compress = zstandard.ZstdCompressor(level=6).compress
+    return {
+        half: compress(
+            metadata.build_document(
+                name,
+                [item for item in published if versions.is_dev(item.normalized) == (half == "dev")],
+                replaced_by=replaced_by,
+            )
+        )
+        for half in ("stable", "dev")
+    }
+
+
+def as_published(name: str, fields: Sequence[Any]) -> Published:
+    """A row of versions (version, normalized, reference, shasum, entry, id) as documents are made of it."""
+    version, normalized, reference, shasum, entry, uid = fields
+    return Published(
+        name=name,
+        version=version,
+        normalized=normalized,
+        reference=reference,
+        shasum=shasum,
+        entry=entry,
+        uid=uid,
+    )
