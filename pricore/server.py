@@ -66,6 +66,7 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
 
     async def serve(_: web.Application) -> AsyncIterator[None]:
         await store.organizations.apply_settings(public_url=config.public_url, inline_limit=config.inline_limit)
+        await syncer.sweep()
         tasks = [asyncio.create_task(_flush_usage(store)), asyncio.create_task(queue.work())]
         yield
         for task in tasks:
