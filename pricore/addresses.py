@@ -21,6 +21,7 @@ _HOSTS: Final[Mapping[str, str]] = {
     "bitbucket": "bitbucket.org",
     "gitea": "codeberg.org",
 }
+_MOST_CHARACTERS: Final = 2000
 _SCP_LIKE = re.compile(r"(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>(?!//)[^\s:][^\s]*)")
 _SHORT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
 _SCHEMES: Final = ("https", "http", "ssh", "git", "file")
@@ -57,7 +58,7 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
         raise InvalidError(
             f"there is no provider {provider[:80]}; choose one of {', '.join(PROVIDERS)}", field="provider"
         )
-    if not text or text.startswith("-") or not text.isprintable():
+    if not text or text.startswith("-") or not text.isprintable() or len(text) > _MOST_CHARACTERS:
         raise _invalid(
             f"{_shown(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git"
         )

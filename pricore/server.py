@@ -56,7 +56,7 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     tokens = Authenticator(store)
     queue = Queue(store, syncer)
     registry = Registry(store, dists, syncer, tokens, config)
-    management = Api(store, queue, tokens)
+    management = Api(store, queue, syncer, tokens, config)
     # (?s): a line break in an address too, which aiohttp would answer with text of its own
     rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
     routes = (*registry.routes(), *management.routes(), rest)

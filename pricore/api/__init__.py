@@ -5,19 +5,23 @@ from aiohttp import web
 from pricore.api import organizations, packages, repositories, tokens
 from pricore.api.routing import Route, serve
 from pricore.auth import Authenticator
+from pricore.config import Config
 from pricore.jobs import Queue
 from pricore.store import Store
+from pricore.sync import Syncer
 
 
 class Api:
     """All routes below /api."""
 
-    def __init__(self, store: Store, queue: Queue, authenticator: Authenticator) -> None:
+    def __init__(
+        self, store: Store, queue: Queue, syncer: Syncer, authenticator: Authenticator, config: Config
+    ) -> None:
         self._authenticator = authenticator
         self.table: list[Route] = [
             *organizations.routes(store),
             *packages.routes(store),
-            *repositories.routes(store, queue),
+            *repositories.routes(store, queue, syncer, config),
             *tokens.routes(store),
         ]
 

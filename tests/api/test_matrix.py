@@ -1,9 +1,11 @@
 """Every route with every kind of credential: who gets an answer, and who is told what instead."""
 
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pytest
 
+from pricore.addresses import parse_address
 from pricore.api import Api
 from pricore.auth import Authenticator, create_secret
 from pricore.clock import now
@@ -17,7 +19,8 @@ from tests.registry.test_access import ROUTES
 class Row(NamedTuple):
     """A route as it is asked: `path` with {repository} and {token} for what has to be there.
 
-    `scope` is written here again, so that a change of it is seen.
+    `scope` is written here again, so that a change of it is seen. `restricted` is the status for a token that is
+    restricted to packages; None where it is as good as any.
     """
 
     path: str
@@ -25,6 +28,7 @@ class Row(NamedTuple):
     status: int = 200
     document: Any = None
     answers_other: bool = False
+    restricted: int | None = None
 
 
 ROWS = {
@@ -36,6 +40,24 @@ ROWS = {
         f"{ORG}/packages/acme/library", "packages:read"
     ),
     ("GET", "/api/organizations/{slug}/repositories"): Row(f"{ORG}/repositories", "repositories:read"),
+    ("POST", "/api/organizations/{slug}/repositories"): Row(
+        f"{ORG}/repositories", "repositories:write", 201, {"url": "http://127.0.0.1:1/{new}.git"}, restricted=403
+    ),
+    ("GET", "/api/organizations/{slug}/repositories/{id}"): Row(
+        f"{ORG}/repositories/{{repository}}", "repositories:read"
+    ),
+    ("PATCH", "/api/organizations/{slug}/repositories/{id}"): Row(
+        f"{ORG}/repositories/{{repository}}", "repositories:write", 200, {"provider": "git"}, restricted=403
+    ),
+    ("DELETE", "/api/organizations/{slug}/repositories/{id}"): Row(
+        f"{ORG}/repositories/{{disposable}}", "repositories:write", restricted=404
+    ),
+    ("GET", "/api/organizations/{slug}/repositories/{id}/sync-runs"): Row(
+        f"{ORG}/repositories/{{repository}}/sync-runs", "repositories:read"
+    ),
+    ("GET", "/api/organizations/{slug}/repositories/{id}/sync-runs/{run}"): Row(
+        f"{ORG}/repositories/{{repository}}/sync-runs/{{run}}", "repositories:read"
+    ),
     ("POST", "/api/organizations/{slug}/repositories/{id}/sync"): Row(
         f"{ORG}/repositories/{{repository}}/sync", "repositories:write"
     ),
@@ -75,15 +97,31 @@ async def ask(world: World, method: str, row: Row, secret: str | None, *, org: s
     """The answer to a row's request; what it names is there, whoever asked before."""
     admin = await world.token(scopes=ALL)
     disposable = await world.token(packages=["acme/library"])
+    repository = await repository_id(world, "acme/library", admin)
+    runs, _ = await world.store.runs.of_repository(repository, limit=1, offset=0)
     path = row.path.format(
-        repository=await repository_id(world, "acme/library", admin), token=await token_id(world, disposable)
+        repository=repository,
+        run=runs[0].id,
+        disposable=await add_repository(world) if "{disposable}" in row.path else None,
+        token=await token_id(world, disposable),
     )
-    return await call(world, method, path.replace("/acme", f"/{org}", 1), secret, row.document)
+    document = row.document
+    if isinstance(document, dict) and "url" in document:
+        document = document | {"url": document["url"].format(new=uuid4())}
+    return await call(world, method, path.replace("/acme", f"/{org}", 1), secret, document)
+
+
+async def add_repository(world: World) -> str:
+    """The id of a new repository, of which no package comes."""
+    organization = await world.store.organizations.get("acme")
+    made = await world.store.repositories.add(organization, parse_address(f"http://127.0.0.1:1/{uuid4()}"))
+    return made.id
 
 
 async def test_the_matrix_has_every_route(world: World) -> None:
     """A route without a row, or served without being in the table, is found here."""
-    api = Api(world.store, Queue(world.store, world.syncer), Authenticator(world.store))
+    queue = Queue(world.store, world.syncer)
+    api = Api(world.store, queue, world.syncer, Authenticator(world.store), world.config)
     table = {(route.method, route.path): route for route in api.table}
     served = {
         (route.method, route.resource.canonical)
@@ -108,7 +146,8 @@ async def test_who_is_answered(world: World, method: str, row: Row) -> None:
     expected = {
         **dict.fromkeys(("none", "wrong", "malformed", "expired", "revoked"), 401),
         "other organization": good if row.answers_other else 404,
-        **dict.fromkeys(("restricted", "all scopes", "instance"), good),
+        **dict.fromkeys(("all scopes", "instance"), good),
+        "restricted": row.restricted or good,
         **scoped,
         **dict.fromkeys(("no scope", "instance, no scope"), good if row.scope is None else 403),
     }
@@ -118,7 +157,10 @@ async def test_who_is_answered(world: World, method: str, row: Row) -> None:
         actual[name] = reply.status
         if reply.status >= 400:
             message, _ = refusal(reply, reply.status)
-            assert reply.status != 403 or message == f"the access token lacks the scope {row.scope}"
+            if name == "restricted":
+                assert reply.status != 403 or "restricted to packages" in message
+            elif reply.status == 403:
+                assert message == f"the access token lacks the scope {row.scope}"
             assert secret is None or secret not in message
 
     assert expected == actual
@@ -143,8 +185,15 @@ async def test_a_restriction_hides_what_is_behind_it(world: World, admin: str, r
 
     for name in ("acme/plugin", "acme%2Fplugin", "ACME/Plugin", hidden["id"]):
         assert missing == refusal(await call(world, "GET", f"{ORG}/packages/{name}", restricted), 404)
-    sync = f"{ORG}/repositories/{hidden['repository']['id']}/sync"
-    assert missing == refusal(await call(world, "POST", sync, restricted), 404)
+    repository = f"{ORG}/repositories/{hidden['repository']['id']}"
+    for method, path, document in (
+        ("GET", repository, None),
+        ("PATCH", repository, {"provider": "git"}),
+        ("DELETE", repository, None),
+        ("POST", f"{repository}/sync", None),
+        ("GET", f"{repository}/sync-runs", None),
+    ):
+        assert missing == refusal(await call(world, method, path, restricted, document), 404)
     packages = await read(world, f"{ORG}/packages", restricted)
     assert ([item["name"] for item in packages["data"]], packages["meta"]["total"]) == (["acme/library"], 1)
     repositories = (await read(world, f"{ORG}/repositories", restricted))["data"]
