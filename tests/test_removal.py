@@ -101,7 +101,7 @@ async def test_a_sync_of_this_process_is_stopped(
     began = time.monotonic()
     await registry.here.remove(registry.repository)
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 2
     assert registry.left() == []
     assert registry.rows() == NOTHING
     with pytest.raises(NotFoundError, match="was removed"):

@@ -24,13 +24,13 @@ class Jobs:
             await self.insert(db, repository_id)
 
     async def insert(self, db: "aiosqlite.Connection", repository_id: str) -> None:
-        """Ask for a sync together with what it is for."""
+        """Ask for a sync together with what it is for; nothing, where the repository was removed."""
         await db.execute(
             """
-            INSERT INTO jobs (id, repository_id, created_at) VALUES (?, ?, ?)
+            INSERT INTO jobs (id, repository_id, created_at) SELECT ?, id, ? FROM repositories WHERE id = ?
             ON CONFLICT (repository_id) WHERE started_at IS NULL DO NOTHING
             """,
-            (str(uuid4()), repository_id, now()),
+            (str(uuid4()), now(), repository_id),
         )
 
     async def take(self) -> Job | None:

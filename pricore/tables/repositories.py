@@ -50,7 +50,9 @@ class Repositories:
                 ),
             )
             if not rows:
-                raise ConflictError(f"{organization.slug} follows {address.url} already; a sync reads it again")
+                raise ConflictError(
+                    f"{organization.slug} follows {address.url} already; `pricore repo sync` reads it again"
+                )
             repository = _repository(rows[0])
             if queued:
                 await self._store.jobs.insert(db, repository.id)
