@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -92,8 +92,8 @@ class _ObservedMirror(Mirror):
         super().__init__(git, path, hold=hold)
         self._on_fetch = on_fetch
 
-    async def fetch(self, url: str) -> None:
-        await super().fetch(url)
+    async def fetch(self, url: str, *, only: Sequence[str] | None = None) -> None:
+        await super().fetch(url, only=only)
         self._on_fetch()
 
 

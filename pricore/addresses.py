@@ -8,8 +8,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from pricore.errors import InvalidError
+from pricore.models import Repository
 
 PROVIDERS: Final = ("github", "gitlab", "bitbucket", "gitea", "git")
 
@@ -19,9 +21,15 @@ _HOSTS: Final[Mapping[str, str]] = {
     "bitbucket": "bitbucket.org",
     "gitea": "codeberg.org",
 }
+_MOST_CHARACTERS: Final = 2000
 _SCP_LIKE = re.compile(r"(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>(?!//)[^\s:][^\s]*)")
 _SHORT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
 _SCHEMES: Final = ("https", "http", "ssh", "git", "file")
+# git decodes a whole URL before it looks for the host, and finds one in brackets even inside of a user: in any
+# other form than this, the host that it connects to can be another one than the one that was read here
+_AUTHORITY = re.compile(
+    r"(?:[A-Za-z0-9_][A-Za-z0-9_.+~-]*@)?(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
+)
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -38,35 +46,46 @@ class Address(msgspec.Struct, frozen=True):
     local: bool
 
 
-def parse_address(text: str, provider: str | None = None) -> Address:
+def parse_address(text: str, provider: str | None = None, *, folders: bool = True) -> Address:
     """Understand the address of a repository.
 
-    A folder counts where it exists or is written as a path. Raises InvalidError for what git could not open,
-    for a secret inside the URL, and for options in disguise.
+    A folder counts where it exists or is written as a path; with `folders` False none does, and nobody looks
+    which there are. Raises InvalidError for what git could not open, for a secret inside the URL, and for
+    options in disguise.
     """
     text = text.strip()
     if provider is not None and provider not in PROVIDERS:
-        raise _invalid(f"there is no provider {provider}; choose one of {', '.join(PROVIDERS)}")
-    if not text or text.startswith("-") or not text.isprintable():
+        raise InvalidError(
+            f"there is no provider {provider[:80]}; choose one of {', '.join(PROVIDERS)}", field="provider"
+        )
+    if not text or text.startswith("-") or not text.isprintable() or len(text) > _MOST_CHARACTERS:
         raise _invalid(
             f"{_shown(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git"
         )
+    is_path = text.startswith(("/", "./", "../", "~")) or text in (".", "..")
+    if not folders and (is_path or text.lower().startswith("file:")):
+        raise _invalid(
+            "only the command line of this server can follow a folder of it; give the URL of a Git host"
+        )
     if "://" in text:
         return _from_url(text, provider)
-    if text.startswith(("/", "./", "../", "~")) or text in (".", ".."):
+    if is_path:
         return _from_folder(Path(text))
     if provider is not None and provider in _HOSTS and _SHORT.fullmatch(text):
         return _from_url(f"https://{_HOSTS[provider]}/{text.removesuffix('.git')}.git", provider)
-    if _is_folder(text):
+    if folders and _is_folder(text):
         return _from_folder(Path(text))
     if re.match(r"[^/@:]+:[^/]*@", text):
         raise _holds_password(_shown(text))
     if "::" not in text and (match := _SCP_LIKE.fullmatch(text)):
         return _known(text, match["host"], match["path"], provider)
     if _SHORT.fullmatch(text):
-        raise _invalid(
-            f"{text} is neither a URL nor a folder here; for a repository on GitHub add --provider github"
+        hint = (
+            "is neither a URL nor a folder here; for a repository on GitHub add --provider github"
+            if folders
+            else "is no URL; for a repository on GitHub, its provider is github"
         )
+        raise _invalid(f"{text[:200]} {hint}")
     raise _invalid(f"{_shown(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git")
 
 
@@ -87,7 +106,7 @@ def _from_url(text: str, provider: str | None) -> Address:
     if parts.scheme == "file":
         return _from_folder(Path(parts.path), url=text)
     # a host or user with a leading dash would be an option of ssh
-    if not re.fullmatch(r"[A-Za-z0-9_.:\[\]][A-Za-z0-9_.:\[\]-]*", host) or (parts.username or "").startswith("-"):
+    if not _AUTHORITY.fullmatch(parts.netloc):
         raise _invalid(f"{_shown(text)} names no repository on a host")
     return _known(text, host, parts.path, provider)
 
@@ -116,6 +135,33 @@ def _is_folder(text: str) -> bool:
         return Path(text).is_dir()
     except OSError:  # too long for a name
         return False
+
+
+def change_address(
+    before: Repository, *, url: str | None, provider: str | UnsetType | None, folders: bool = True
+) -> Address:
+    """Where a repository is once its URL (None: the same), its provider or both are others.
+
+    A provider that isn't given stays where the host does, else it is read off the URL, as it is for None.
+    Raises InvalidError as `parse_address` does.
+    """
+    named = None if provider is UNSET else provider
+    if url is None:
+        return parse_address(before.url, named)
+    found = parse_address(url, named, folders=folders)
+    if provider is UNSET and not found.local and host_of(found.url) == host_of(before.url):
+        return parse_address(found.url, before.provider)
+    return found
+
+
+def host_of(url: str) -> str:
+    """The host in a stored address, in lower case; empty for a folder."""
+    if is_local(url):
+        return ""
+    if "://" in url:
+        return urlsplit(url).hostname or ""
+    match = _SCP_LIKE.fullmatch(url)
+    return match["host"].lower() if match else ""
 
 
 def is_local(url: str) -> bool:

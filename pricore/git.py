@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import IO, Final, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pricore.errors import GitError, GitUnavailableError
 from pricore.models import CommitFile
@@ -77,10 +78,17 @@ class Git:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def ls_remote(self, url: str) -> Remote:
-        """The branches and tags of a remote. Raises GitError, GitUnavailableError."""
+    async def ls_remote(self, url: str, *, only: Sequence[str] | None = None) -> Remote:
+        """The branches and tags of a remote. Raises GitError, GitUnavailableError.
+
+        `only` confines it to its own host, at these addresses if there are any; None lets it send git elsewhere.
+        """
         return Remote(
-            await self.run(["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*"], url=url)
+            await self.run(
+                ["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*"],
+                url=url,
+                settings=_confine(url, only),
+            )
         )
 
     async def run(
@@ -92,8 +100,11 @@ class Git:
         lines: Iterable[str] | None = None,
         accept: Sequence[int] = (0,),
         hold: int | None = None,
+        settings: Sequence[str] = (),
     ) -> bytes:
         """The output of one git command, at most 64 MB. `lines` are its standard input.
+
+        `settings` are `name=value`, on top of the configuration that every git gets here.
 
         `hold` is a descriptor that git gets too: a lock on it ends with git, even when this process is killed.
 
@@ -106,7 +117,9 @@ class Git:
                 raise GitError(f"git {arguments[0]} of {url or folder} gives more than 64 MB")
             return content
 
-        return await self.read(arguments, read, folder=folder, url=url, lines=lines, accept=accept, hold=hold)
+        return await self.read(
+            arguments, read, folder=folder, url=url, lines=lines, accept=accept, hold=hold, settings=settings
+        )
 
     async def read(
         self,
@@ -118,11 +131,15 @@ class Git:
         lines: Iterable[str] | None = None,
         accept: Sequence[int] = (0,),
         hold: int | None = None,
+        settings: Sequence[str] = (),
     ) -> T:
         """What `consume` makes of a command's output, read in a thread of its own."""
         child = _Child()
+        options = [part for setting in settings for part in ("-c", setting)]
+        if folder is not None:
+            options.append(f"--git-dir={folder}")
         work = asyncio.get_running_loop().run_in_executor(
-            self._threads, child.run, arguments, consume, folder, lines, hold
+            self._threads, child.run, [*options, *arguments], consume, lines, hold
         )
         try:
             async with asyncio.timeout(self.timeout):
@@ -162,7 +179,6 @@ class _Child:
         self,
         arguments: Sequence[str],
         consume: Callable[[IO[bytes]], T],
-        folder: Path | None,
         lines: Iterable[str] | None,
         hold: int | None,
     ) -> tuple[T, int, str]:
@@ -172,7 +188,7 @@ class _Child:
             if lines is not None:
                 requests.write("".join(f"{line}\n" for line in lines).encode())
                 requests.seek(0)
-            process = self._start(arguments, folder, errors, requests, hold)
+            process = self._start(arguments, errors, requests, hold)
             try:
                 assert process.stdout is not None  # noqa: S101  # Popen was given a pipe
                 with process.stdout as output:
@@ -187,18 +203,16 @@ class _Child:
     def _start(
         self,
         arguments: Sequence[str],
-        folder: Path | None,
         errors: IO[bytes],
         requests: IO[bytes],
         hold: int | None,
     ) -> subprocess.Popen[bytes]:
-        command = ["git", *(() if folder is None else (f"--git-dir={folder}",)), *arguments]
         with self._lock:
             if self._killed:
                 raise GitError("git was stopped before it began")
             try:
                 self._process = subprocess.Popen(
-                    command,
+                    ["git", *arguments],
                     stdin=requests,
                     stdout=subprocess.PIPE,
                     stderr=errors,
@@ -210,6 +224,24 @@ class _Child:
             except FileNotFoundError:
                 raise GitError("git is not installed, or not on PATH") from None
             return self._process
+
+
+def _confine(url: str, only: Sequence[str] | None) -> list[str]:
+    """The settings that keep git at the host of `url`; nothing for None.
+
+    By itself git goes where the first answer sends it, which is how renamed repositories on GitHub are found: a
+    host on the outside could send it to one on the inside. And without the addresses that were looked at, the
+    name could mean others a moment later. (ssh and git:// know no redirects, and look the name up again.)
+    """
+    if only is None:
+        return []
+    settings = ["http.followRedirects=false"]
+    parts = urlsplit(url)
+    if only and parts.scheme in ("http", "https"):
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        addresses = ",".join(f"[{address}]" if ":" in address else address for address in only)
+        settings.append(f"http.curloptResolve={parts.hostname}:{port}:{addresses}")
+    return settings
 
 
 def _environment() -> dict[str, str]:
@@ -252,6 +284,7 @@ _ADVICE: Final = (
     ("Authentication failed", "it refuses the user or password in ~/.netrc"),
     ("The requested URL returned error: 401", "it refuses the user or password in ~/.netrc"),
     ("The requested URL returned error: 403", "it forbids access"),
+    ("The requested URL returned error: 30", "it redirects to another address; give that one"),
     ("detected dubious ownership", "the folder belongs to another user; run Pricore as that one, or use ssh"),
     ("does not exist", "there is no repository at that address, or it is not for this user"),
     ("not found", "there is no repository at that address, or it is not for this user"),
@@ -294,8 +327,11 @@ class Mirror:
         """Whether it is there; not whether it has everything."""
         return all((self.path / name).exists() for name in ("HEAD", "config", "objects", "refs"))
 
-    async def fetch(self, url: str) -> None:
-        """Bring branches and tags to what `url` has now. Raises GitError, GitUnavailableError."""
+    async def fetch(self, url: str, *, only: Sequence[str] | None = None) -> None:
+        """Bring branches and tags to what `url` has now. Raises GitError, GitUnavailableError.
+
+        `only` confines it as it does `Git.ls_remote`.
+        """
         if not self.exists():
             await self._git.run(["init", "--quiet", "--bare", "--template=", "--", str(self.path)])
         attributes = self.path / "info" / "attributes"
@@ -318,13 +354,23 @@ class Mirror:
                 "+refs/tags/*:refs/tags/*",
             ],
             url=url,
+            settings=_confine(url, only),
         )
 
-    async def _write(self, arguments: Sequence[str], *, url: str = "", lines: Iterable[str] | None = None) -> None:
+    async def _write(
+        self,
+        arguments: Sequence[str],
+        *,
+        url: str = "",
+        lines: Iterable[str] | None = None,
+        settings: Sequence[str] = (),
+    ) -> None:
         """Run a command that changes refs; lock files that a killed git left behind don't stop it."""
         for attempt in (1, 2):
             try:
-                await self._git.run(arguments, folder=self.path, url=url, lines=lines, hold=self._hold)
+                await self._git.run(
+                    arguments, folder=self.path, url=url, lines=lines, hold=self._hold, settings=settings
+                )
             except GitError as error:
                 # whoever writes here holds our lock: these belong to nobody any more
                 if attempt == 2 or ".lock': File exists" not in str(error):

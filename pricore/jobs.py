@@ -5,7 +5,7 @@ import logging
 from contextlib import suppress
 from typing import Final
 
-from pricore.errors import PricoreError
+from pricore.errors import NotFoundError, PricoreError
 from pricore.models import Job
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -27,6 +27,10 @@ class Queue:
     async def add(self, repository_id: str) -> None:
         """Ask for a sync; it is on disk when this returns."""
         await self._store.jobs.add(repository_id)
+        self.notify()
+
+    def notify(self) -> None:
+        """Look for jobs now: one was written together with what it is for."""
         self._added.set()
 
     async def work(self) -> None:
@@ -56,6 +60,8 @@ class Queue:
         try:
             if repository is not None:
                 await self._syncer.sync(repository, progress=_unwatched)
+        except NotFoundError as error:
+            _log.info("%s", error)  # removed on purpose while it was read
         except PricoreError as error:
             _log.warning("%s", error)  # the repository's record has it too
         except Exception:  # noqa: BLE001  # one repository must not end the syncing of all others

@@ -70,6 +70,42 @@ class Ref(msgspec.Struct, frozen=True):
     deleted_at: int | None = None
 
 
+class LeftOut(msgspec.Struct, frozen=True):
+    """A ref that makes no version now, and why."""
+
+    ref: str
+    reason: str
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a sync. Versions are written as vendor/name:version, newest first.
+
+    `read` counts the refs that had moved since the last sync; `kept` are released versions whose tag is
+    missing upstream. `left_out` lists every ref that makes no version, this time or before.
+    """
+
+    added: list[str] = []
+    updated: list[str] = []
+    removed: list[str] = []
+    kept: list[str] = []
+    left_out: list[LeftOut] = []
+    read: int = 0
+
+
+class SyncRun(msgspec.Struct, frozen=True):
+    """A sync in a repository's history.
+
+    `status` is running, ok, unchanged (it found nothing new), failed or interrupted. `error` is why it failed.
+    """
+
+    id: str
+    status: str
+    error: str | None
+    started_at: int
+    finished_at: int | None
+    outcome: Outcome
+
+
 class Package(msgspec.Struct, frozen=True, kw_only=True):
     """A package as lists show it; `latest_version` is the highest stable one, else the newest of any kind.
 

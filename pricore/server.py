@@ -65,7 +65,7 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     gate = Gate(Authenticator(store), limits, clients)
     queue = Queue(store, syncer)
     registry = Registry(store, dists, syncer, gate, clients, config)
-    api = Api(store, queue, gate, limits, syncer=syncer, dists=dists)
+    api = Api(store, queue, gate, limits, syncer=syncer, dists=dists, config=config)
     app[API] = api
     # (?s): a line break in an address too, which aiohttp would answer with text of its own
     rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
@@ -76,6 +76,7 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
 
     async def serve(_: web.Application) -> AsyncIterator[None]:
         await store.organizations.apply_settings(public_url=config.public_url, inline_limit=config.inline_limit)
+        await syncer.sweep()
         tasks = [asyncio.create_task(_flush_usage(store)), asyncio.create_task(queue.work())]
         yield
         for task in tasks:

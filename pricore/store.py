@@ -22,6 +22,7 @@ from pricore.tables.jobs import Jobs
 from pricore.tables.organizations import Organizations
 from pricore.tables.packages import Packages
 from pricore.tables.repositories import Repositories
+from pricore.tables.runs import Runs
 from pricore.tables.tokens import Tokens
 from pricore.tables.usage import Usage
 
@@ -48,6 +49,7 @@ class Store:
         self._revision = 0
         self.organizations = Organizations(self)
         self.repositories = Repositories(self)
+        self.runs = Runs(self)
         self.packages = Packages(self)
         self.tokens = Tokens(self)
         self.jobs = Jobs(self)

@@ -6,24 +6,40 @@ makes every checksum before the version it belongs to is published, and removes 
 
 import asyncio
 import fcntl
+import logging
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from pricore import discovery, dists, metadata
-from pricore.addresses import Address, is_local
-from pricore.config import Config
+from pricore.addresses import Address, host_of, is_local
+from pricore.clock import now
+from pricore.config import Config, Network
 from pricore.discovery import BRANCHES, TAGS, Discovery, Rules
 from pricore.errors import ConflictError, GitError, NotFoundError, PricoreError, SyncError
 from pricore.git import Git, Mirror, Remote
-from pricore.models import Candidate, CommitFile, NewVersion, Organization, Ref, Repository, Version
+from pricore.inside import find_outside
+from pricore.models import (
+    Candidate,
+    CommitFile,
+    LeftOut,
+    NewVersion,
+    Organization,
+    Outcome,
+    Ref,
+    Repository,
+    Version,
+)
 from pricore.store import Store
 from pricore.tables.publishing import Publication, name_taken
+
+_log = logging.getLogger("pricore.sync")
 
 _RULES: Final = "1"
 """Moves when the rules of discovery do, so that every repository is read anew once."""
@@ -31,32 +47,20 @@ _RULES: Final = "1"
 _FIRST_BATCH: Final = 20
 """Versions of the first transaction of an import; each further one takes twice as many."""
 
+_REMOVAL_SECONDS: Final = 1.0
+"""How long a removal waits at most for a sync that was stopped."""
+
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how much of it is done, and how much there is (0: nobody knows)."""
 
 
-class LeftOut(msgspec.Struct, frozen=True):
-    """A ref that makes no version now, and why."""
-
-    ref: str
-    reason: str
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sync did. Versions are written as vendor/name:version, newest first.
-
-    `read` counts the refs that had moved since the last sync; `kept` are released versions whose tag is
-    missing upstream. `left_out` lists every ref that makes no version, this time or before.
-    """
+class Report(Outcome, frozen=True, kw_only=True):
+    """What a sync of a repository (its address) did, and the packages that it supplies now."""
 
     repository: str
     packages: list[str]
-    added: list[str]
-    updated: list[str]
-    removed: list[str]
-    kept: list[str]
-    left_out: list[LeftOut]
-    read: int
 
 
 class Syncer:
@@ -66,6 +70,7 @@ class Syncer:
         self._store = store
         self._git = git
         self._config = config
+        self._running: dict[str, set[asyncio.Task[Report]]] = {}
 
     def mirror(self, repository_id: str, *, hold: int | None = None) -> Mirror:
         """The mirror of a repository; `hold` is the descriptor of its lock, for who writes to it."""
@@ -86,54 +91,136 @@ class Syncer:
             raise
 
     async def remove(self, repository: Repository) -> None:
-        """Stop following a repository: its packages, mirror and kept archives go."""
-        async with self._lock(repository):
-            unused = await self._store.repositories.remove(repository)
-            await dists.Dists(self._config.dists).remove(unused)
-            await asyncio.to_thread(shutil.rmtree, self.mirror(repository.id).path, ignore_errors=True)
-        self._lock_file(repository).unlink(missing_ok=True)
+        """Stop following a repository: its packages, mirror and kept archives go.
+
+        It is gone at once, though a sync may be at it: one of this process is stopped, and one of another takes
+        the mirror along when it notices.
+        """
+        unused = await self._store.repositories.remove(repository)
+        for task in self._running.get(repository.id, ()):
+            task.cancel()
+        await dists.Dists(self._config.dists).remove(unused)
+        try:
+            async with self._lock(repository.id, seconds=_REMOVAL_SECONDS):
+                await self._discard(repository.id)
+        except _BusyError:
+            _log.info("%s was removed while it is being read; its mirror goes when that ends", repository.url)
+
+    async def sweep(self) -> None:
+        """Remove mirrors of repositories that are no more: who should have done it was killed."""
+        # the files first: a repository is in the database before it has any
+        left = {path.stem for kind in ("*.git", "*.lock") for path in self._config.repositories.glob(kind)}
+        known = await self._store.repositories.ids()
+        if not known:
+            return  # a database that was lost or put aside: mirrors hold commits that may be nowhere else
+        for repository_id in left - known:
+            if _ID.fullmatch(repository_id):
+                with suppress(_BusyError):
+                    async with self._lock(repository_id, seconds=0):
+                        await self._discard(repository_id)
 
     async def sync(self, repository: Repository, *, progress: Progress) -> Report:
         """Bring what is served to what the repository has.
 
         Raises GitError where it cannot be read, SyncError or ConflictError where nothing in it can be
-        published; the failure is on record then, and what was served before still is.
+        published; the failure is on record then, and what was served before still is. Raises NotFoundError where
+        it was removed in the meantime.
         """
-        async with self._lock(repository, progress) as hold:
-            # as it is now: another process may have synced or removed it while this one waited
-            found = await self._store.repositories.find(repository.id)
-            if found is None:
-                raise NotFoundError(f"the repository {repository.url} was removed")
-            repository = found
-            try:
-                mirror = self.mirror(repository.id, hold=hold)
-                return await _Run(self._store, self._git, mirror, repository, progress).run()
-            except PricoreError as error:
-                await self._store.repositories.record_failure(repository.id, str(error))
+        # a task of its own, so that a removal can stop it without its caller
+        task = asyncio.create_task(self._sync(repository, progress))
+        running = self._running.setdefault(repository.id, set())
+        running.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if caller is not None and caller.cancelling():
                 raise
+            raise _removed(repository) from None
+        finally:
+            running.discard(task)
+            if not running:
+                self._running.pop(repository.id, None)
 
-    def _lock_file(self, repository: Repository) -> Path:
-        return self._config.repositories / f"{repository.id}.lock"
+    async def _sync(self, repository: Repository, progress: Progress) -> Report:
+        seconds = self._config.git_timeout
+        try:
+            async with self._lock(repository.id, seconds=seconds, progress=progress) as hold:
+                # as it is now: another process may have synced or removed it while this one waited
+                found = await self._store.repositories.find(repository.id)
+                if found is None:
+                    await self._discard(repository.id)
+                    raise _removed(repository)
+                mirror = self.mirror(repository.id, hold=hold)
+                run = _Run(self._store, self._git, mirror, found, progress, self._config.internal_hosts)
+                try:
+                    return await run.run()
+                except asyncio.CancelledError:
+                    try:
+                        await asyncio.shield(self._record(run, found))
+                    except Exception:  # noqa: BLE001  # what stops it has to know that it has stopped
+                        _log.exception("cannot record that the sync of %s was stopped", found.url)
+                    raise
+                except Exception as error:
+                    await self._record(run, found, error)
+                    raise
+        except _BusyError:
+            raise SyncError(f"another process has been syncing {repository.url} for too long") from None
+
+    async def _record(self, run: "_Run", repository: Repository, error: Exception | None = None) -> None:
+        """Keep what a sync failed with, None if it was stopped; where its repository was removed, tidy up.
+
+        Raises NotFoundError for a failure that comes of the removal.
+        """
+        if await self._store.repositories.find(repository.id) is None:
+            await self._discard(repository.id)
+            if error is not None:
+                raise _removed(repository) from error
+        elif isinstance(error, PricoreError):
+            await self._store.repositories.record_failure(
+                repository.id, str(error), started_at=run.started_at, run_id=run.id
+            )
+        elif run.id is not None:
+            await self._store.runs.interrupt(run.id)
+
+    async def _discard(self, repository_id: str) -> None:
+        """Delete what is kept of a repository that is no more, for who holds its lock."""
+        await asyncio.to_thread(shutil.rmtree, self.mirror(repository_id).path, ignore_errors=True)
+        self._lock_file(repository_id).unlink(missing_ok=True)
+
+    def _lock_file(self, repository_id: str) -> Path:
+        return self._config.repositories / f"{repository_id}.lock"
 
     @asynccontextmanager
-    async def _lock(self, repository: Repository, progress: Progress | None = None) -> AsyncIterator[int]:
+    async def _lock(
+        self, repository_id: str, *, seconds: float, progress: Progress | None = None
+    ) -> AsyncIterator[int]:
         """Hold a repository against every other process, by a lock on the descriptor that this gives.
 
         The kernel lets go when this process has died and every git that was given the descriptor has ended.
+        Raises _BusyError where nobody lets go in time.
         """
         self._config.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self._lock_file(repository), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._lock_file(repository_id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            deadline = asyncio.get_running_loop().time() + self._config.git_timeout
+            deadline = asyncio.get_running_loop().time() + seconds
             while not _try_lock(descriptor):
-                if asyncio.get_running_loop().time() > deadline:
-                    raise SyncError(f"another process has been syncing {repository.url} for too long")
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise _BusyError
                 if progress is not None:
                     progress("Waiting for another sync", 0, 0)
                 await asyncio.sleep(0.05)
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+class _BusyError(Exception):
+    """Somebody else holds a repository, and goes on to."""
+
+
+def _removed(repository: Repository) -> NotFoundError:
+    return NotFoundError(f"the repository {repository.url} was removed")
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -147,7 +234,18 @@ def _try_lock(descriptor: int) -> bool:
 class _Run:
     """One sync of one repository; what it has learned so far."""
 
-    def __init__(self, store: Store, git: Git, mirror: Mirror, repository: Repository, progress: Progress) -> None:
+    def __init__(
+        self,
+        store: Store,
+        git: Git,
+        mirror: Mirror,
+        repository: Repository,
+        progress: Progress,
+        internal_hosts: Sequence[Network | str],
+    ) -> None:
+        self.id: str | None = None  # in the history, from when something new was found
+        self.started_at = now()
+        self._internal_hosts = internal_hosts
         self._store = store
         self._git = git
         self._mirror = mirror
@@ -162,17 +260,19 @@ class _Run:
     async def run(self) -> Report:
         repository = self._repository
         self._progress("Asking what is new", 0, 0)
-        remote = await self._git.ls_remote(repository.url)
+        only = await self._where()
+        remote = await self._git.ls_remote(repository.url, only=only)
         digest = f"{_RULES}:{remote.digest}"
         if digest == repository.refs_digest and self._mirror.exists():
-            await self._store.repositories.record_unchanged(repository.id)
+            await self._store.repositories.record_unchanged(repository.id, started_at=self.started_at)
             return await self._report(Publication(), read=0)
+        self.id = await self._store.runs.begin(repository.id, started_at=self.started_at)
         if not remote.refs:
             raise SyncError(f"{repository.url} is empty: push a branch with a composer.json to it first")
 
         self._progress("Fetching", 0, 0)
         mirrored = self._mirror.exists()
-        await self._mirror.fetch(repository.url)
+        await self._mirror.fetch(repository.url, only=only)
         refs = await self._mirror.refs()
         # in this order: what is deleted in between must not look as if it had never been there
         self._served = await self._store.packages.of_repository(repository.id)
@@ -207,10 +307,21 @@ class _Run:
         change = Publication(default_branch=remote.default_branch, default_name=name)
         change = self._last(_with_versions(change, last), found, refs, changed, digest)
         await self._publish(change)
+        report = await self._report(change, read=len(changed), candidates=found.candidates)
+        error = None
         if self._failed:
             error = f"{len(self._failed)} archives could not be made: {next(iter(self._failed.values()))}"
-            await self._store.repositories.record_failure(repository.id, error)
-        return await self._report(change, read=len(changed), candidates=found.candidates)
+        await self._store.runs.finish(self.id, _outcome(report), error=error)
+        return report
+
+    async def _where(self) -> Sequence[str] | None:
+        """The addresses at which a confined repository may be read; None for one of the operator's, anywhere.
+
+        Asked each time: what the host's name leads to may have changed since the repository was added.
+        """
+        if not self._repository.confined:
+            return None
+        return await find_outside(host_of(self._repository.url), allowed=self._internal_hosts)
 
     async def _read_changed(
         self, refs: Mapping[str, str], remote: Remote, *, everything: bool
@@ -364,6 +475,10 @@ class _Run:
             left_out=[LeftOut(ref, reason) for ref, reason in sorted(left_out.items())],
             read=read,
         )
+
+
+def _outcome(report: Report) -> Outcome:
+    return Outcome(**{name: getattr(report, name) for name in Outcome.__struct_fields__})
 
 
 class _Checksums:

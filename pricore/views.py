@@ -6,7 +6,7 @@ import msgspec
 
 from pricore.clock import rfc3339
 from pricore.discovery import TAGS
-from pricore.models import Downloads, Organization, Package, Ref, Repository, Token, Version
+from pricore.models import Downloads, LeftOut, Organization, Package, Ref, Repository, SyncRun, Token, Version
 
 
 class OrganizationSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +41,26 @@ class RepositoryView(RepositorySummary, frozen=True, kw_only=True):
     sync_error: str | None
     last_synced_at: str | None
     created_at: str
+
+
+class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
+    """A sync; `status` is running, ok, unchanged (nothing was new), failed or interrupted.
+
+    `read` counts the refs that had moved; `kept` are released versions whose tag is missing upstream. `left_out`
+    is each ref that makes no version, and why.
+    """
+
+    id: str
+    status: str
+    error: str | None
+    started_at: str
+    finished_at: str | None
+    read: int
+    added: list[str]
+    updated: list[str]
+    removed: list[str]
+    kept: list[str]
+    left_out: list[LeftOut]
 
 
 class RefView(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,6 +201,22 @@ def repository(item: Repository) -> RepositoryView:
         sync_error=item.sync_error,
         last_synced_at=_time(item.last_synced_at),
         created_at=rfc3339(item.created_at),
+    )
+
+
+def sync_run(item: SyncRun) -> SyncRunView:
+    return SyncRunView(
+        id=item.id,
+        status=item.status,
+        error=item.error,
+        started_at=rfc3339(item.started_at),
+        finished_at=_time(item.finished_at),
+        read=item.outcome.read,
+        added=item.outcome.added,
+        updated=item.outcome.updated,
+        removed=item.outcome.removed,
+        kept=item.outcome.kept,
+        left_out=item.outcome.left_out,
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pricore.addresses import Address, is_local, parse_address
+from pricore.addresses import Address, host_of, is_local, parse_address
 from pricore.errors import InvalidError
 
 
@@ -186,6 +186,64 @@ def test_options_and_commands_in_disguise_are_refused(text: str) -> None:
     refusal(text, "github")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("ssh://127.0.0.1%2F@git.example.com/a/b", "git://127.0.0.1%2f@git.example.com/a/b"),
+        *("ssh://[::1]@git.example.com/a/b", "git://[::1]@git.example.com/a/b", "ssh://git@[::1]x/a/b"),
+        *(
+            "https://git.example.com\\@127.0.0.1/a/b",
+            "ssh://a@b@git.example.com/a/b",
+            "ssh://git%00@host.example/a",
+        ),
+        *("ssh://git@127.0.0.1%23.example.com/a", "https://[::1%25eth0]/a/b", "https://[v1.x]/a/b"),
+    ],
+)
+def test_git_finds_no_other_host_in_a_url(text: str) -> None:
+    """Where git would connect to another host than the one that stands there, it is no address."""
+    refusal(text)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize(
+    "text", ["{}/library", "./library", "../library", "~/library", "~root", ".", "file://{}/library", "FILE:///x"]
+)
+def test_a_folder_is_refused_where_none_may_be_given(text: str, folder: Path, exists: bool) -> None:
+    """Without `folders`, a folder is refused in the same words whether there is one or not."""
+    if exists:
+        (folder / "library").mkdir()
+    with pytest.raises(InvalidError, match=r"^only the command line of this server can follow a folder") as caught:
+        parse_address(text.format(folder), folders=False)
+    assert caught.value.field == "url"
+
+
+def test_a_name_is_no_folder_where_none_may_be_given(folder: Path) -> None:
+    """A folder that is there is not looked for: its name is no address, or what it means on a provider."""
+    (folder / "acme/library").mkdir(parents=True)
+    with pytest.raises(InvalidError, match="is no Git address"):
+        parse_address("acme", folders=False)
+    with pytest.raises(InvalidError, match=r"^acme/library is no URL; .* its provider is github$"):
+        parse_address("acme/library", folders=False)
+
+    expected = "https://github.com/acme/library.git"
+    assert expected == parse_address("acme/library", "github", folders=False).url
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://Git.Example.com:8443/a/b", "git.example.com"),
+        ("ssh://git@[2001:DB8::1]:22/a", "2001:db8::1"),
+        ("git@Git.example.com:a/b", "git.example.com"),
+        ("/srv/library", ""),
+        ("file:///srv/library", ""),
+    ],
+)
+def test_the_host_of_an_address(url: str, host: str) -> None:
+    """The host is read off each form of an address; a folder has none."""
+    assert host == host_of(parse_address(url).url)
+
+
 @pytest.mark.parametrize("scheme", ["ftp", "ftps", "rsync", "svn", "data", "ext", "git+ssh", "javascript"])
 def test_an_unknown_scheme_is_refused_with_those_there_are(scheme: str) -> None:
     """The error for a protocol that git isn't asked for lists the others."""
@@ -242,10 +300,12 @@ def test_owner_and_name_without_a_provider_get_a_hint() -> None:
 
 
 def test_an_unknown_provider_is_refused_with_those_there_are() -> None:
-    """The error for an unknown provider lists the known ones."""
-    expected = "there is no provider sourceforge; choose one of github, gitlab, bitbucket, git"
+    """The error for an unknown provider lists the known ones, and blames the provider."""
+    with pytest.raises(InvalidError) as caught:
+        parse_address("acme/library", "sourceforge")
 
-    assert expected == refusal("acme/library", "sourceforge")
+    expected = "there is no provider sourceforge; choose one of github, gitlab, bitbucket, gitea, git"
+    assert ("provider", expected) == (caught.value.field, str(caught.value))
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "library", "a b", "@", ":", "a:", "🐘", "acme/../library:x y"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -45,3 +46,58 @@ async def test_a_cancellation_is_told_though_git_has_just_ended(
 
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+@pytest.fixture
+def git(monkeypatch: pytest.MonkeyPatch) -> Iterator[Git]:
+    """A git that goes through no proxy."""
+    monkeypatch.setenv("no_proxy", "*")
+    with Git(timeout=60) as runner:
+        yield runner
+
+
+class WebServer:
+    """Notes what it is asked for, and answers with a redirect to another one or with nothing."""
+
+    def __init__(self, port: int, *, location: str = "") -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.asked: list[str] = []
+        self._location = location
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.asked.append(head.split()[1])
+        status = f"302 Found\r\nLocation: {self._location}{head.split()[1]}" if self._location else "404 Not Found"
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    def running(self) -> Awaitable[asyncio.Server]:
+        return asyncio.start_server(self.answer, "127.0.0.1", self.port)
+
+
+@pytest.mark.parametrize("command", ["ls-remote", "fetch"])
+async def test_a_confined_git_follows_no_redirect(
+    git: Git, tmp_path: Path, unused_tcp_port_factory: Callable[[], int], command: str
+) -> None:
+    """A host that sends git on to another one is told of, and the other one gets no request."""
+    inside = WebServer(unused_tcp_port_factory())
+    outside = WebServer(unused_tcp_port_factory(), location=inside.url)
+    read = Mirror(git, tmp_path / "mirror.git").fetch if command == "fetch" else git.ls_remote
+    async with await inside.running(), await outside.running():
+        with pytest.raises(GitError, match="it redirects to another address; give that one"):
+            await read(f"{outside.url}/library", only=["127.0.0.1"])
+        assert (len(outside.asked), inside.asked) == (1, [])
+        with pytest.raises(GitError, match="there is no repository at that address"):
+            await git.ls_remote(f"{outside.url}/library")
+        assert len(inside.asked) == 1, "the operator's own repositories are found where they went"
+
+
+async def test_a_confined_git_goes_where_it_was_looked_at(git: Git, unused_tcp_port: int) -> None:
+    """The address that a name had when it was checked is the one that git connects to."""
+    server = WebServer(unused_tcp_port)
+    async with await server.running():
+        with pytest.raises(GitError):
+            await git.ls_remote(f"http://Name.example.com:{unused_tcp_port}/library", only=["127.0.0.1"])
+        assert server.asked == ["/library/info/refs?service=git-upload-pack"]

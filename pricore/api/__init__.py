@@ -4,6 +4,7 @@ from aiohttp import web
 
 from pricore.api import organizations, packages, repositories, tokens
 from pricore.api.routing import Route, serve
+from pricore.config import Config
 from pricore.dists import Dists
 from pricore.gate import Gate
 from pricore.jobs import Queue
@@ -16,13 +17,21 @@ class Api:
     """All routes below /api."""
 
     def __init__(
-        self, store: Store, queue: Queue, gate: Gate, limits: Limits, *, syncer: Syncer, dists: Dists
+        self,
+        store: Store,
+        queue: Queue,
+        gate: Gate,
+        limits: Limits,
+        *,
+        syncer: Syncer,
+        dists: Dists,
+        config: Config,
     ) -> None:
         self._gate = gate
         self.table: list[Route] = [
             *organizations.routes(store, syncer),
             *packages.routes(store, dists),
-            *repositories.routes(store, queue),
+            *repositories.routes(store, queue, syncer, config),
             *tokens.routes(store, limits),
         ]
 

@@ -1,16 +1,46 @@
-"""Repositories that are followed."""
+"""Repositories that are followed, and the history of their syncs."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from pricore import auth, views
+from pricore.addresses import Address, change_address, host_of, parse_address
 from pricore.api.organizations import find_organization
-from pricore.api.routing import Call, Data, Message, Route
-from pricore.errors import NotFoundError
+from pricore.api.routing import Call, Data, Message, Page, PageQuery, Route
+from pricore.config import Config
+from pricore.errors import ForbiddenError, GitError, InvalidError, NotFoundError
+from pricore.inside import find_outside
 from pricore.jobs import Queue
-from pricore.models import Organization, Repository, Token
+from pricore.models import LeftOut, Organization, Repository, SyncRun, Token
 from pricore.store import Store
-from pricore.views import RepositoryView
+from pricore.sync import Syncer
+from pricore.views import RepositoryView, SyncRunView
+
+_NOT_SEEN: Final = "it has to do with a package that this access token does not see"
 
 
-def routes(store: Store, queue: Queue) -> list[Route]:
+class NewRepository(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A repository to follow: its URL, or owner/name with a provider; a provider of null is read off the URL."""
+
+    url: str
+    provider: str | None = None
+
+
+class RepositoryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another address for a repository, another provider, or both."""
+
+    url: str | UnsetType = UNSET
+    provider: str | UnsetType | None = UNSET
+
+    def __post_init__(self) -> None:
+        if self.url is UNSET and self.provider is UNSET:
+            raise InvalidError("give the url, the provider or both", field="url")
+
+
+def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[Route]:
     """The routes of repositories."""
 
     async def visible(token: Token, organization: Organization) -> list[Repository]:
@@ -22,16 +52,83 @@ def routes(store: Store, queue: Queue) -> list[Route]:
         ids = {repository_id for repository_id, _ in owners.values()}
         return [item for item in found if item.id in ids]
 
+    async def find_repository(call: Call) -> Repository:
+        """The repository in a call's path. Raises NotFoundError where the token may not know of it."""
+        organization = await find_organization(store, call)
+        for item in await visible(call.token, organization):
+            if item.id == call.path["id"]:
+                return item
+        raise NotFoundError(auth.NOT_HERE)
+
+    async def hidden(token: Token, organization_id: str) -> list[str]:
+        """The names of an organization's packages that a restricted token must not meet anywhere."""
+        if token.packages is None:
+            return []
+        found = await store.packages.of_organization(organization_id)
+        return [item.name for item in found if not auth.may_see(token, item.name)]
+
+    async def check_outside(address: Address) -> None:
+        """Refuse with InvalidError a host on the inside, and one that isn't found."""
+        try:
+            await find_outside(host_of(address.url), allowed=config.internal_hosts)
+        except GitError as error:
+            raise InvalidError(str(error), field="url") from None
+
     async def list_repositories(call: Call) -> Data[list[RepositoryView]]:
         organization = await find_organization(store, call)
-        return Data([views.repository(item) for item in await visible(call.token, organization)])
+        names = await hidden(call.token, organization.id)
+        return Data([_repository(item, names) for item in await visible(call.token, organization)])
+
+    async def get_repository(call: Call) -> Data[RepositoryView]:
+        found = await find_repository(call)
+        return Data(_repository(found, await hidden(call.token, found.organization_id)))
+
+    async def add_repository(call: Call) -> Data[RepositoryView]:
+        wanted: NewRepository = call.body
+        organization = await find_organization(store, call)
+        _check_unrestricted(call.token)
+        address = parse_address(wanted.url, wanted.provider, folders=False)
+        await check_outside(address)
+        made = await store.repositories.add(organization, address, confined=True, queued=True)
+        queue.notify()
+        return Data(views.repository(made))
+
+    async def change_repository(call: Call) -> Data[RepositoryView]:
+        wanted: RepositoryChange = call.body
+        found = await find_repository(call)
+        _check_unrestricted(call.token)
+        url = None if wanted.url is UNSET else wanted.url
+        address = change_address(found, url=url, provider=wanted.provider, folders=False)
+        if url is not None:
+            await check_outside(address)
+        # the operator's own address stays what it is where only the provider is another
+        changed = await store.repositories.change(found, address, confined=found.confined or url is not None)
+        queue.notify()
+        return Data(views.repository(changed))
+
+    async def delete_repository(call: Call) -> Message:
+        found = await find_repository(call)
+        _check_unrestricted(call.token)
+        await syncer.remove(found)
+        return Message("Repository deleted successfully")
 
     async def sync_repository(call: Call) -> Message:
-        organization = await find_organization(store, call)
-        if not any(item.id == call.path["id"] for item in await visible(call.token, organization)):
-            raise NotFoundError(auth.NOT_HERE)
-        await queue.add(call.path["id"])
+        await queue.add((await find_repository(call)).id)
         return Message("Sync queued successfully")
+
+    async def list_sync_runs(call: Call) -> Page[SyncRunView]:
+        query: PageQuery = call.query
+        repository = await find_repository(call)
+        found, total = await store.runs.of_repository(repository.id, limit=query.per_page, offset=query.offset)
+        names = await hidden(call.token, repository.organization_id)
+        return Page([_sync_run(item, call.token, names) for item in found], query.meta(total))
+
+    async def get_sync_run(call: Call) -> Data[SyncRunView]:
+        repository = await find_repository(call)
+        found = await store.runs.find(repository.id, call.path["run"])
+        if found is None:
+            raise NotFoundError(auth.NOT_HERE)
+        return Data(_sync_run(found, call.token, await hidden(call.token, repository.organization_id)))
 
     return [
         Route(
@@ -43,9 +140,92 @@ def routes(store: Store, queue: Queue) -> list[Route]:
         ),
         Route(
             method="POST",
+            path="/api/organizations/{slug}/repositories",
+            handler=add_repository,
+            scope="repositories:write",
+            summary="Follow a repository",
+            body=NewRepository,
+            status=201,
+        ),
+        Route(
+            method="GET",
+            path="/api/organizations/{slug}/repositories/{id}",
+            handler=get_repository,
+            scope="repositories:read",
+            summary="Get a repository",
+        ),
+        Route(
+            method="PATCH",
+            path="/api/organizations/{slug}/repositories/{id}",
+            handler=change_repository,
+            scope="repositories:write",
+            summary="Change the address or the provider of a repository",
+            body=RepositoryChange,
+        ),
+        Route(
+            method="DELETE",
+            path="/api/organizations/{slug}/repositories/{id}",
+            handler=delete_repository,
+            scope="repositories:write",
+            summary="Stop following a repository, and serving its packages",
+        ),
+        Route(
+            method="POST",
             path="/api/organizations/{slug}/repositories/{id}/sync",
             handler=sync_repository,
             scope="repositories:write",
             summary="Trigger a sync of a repository",
         ),
+        Route(
+            method="GET",
+            path="/api/organizations/{slug}/repositories/{id}/sync-runs",
+            handler=list_sync_runs,
+            scope="repositories:read",
+            summary="List the syncs of a repository",
+            query=PageQuery,
+        ),
+        Route(
+            method="GET",
+            path="/api/organizations/{slug}/repositories/{id}/sync-runs/{run}",
+            handler=get_sync_run,
+            scope="repositories:read",
+            summary="Get a sync of a repository",
+        ),
     ]
+
+
+def _check_unrestricted(token: Token) -> None:
+    """Refuse with ForbiddenError a restricted token: what a repository supplies may be what it cannot see."""
+    if token.packages is not None:
+        raise ForbiddenError(
+            "the access token is restricted to packages, so that it cannot add, change or delete repositories"
+        )
+
+
+def _repository(item: Repository, hidden: list[str]) -> RepositoryView:
+    view = views.repository(item)
+    return msgspec.structs.replace(view, sync_error=_blind(view.sync_error, hidden))
+
+
+def _sync_run(item: SyncRun, token: Token, hidden: list[str]) -> SyncRunView:
+    view = views.sync_run(item)
+    if token.packages is None:
+        return view
+
+    def seen(versions: Iterable[str]) -> list[str]:
+        return [version for version in versions if auth.may_see(token, version.partition(":")[0].lower())]
+
+    return msgspec.structs.replace(
+        view,
+        error=_blind(view.error, hidden),
+        added=seen(view.added),
+        updated=seen(view.updated),
+        removed=seen(view.removed),
+        kept=seen(view.kept),
+        left_out=[LeftOut(item.ref, _blind(item.reason, hidden) or "") for item in view.left_out],
+    )
+
+
+def _blind(text: str | None, hidden: list[str]) -> str | None:
+    """A text without what a restricted token must not meet."""
+    return _NOT_SEEN if text and any(name in text.lower() for name in hidden) else text

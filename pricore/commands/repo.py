@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
+from msgspec import UNSET
 
 from pricore import views
-from pricore.addresses import parse_address
+from pricore.addresses import change_address, parse_address
 from pricore.clock import rfc3339
 from pricore.commands.session import Session, command, print_fields, print_table, printable
 from pricore.errors import InvalidError, PricoreError
 from pricore.git import Git
-from pricore.models import Organization, Ref, Repository
+from pricore.models import Organization, Ref, Repository, SyncRun
 from pricore.store import Store
 from pricore.sync import Report, Syncer
 
@@ -100,6 +101,72 @@ def show(session: Session, org: _Org, repo: _Repo) -> None:
             print_table(console, ("left out", "why"), left_out)
 
     session.show(document, render)
+
+
+@command(app, "history")
+def history(
+    session: Session,
+    org: _Org,
+    repo: _Repo,
+    limit: Annotated[int, typer.Option(help="How many syncs at most.", min=1)] = 20,
+) -> None:
+    """List the syncs of a repository, newest first; those that found nothing new in a row are one."""
+
+    async def work(store: Store) -> list[SyncRun]:
+        found = await _find(store, await store.organizations.get(org), repo)
+        runs, _ = await store.runs.of_repository(found.id, limit=limit, offset=0)
+        return runs
+
+    found = session.run(work)
+    session.show(
+        [views.sync_run(item) for item in found],
+        lambda console: print_table(
+            console,
+            ("started", "finished", "status", "added", "updated", "removed", "kept", "left out", "error"),
+            [
+                (
+                    rfc3339(item.started_at),
+                    _time(item.finished_at),
+                    item.status,
+                    len(item.outcome.added),
+                    len(item.outcome.updated),
+                    len(item.outcome.removed),
+                    len(item.outcome.kept),
+                    len(item.outcome.left_out),
+                    item.error,
+                )
+                for item in found
+            ],
+        ),
+    )
+
+
+@command(app, "change")
+def change(
+    session: Session,
+    org: _Org,
+    repo: _Repo,
+    url: Annotated[str | None, typer.Option(metavar="URL", help="Where it is now.")] = None,
+    provider: Annotated[str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git.")] = None,
+) -> None:
+    """Follow a repository at another address, or as one of another provider; what is served stays."""
+    if url is None and provider is None:
+        raise typer.BadParameter("give --url, --provider or both")
+
+    async def work(store: Store) -> Repository:
+        found = await _find(store, await store.organizations.get(org), repo)
+        address = change_address(found, url=url, provider=UNSET if provider is None else provider)
+        return await store.repositories.change(found, address, confined=found.confined and url is None)
+
+    changed = session.run(work)
+    session.show(
+        views.repository(changed),
+        lambda console: console.print(
+            f"{org} follows {changed.url} now; the server reads it next, or `pricore repo sync {org}` does.",
+            markup=False,
+            soft_wrap=True,
+        ),
+    )
 
 
 @command(app, "sync")

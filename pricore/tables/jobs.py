@@ -7,6 +7,8 @@ from pricore.clock import now
 from pricore.models import Job
 
 if TYPE_CHECKING:
+    import aiosqlite
+
     from pricore.store import Store
 
 
@@ -19,13 +21,17 @@ class Jobs:
     async def add(self, repository_id: str) -> None:
         """Ask for a sync; where one waits already, that one will do."""
         async with self._store.transaction(revise=False) as db:
-            await db.execute(
-                """
-                INSERT INTO jobs (id, repository_id, created_at) VALUES (?, ?, ?)
-                ON CONFLICT (repository_id) WHERE started_at IS NULL DO NOTHING
-                """,
-                (str(uuid4()), repository_id, now()),
-            )
+            await self.insert(db, repository_id)
+
+    async def insert(self, db: "aiosqlite.Connection", repository_id: str) -> None:
+        """Ask for a sync together with what it is for; nothing, where the repository was removed."""
+        await db.execute(
+            """
+            INSERT INTO jobs (id, repository_id, created_at) SELECT ?, id, ? FROM repositories WHERE id = ?
+            ON CONFLICT (repository_id) WHERE started_at IS NULL DO NOTHING
+            """,
+            (str(uuid4()), now(), repository_id),
+        )
 
     async def take(self) -> Job | None:
         """The job that has waited longest, of a repository that no other job works on; it counts as begun."""

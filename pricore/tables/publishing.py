@@ -49,13 +49,22 @@ async def update_repository(db: "aiosqlite.Connection", repository: Repository, 
         """
         UPDATE repositories SET default_branch = coalesce(?1, default_branch),
             default_name = coalesce(?2, default_name),
-            refs_digest = coalesce(?3, refs_digest),
+            -- changed to another address, or to be read anew, while it was read: the next sync reads all of it
+            refs_digest = CASE WHEN url = ?6 AND refs_digest = ?7 THEN coalesce(?3, refs_digest) ELSE '' END,
             sync_status = CASE WHEN ?3 IS NULL THEN sync_status ELSE 'ok' END,
             sync_error = CASE WHEN ?3 IS NULL THEN sync_error END,
             last_synced_at = CASE WHEN ?3 IS NULL THEN last_synced_at ELSE ?4 END
         WHERE id = ?5
         """,
-        (change.default_branch, change.default_name, change.digest, now(), repository.id),
+        (
+            change.default_branch,
+            change.default_name,
+            change.digest,
+            now(),
+            repository.id,
+            repository.url,
+            repository.refs_digest,
+        ),
     )
     if not cursor.rowcount:
         raise NotFoundError(f"the repository {repository.url} was removed while it was being read")

@@ -23,10 +23,13 @@ class Repositories:
     def __init__(self, store: "Store") -> None:
         self._store = store
 
-    async def add(self, organization: Organization, address: Address, *, confined: bool = False) -> Repository:
+    async def add(
+        self, organization: Organization, address: Address, *, confined: bool = False, queued: bool = False
+    ) -> Repository:
         """Follow a repository; a confined one may not reach inside the network.
 
-        Raises ConflictError where the organization follows it already.
+        With `queued`, its first sync is asked for at the same time. Raises ConflictError where the organization
+        follows it already.
         """
         async with self._store.transaction() as db:
             rows: Any = await db.execute_fetchall(
@@ -51,6 +54,35 @@ class Repositories:
                 raise ConflictError(
                     f"{organization.slug} follows {address.url} already; `pricore repo sync` reads it again"
                 )
+            repository = _repository(rows[0])
+            if queued:
+                await self._store.jobs.insert(db, repository.id)
+        return repository
+
+    async def change(self, repository: Repository, address: Address, *, confined: bool) -> Repository:
+        """Follow a repository at another address; what is served stays, and a sync that reads all is asked for.
+
+        Raises ConflictError where the organization follows that address already, NotFoundError where the
+        repository was removed in the meantime.
+        """
+        async with self._store.transaction() as db:
+            taken = await db.execute_fetchall(
+                "SELECT 1 FROM repositories WHERE organization_id = ? AND url_key = ? AND id <> ?",
+                (repository.organization_id, address.key, repository.id),
+            )
+            if taken:
+                raise ConflictError(f"{address.url} is followed already, as a repository of its own")
+            rows: Any = await db.execute_fetchall(
+                f"""
+                UPDATE repositories SET provider = ?, identifier = ?, url = ?, url_key = ?, confined = ?,
+                    refs_digest = '', sync_status = 'pending', sync_error = NULL
+                WHERE id = ? RETURNING {_COLUMNS}
+                """,
+                (address.provider, address.identifier, address.url, address.key, confined, repository.id),
+            )
+            if not rows:
+                raise NotFoundError(f"the repository {repository.url} was removed")
+            await self._store.jobs.insert(db, repository.id)
         return _repository(rows[0])
 
     async def of_organization(self, organization_id: str) -> list[Repository]:
@@ -107,24 +139,36 @@ class Repositories:
         )
         return dict(rows)
 
-    async def record_unchanged(self, repository_id: str) -> None:
-        """Note that a sync found nothing new."""
+    async def record_unchanged(self, repository_id: str, *, started_at: int) -> None:
+        """Note that a sync found nothing new. Raises NotFoundError where the repository was removed."""
         # what is served stays the same, and so do the caches
         async with self._store.transaction(revise=False) as db:
-            await db.execute(
+            cursor = await db.execute(
                 """
                 UPDATE repositories SET sync_status = 'ok', sync_error = NULL, last_synced_at = ? WHERE id = ?
                 """,
                 (now(), repository_id),
             )
+            if not cursor.rowcount:
+                raise NotFoundError("the repository was removed while it was being read")
+            await self._store.runs.add_unchanged(db, repository_id, started_at=started_at)
 
-    async def record_failure(self, repository_id: str, error: str) -> None:
-        """Note that a sync failed; what is served stays."""
+    async def record_failure(
+        self, repository_id: str, error: str, *, started_at: int, run_id: str | None = None
+    ) -> None:
+        """Note that a sync failed, in the run that it began if it began one; what is served stays."""
         async with self._store.transaction(revise=False) as db:
             await db.execute(
                 "UPDATE repositories SET sync_status = 'failed', sync_error = ? WHERE id = ?",
                 (error, repository_id),
             )
+            await self._store.runs.add_failure(
+                db, repository_id, run_id=run_id, started_at=started_at, error=error
+            )
+
+    async def ids(self) -> set[str]:
+        """The ids of all repositories of all organizations."""
+        return {repository_id for (repository_id,) in await self._store.fetch_all("SELECT id FROM repositories")}
 
     async def remove(self, repository: Repository) -> set[str]:
         """Stop following a repository: its packages go too.

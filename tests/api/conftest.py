@@ -1,5 +1,7 @@
 """The registry's server, and tokens that may do everything."""
 
+from ipaddress import ip_network
+
 import pytest
 
 from tests.api.harness import ALL, instance_token
@@ -11,7 +13,7 @@ __all__ = ["stack", "start", "template", "upstream"]  # pytest finds fixtures by
 
 @pytest.fixture
 async def world(start: Start) -> World:
-    return await start(inline_limit=0)
+    return await start(inline_limit=0, internal_hosts=(ip_network("127.0.0.1"),))
 
 
 @pytest.fixture

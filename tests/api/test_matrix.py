@@ -3,9 +3,11 @@
 import re
 import secrets
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pytest
 
+from pricore.addresses import parse_address
 from pricore.auth import create_secret
 from pricore.clock import now
 from pricore.models import SCOPES
@@ -63,6 +65,24 @@ ROWS = {
         f"{ORG}/packages/acme/library/downloads", "packages:read"
     ),
     ("GET", "/api/organizations/{slug}/repositories"): Row(f"{ORG}/repositories", "repositories:read"),
+    ("POST", "/api/organizations/{slug}/repositories"): Row(
+        f"{ORG}/repositories", "repositories:write", 201, {"url": "http://127.0.0.1:1/{new}.git"}, restricted=403
+    ),
+    ("GET", "/api/organizations/{slug}/repositories/{id}"): Row(
+        f"{ORG}/repositories/{{repository}}", "repositories:read"
+    ),
+    ("PATCH", "/api/organizations/{slug}/repositories/{id}"): Row(
+        f"{ORG}/repositories/{{repository}}", "repositories:write", 200, {"provider": "git"}, restricted=403
+    ),
+    ("DELETE", "/api/organizations/{slug}/repositories/{id}"): Row(
+        f"{ORG}/repositories/{{disposable}}", "repositories:write", restricted=404
+    ),
+    ("GET", "/api/organizations/{slug}/repositories/{id}/sync-runs"): Row(
+        f"{ORG}/repositories/{{repository}}/sync-runs", "repositories:read"
+    ),
+    ("GET", "/api/organizations/{slug}/repositories/{id}/sync-runs/{run}"): Row(
+        f"{ORG}/repositories/{{repository}}/sync-runs/{{run}}", "repositories:read"
+    ),
     ("POST", "/api/organizations/{slug}/repositories/{id}/sync"): Row(
         f"{ORG}/repositories/{{repository}}/sync", "repositories:write"
     ),
@@ -114,10 +134,25 @@ async def ask(world: World, method: str, row: Row, secret: str | None, *, org: s
         await restock(world)
     admin = await world.token(scopes=ALL)
     disposable = await world.token(packages=["acme/library"])
+    repository = await repository_id(world, "acme/library", admin)
+    runs, _ = await world.store.runs.of_repository(repository, limit=1, offset=0)
     path = row.path.format(
-        repository=await repository_id(world, "acme/library", admin), token=await token_id(world, disposable)
+        repository=repository,
+        run=runs[0].id if runs else None,
+        disposable=await add_repository(world) if "{disposable}" in row.path else None,
+        token=await token_id(world, disposable),
     )
-    return await call(world, method, path.replace("/acme", f"/{org}", 1), secret, row.document)
+    document = row.document
+    if isinstance(document, dict) and "url" in document:
+        document = document | {"url": document["url"].format(new=uuid4())}
+    return await call(world, method, path.replace("/acme", f"/{org}", 1), secret, document)
+
+
+async def add_repository(world: World) -> str:
+    """The id of a new repository, of which no package comes."""
+    organization = await world.store.organizations.get("acme")
+    made = await world.store.repositories.add(organization, parse_address(f"http://127.0.0.1:1/{uuid4()}"))
+    return made.id
 
 
 async def test_the_matrix_has_every_route(world: World) -> None:
@@ -189,8 +224,15 @@ async def test_a_restriction_hides_what_is_behind_it(world: World, admin: str, r
 
     for name in ("acme/plugin", "acme%2Fplugin", "ACME/Plugin", hidden["id"]):
         assert missing == refusal(await call(world, "GET", f"{ORG}/packages/{name}", restricted), 404)
-    sync = f"{ORG}/repositories/{hidden['repository']['id']}/sync"
-    assert missing == refusal(await call(world, "POST", sync, restricted), 404)
+    repository = f"{ORG}/repositories/{hidden['repository']['id']}"
+    for method, path, document in (
+        ("GET", repository, None),
+        ("PATCH", repository, {"provider": "git"}),
+        ("DELETE", repository, None),
+        ("POST", f"{repository}/sync", None),
+        ("GET", f"{repository}/sync-runs", None),
+    ):
+        assert missing == refusal(await call(world, method, path, restricted, document), 404)
     packages = await read(world, f"{ORG}/packages", restricted)
     assert ([item["name"] for item in packages["data"]], packages["meta"]["total"]) == (["acme/library"], 1)
     repositories = (await read(world, f"{ORG}/repositories", restricted))["data"]

@@ -34,6 +34,30 @@ async def test_a_repository_that_was_removed_meanwhile_publishes_nothing(
     assert before == everything(path)
 
 
+async def test_a_sync_of_a_repository_that_was_removed_meanwhile_is_not_asked_for(
+    path: Path, store: Store, repository: Repository
+) -> None:
+    """Who asks for a sync a moment too late changes nothing, and is no failure."""
+    await store.repositories.remove(repository)
+    await store.jobs.add(repository.id)
+
+    assert everything(path)["jobs"] == []
+
+
+async def test_a_change_is_of_a_repository_that_is_there(
+    store: Store, acme: Organization, repository: Repository
+) -> None:
+    """A repository that was removed in the meantime comes back by no change, and an address has one repository."""
+    second = await follow(store, acme, "second")
+    with pytest.raises(ConflictError, match="is followed already"):
+        await store.repositories.change(second, parse_address(repository.url), confined=False)
+    await store.repositories.remove(second)
+    with pytest.raises(NotFoundError, match="was removed"):
+        await store.repositories.change(second, parse_address(second.url), confined=False)
+
+    assert [repository] == await store.repositories.of_organization(acme.id)
+
+
 async def test_checksums_that_nothing_else_needs_are_told_on_removal(
     store: Store, acme: Organization, repository: Repository
 ) -> None:

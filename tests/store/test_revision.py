@@ -57,8 +57,8 @@ async def test_the_revision_stays_for_bookkeeping(
     store.usage.token_used(token.id, now())
     store.usage.installed(acme.id, "acme/library", "1.0.0.0")
     await store.usage.flush()
-    await store.repositories.record_unchanged(repository.id)
-    await store.repositories.record_failure(repository.id, "unreachable")
+    await store.repositories.record_unchanged(repository.id, started_at=now())
+    await store.repositories.record_failure(repository.id, "unreachable", started_at=now())
 
     assert before == store.revision()
     assert [token.id] == [item.id for item in await store.tokens.of_organization(acme.id) if item.last_used_at]

@@ -1,0 +1,77 @@
+"""Which hosts are inside the network of this server: no address that came over the API may lead to one."""
+
+import asyncio
+import re
+import socket
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+from pricore.config import Network
+from pricore.errors import GitError, GitUnavailableError
+
+_RESOLVE_SECONDS: Final = 10
+_UNICAST: Final = IPv6Network("2000::/3")
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+_ODD = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|[0-9]+)")
+"""What the resolver takes for a number: 127.1, 0x7f000001, 2130706433, 0177.0.0.1."""
+
+
+async def find_outside(host: str, *, allowed: Sequence[Network | str]) -> list[str]:
+    """The addresses of a host, of which none is inside; empty where it is `allowed` by its name.
+
+    `allowed` are names and networks that may be inside. Raises GitError for any other host that is, and
+    GitUnavailableError for a name that leads nowhere.
+    """
+    name = host.lower().removesuffix(".")
+    if name in allowed:
+        return []
+    refusal = GitError(
+        f"{host[:200]} is inside the network of this server: only its command line can follow what is there, "
+        "unless internal_hosts names it"
+    )
+    try:
+        found = [ip_address(name)]
+    except ValueError:
+        # without a dot it is this machine, a neighbour, or an alias in the configuration of ssh
+        if "." not in name or name.endswith((".localhost", ".localdomain")) or _ODD.fullmatch(name):
+            raise refusal from None
+        found = await _resolve(name)
+    if not all(_is_outside(item) or _is_allowed(item, allowed) for item in found):
+        raise refusal
+    return [str(item) for item in found]
+
+
+async def _resolve(name: str) -> list[IPv4Address | IPv6Address]:
+    try:
+        async with asyncio.timeout(_RESOLVE_SECONDS):
+            rows = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, TimeoutError):  # UnicodeError: a part that is empty or too long
+        raise GitUnavailableError(f"cannot find {name[:200]}: the name leads to no address") from None
+    return [ip_address(address[0]) for *_, address in rows]
+
+
+def _is_outside(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an address is one of the public internet's, and hides no other."""
+    if isinstance(address, IPv6Address):
+        embedded = _embedded(address)
+        if embedded is not None:
+            return _is_outside(embedded)
+        if address not in _UNICAST or address.teredo is not None:
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def _embedded(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address to which an IPv6 one leads: mapped, by NAT64 or by 6to4."""
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+def _is_allowed(address: IPv4Address | IPv6Address, allowed: Sequence[Network | str]) -> bool:
+    embedded = _embedded(address) if isinstance(address, IPv6Address) else None
+    return any(
+        not isinstance(network, str) and (address in network or (embedded is not None and embedded in network))
+        for network in allowed
+    )

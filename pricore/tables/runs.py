@@ -1,0 +1,171 @@
+"""The history of syncs: a row for each that found something new or failed, and one for several that found nothing.
+
+Who writes here holds the repository's lock, so that a run which is still `running` belongs to a process that is
+no more. What is written of a repository that was removed in the meantime goes nowhere.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import msgspec
+import zstandard
+
+from pricore.clock import now
+from pricore.errors import NotFoundError
+from pricore.models import LeftOut, Outcome, SyncRun
+
+if TYPE_CHECKING:
+    import aiosqlite
+
+    from pricore.store import Store
+
+_MOST_RUNS: Final = 100
+"""Runs of a repository that are kept; older ones go."""
+
+_COLUMNS: Final = "id, status, error, started_at, finished_at, report"
+_NEWEST: Final = "SELECT id FROM sync_runs WHERE repository_id = ? ORDER BY rowid DESC LIMIT 1"
+
+
+class Runs:
+    """The part of the store that holds the history of syncs."""
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+
+    async def begin(self, repository_id: str, *, started_at: int) -> str:
+        """Note that a sync has found something new and goes on; gives the id of the run."""
+        async with self._store.transaction(revise=False) as db:
+            return await _insert(db, repository_id, "running", started_at=started_at)
+
+    async def finish(self, run_id: str, outcome: Outcome, *, error: str | None = None) -> None:
+        """Note what a sync did; an `error` is what it could not do beside that, for its repository's record too.
+
+        Raises NotFoundError where its repository was removed.
+        """
+        async with self._store.transaction(revise=False) as db:
+            cursor = await db.execute(
+                "UPDATE sync_runs SET status = ?, error = ?, finished_at = ?, report = ? WHERE id = ?",
+                ("failed" if error else "ok", error, now(), _pack(outcome), run_id),
+            )
+            if error is not None:
+                await db.execute(
+                    """
+                    UPDATE repositories SET sync_status = 'failed', sync_error = ?
+                    WHERE id = (SELECT repository_id FROM sync_runs WHERE id = ?)
+                    """,
+                    (error, run_id),
+                )
+        if not cursor.rowcount:
+            raise NotFoundError("the repository was removed while it was being read")
+
+    async def interrupt(self, run_id: str) -> None:
+        """Note that a sync was stopped on the way."""
+        async with self._store.transaction(revise=False) as db:
+            await db.execute(
+                "UPDATE sync_runs SET status = 'interrupted', finished_at = ? WHERE id = ?", (now(), run_id)
+            )
+
+    async def add_unchanged(self, db: "aiosqlite.Connection", repository_id: str, *, started_at: int) -> None:
+        """Note that a sync found nothing new: several in a row are one run, which moves."""
+        cursor = await db.execute(
+            f"""
+            UPDATE sync_runs SET started_at = ?, finished_at = ?
+            WHERE id = ({_NEWEST}) AND status = 'unchanged'
+            """,
+            (started_at, now(), repository_id),
+        )
+        if cursor.rowcount:
+            return
+        rows: Any = await db.execute_fetchall(
+            "SELECT name, reason FROM refs WHERE repository_id = ? AND reason IS NOT NULL ORDER BY name",
+            (repository_id,),
+        )
+        outcome = Outcome(left_out=[LeftOut(*row) for row in rows])
+        await _insert(db, repository_id, "unchanged", started_at=started_at, report=_pack(outcome))
+
+    async def add_failure(
+        self, db: "aiosqlite.Connection", repository_id: str, *, run_id: str | None, started_at: int, error: str
+    ) -> None:
+        """Note that a sync failed, in the run that it began if it began one.
+
+        Where the one before it failed in the same way, that one goes on to now instead.
+        """
+        if run_id is not None:
+            await db.execute("DELETE FROM sync_runs WHERE id = ?", (run_id,))
+        cursor = await db.execute(
+            f"""
+            UPDATE sync_runs SET finished_at = ?
+            WHERE id = ({_NEWEST}) AND status = 'failed' AND error = ? AND report IS NULL
+            """,
+            (now(), repository_id, error),
+        )
+        if not cursor.rowcount:
+            await _insert(db, repository_id, "failed", started_at=started_at, error=error, run_id=run_id)
+
+    async def of_repository(self, repository_id: str, *, limit: int, offset: int) -> tuple[list[SyncRun], int]:
+        """A part of the runs of a repository, newest first, and how many there are in all."""
+        ((total,),) = await self._store.fetch_all(
+            "SELECT count(*) FROM sync_runs WHERE repository_id = ?", (repository_id,)
+        )
+        rows = await self._store.fetch_all(
+            f"""
+            SELECT {_COLUMNS} FROM sync_runs WHERE repository_id = ? ORDER BY rowid DESC LIMIT ? OFFSET ?
+            """,
+            (repository_id, limit, offset),
+        )
+        return [_run(row) for row in rows], total
+
+    async def find(self, repository_id: str, run_id: str) -> SyncRun | None:
+        """The run of that id, or None where the repository has no such run."""
+        row = await self._store.fetch_one(
+            f"SELECT {_COLUMNS} FROM sync_runs WHERE repository_id = ? AND id = ?", (repository_id, run_id)
+        )
+        return None if row is None else _run(row)
+
+
+async def _insert(
+    db: "aiosqlite.Connection",
+    repository_id: str,
+    status: str,
+    *,
+    started_at: int,
+    error: str | None = None,
+    report: bytes | None = None,
+    run_id: str | None = None,
+) -> str:
+    """Add a run, end those that nobody works at any more, and let the oldest go; gives its id."""
+    run_id = run_id or str(uuid4())
+    await db.execute(
+        """
+        UPDATE sync_runs SET status = 'interrupted', finished_at = ? WHERE repository_id = ? AND status = 'running'
+        """,
+        (now(), repository_id),
+    )
+    await db.execute(
+        """
+        INSERT INTO sync_runs (id, repository_id, status, error, started_at, finished_at, report)
+        SELECT ?, id, ?, ?, ?, ?, ? FROM repositories WHERE id = ?
+        """,
+        (run_id, status, error, started_at, None if status == "running" else now(), report, repository_id),
+    )
+    await db.execute(
+        """
+        DELETE FROM sync_runs WHERE repository_id = ?1 AND rowid <= (
+            SELECT rowid FROM sync_runs WHERE repository_id = ?1 ORDER BY rowid DESC LIMIT 1 OFFSET ?2
+        )
+        """,
+        (repository_id, _MOST_RUNS),
+    )
+    return run_id
+
+
+def _pack(outcome: Outcome) -> bytes:
+    return zstandard.ZstdCompressor(level=6).compress(msgspec.json.encode(outcome))
+
+
+def _run(row: tuple[Any, ...]) -> SyncRun:
+    run_id, status, error, started_at, finished_at, report = row
+    outcome = Outcome()
+    if report is not None:
+        outcome = msgspec.json.decode(zstandard.ZstdDecompressor().decompress(report), type=Outcome)
+    return SyncRun(run_id, status, error, started_at, finished_at, outcome)
