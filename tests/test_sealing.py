@@ -155,7 +155,7 @@ def test_a_key_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     """Where the folder leads nowhere, the error names the file and the setting."""
     (tmp_path / "folder").symlink_to(tmp_path / "nowhere")
 
-    with pytest.raises(SealError, match="cannot make the key .*key_file"):
+    with pytest.raises(SealError, match=r"cannot make the key .*key_file"):
         Sealer(tmp_path / "folder/key").seal(SECRET, purpose="webhook:1")
 
 
