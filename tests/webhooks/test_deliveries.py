@@ -6,11 +6,18 @@ from collections.abc import Mapping
 
 import pytest
 
+from pricore import addresses
+from pricore.webhooks import PROVIDERS
 from tests.api.harness import eventually, jobs
 from tests.harness import GitRepository
 from tests.webhooks.harness import HOSTS, QUEUED, Followed, Host, standard
 
 every_host = pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS)
+
+
+def test_every_provider_has_a_route() -> None:
+    """Whatever kind of host a repository is on, there is a way for it to tell of a push."""
+    assert set(addresses.PROVIDERS) == set(PROVIDERS) == {host.route for host in HOSTS.values()}
 
 
 @every_host

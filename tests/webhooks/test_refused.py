@@ -180,6 +180,7 @@ async def test_unknown_repositories_and_providers(followed: Followed, host: Host
     for path in (
         f"{host.route}/{uuid.uuid4()}",
         f"{host.route}/x",
+        f"{host.route}/%FF%00",
         f"nobody/{followed.id}",
         f"{host.route.upper()}/{followed.id}",
         f"{host.route}/{followed.id}/more",
