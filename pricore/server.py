@@ -69,7 +69,7 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     registry = Registry(store, dists, syncer, gate, clients, config)
     api = Api(store, queue, gate, limits, syncer=syncer, dists=dists)
     app[API] = api
-    webhooks = Webhooks(store, queue, Sealer(config.key))
+    webhooks = Webhooks(store, queue, gate, Sealer(config.key))
     # (?s): a line break in an address too, which aiohttp would answer with text of its own
     rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
     routes = (*registry.routes(), *api.routes(), *webhooks.routes(), rest)

@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 
 from pricore import auth
 from pricore.errors import BadRequestError, NotFoundError, UnauthorizedError
+from pricore.gate import Gate
 from pricore.jobs import Queue
 from pricore.sealing import Sealer, WebhookSecrets
 from pricore.store import Store
@@ -112,9 +113,10 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
 class Webhooks:
     """All routes below /webhooks."""
 
-    def __init__(self, store: Store, queue: Queue, sealer: Sealer) -> None:
+    def __init__(self, store: Store, queue: Queue, gate: Gate, sealer: Sealer) -> None:
         self._store = store
         self._queue = queue
+        self._gate = gate
         self._secrets = WebhookSecrets(store, sealer)
 
     def routes(self) -> list[web.RouteDef]:
@@ -122,6 +124,14 @@ class Webhooks:
         return [web.RouteDef("POST", "/webhooks/{provider}/{id}", self._receive, {})]
 
     async def _receive(self, request: web.Request) -> web.Response:
+        try:
+            return await self._take(request)
+        except UnauthorizedError:
+            self._gate.refuse(request)
+            raise
+
+    async def _take(self, request: web.Request) -> web.Response:
+        """The answer to a delivery. Raises UnauthorizedError where it doesn't prove who sends it."""
         provider, repository_id = PROVIDERS.get(request.match_info["provider"]), request.match_info["id"]
         if provider is None:
             raise NotFoundError(auth.NOT_HERE)

@@ -189,6 +189,17 @@ async def test_unknown_repositories_and_providers(followed: Followed, host: Host
         refusal(await followed.world.ask(url, method="POST", headers=proof, body=host.body), 404)
 
 
+async def test_guessing_comes_to_an_end(start: Start, followed: Followed) -> None:
+    """Past the limit of failures a forged delivery is 429, and a good one from the same address is still taken."""
+    world = await start(failures_per_minute=3)
+    host = HOSTS["github"]
+    limited = Followed(world, followed.id, followed.secret)
+    statuses = [(await limited.deliver(host, secret=OTHER)).status for _ in range(5)]
+
+    assert statuses == [401, 401, 401, 429, 429]
+    assert (await limited.deliver(host, **{"X-GitHub-Event": "ping"})).status == 200
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
 async def test_another_method(followed: Followed, method: str) -> None:
     """Only POST delivers: others get 405, with Allow."""
