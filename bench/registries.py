@@ -11,6 +11,7 @@ from pricore.addresses import parse_address
 from pricore.config import Config
 from pricore.git import Git
 from pricore.models import Organization, Repository
+from pricore.sealing import Sealer, WebhookSecrets
 from pricore.store import Store
 from pricore.sync import Report, Syncer
 
@@ -39,6 +40,10 @@ class Opened:
     async def sync(self, repository: Repository) -> Report:
         """Sync a repository as it stands in the database."""
         return await Syncer(self.store, self.git, self.config).sync(repository, progress=unobserved)
+
+    async def webhook_secret(self, repository: Repository) -> str:
+        """What a repository's webhooks are signed with."""
+        return await WebhookSecrets(self.store, Sealer(self.config.key)).provide(repository.id)
 
     async def create_token(self) -> str:
         """The secret of a new token that may read all packages."""

@@ -34,15 +34,15 @@ class Spread:
 
 @dataclass(frozen=True)
 class Goal:
-    """Up to where a figure is good: the median has to be at most `limit`, or at least."""
+    """Up to where a figure is good: it has to be at most `limit`, or at least."""
 
     limit: float
     at_least: bool = False
     unit: str = ""
 
-    def met(self, spread: Spread) -> bool:
-        """Whether the median is on the right side."""
-        return spread.median >= self.limit if self.at_least else spread.median <= self.limit
+    def met(self, figure: float) -> bool:
+        """Whether a figure is on the right side."""
+        return figure >= self.limit if self.at_least else figure <= self.limit
 
     def __str__(self) -> str:
         return f"{'≥' if self.at_least else '≤'} {self.limit:g}{self.unit}"
@@ -88,7 +88,7 @@ def compare(
         against=f"{name} {show(statistics.median(against))}".strip(),
         ratio=ratio,
         goal=goal,
-        met=None if goal is None else goal.met(ratio),
+        met=None if goal is None else goal.met(ratio.median),
     )
 
 

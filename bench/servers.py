@@ -36,10 +36,19 @@ class Answer:
 
 def get(url: str, headers: Mapping[str, str]) -> Answer:
     """The answer as it came over the wire: nothing is decoded, no redirect is followed."""
+    return _ask("GET", url, headers, None)
+
+
+def post(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    """The answer to a body, as it came."""
+    return _ask("POST", url, headers, body)
+
+
+def _ask(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=30)
     try:
-        connection.request("GET", parts.path, headers=dict(headers))
+        connection.request(method, parts.path, body, headers=dict(headers))
         response = connection.getresponse()
         return Answer(
             response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()

@@ -36,8 +36,10 @@ from pricore.git import Git
 from pricore.jobs import Queue
 from pricore.limits import Limits
 from pricore.registry import Registry
+from pricore.sealing import Sealer
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.webhooks import Webhooks
 
 _log = logging.getLogger("pricore.server")
 
@@ -67,9 +69,10 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     registry = Registry(store, dists, syncer, gate, clients, config)
     api = Api(store, queue, gate, limits, syncer=syncer, dists=dists, config=config)
     app[API] = api
+    webhooks = Webhooks(store, queue, gate, Sealer(config.key))
     # (?s): a line break in an address too, which aiohttp would answer with text of its own
     rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
-    routes = (*registry.routes(), *api.routes(), rest)
+    routes = (*registry.routes(), *api.routes(), *webhooks.routes(), rest)
     app.add_routes(
         web.RouteDef(route.method, route.path, _answer_errors(route.handler), route.kwargs) for route in routes
     )

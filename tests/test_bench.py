@@ -28,6 +28,7 @@ def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
         "the newest 20 are served",
         "sync with nothing new",
         "git push to served",
+        "webhook to served",
         "composer update of 2 of 2 packages",
         "`python -m bench --only import --quick`",
     ):

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="repo", help="Git repositories that are followed.", no_args_is_help=True)
 
-_Org = Annotated[str, typer.Argument(metavar="ORG", help="The organization's slug.")]
-_Repo = Annotated[str, typer.Argument(metavar="REPO", help="Id, identifier or URL of a repository.")]
+Org = Annotated[str, typer.Argument(metavar="ORG", help="The organization's slug.")]
+Repo = Annotated[str, typer.Argument(metavar="REPO", help="Id, identifier or URL of a repository.")]
 
 
 @command(app, "add")
 def add(
     session: Session,
-    org: _Org,
+    org: Org,
     url: Annotated[str, typer.Argument(metavar="URL", help="Any address that git takes, or owner/name.")],
     provider: Annotated[
         str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git; read off the URL if not given.")
@@ -60,7 +60,7 @@ def add(
 
 
 @command(app, "list")
-def show_all(session: Session, org: _Org) -> None:
+def show_all(session: Session, org: Org) -> None:
     """List the repositories of an organization."""
 
     async def work(store: Store) -> list[Repository]:
@@ -81,11 +81,11 @@ def show_all(session: Session, org: _Org) -> None:
 
 
 @command(app, "show")
-def show(session: Session, org: _Org, repo: _Repo) -> None:
+def show(session: Session, org: Org, repo: Repo) -> None:
     """Show a repository, and which of its refs make no version and why."""
 
     async def work(store: Store) -> tuple[Repository, list[str], list[Ref]]:
-        found = await _find(store, await store.organizations.get(org), repo)
+        found = await find_repository(store, await store.organizations.get(org), repo)
         refs = await store.repositories.refs(found.id)
         return found, await store.packages.names(found.id), list(refs.values())
 
@@ -106,14 +106,14 @@ def show(session: Session, org: _Org, repo: _Repo) -> None:
 @command(app, "history")
 def history(
     session: Session,
-    org: _Org,
-    repo: _Repo,
+    org: Org,
+    repo: Repo,
     limit: Annotated[int, typer.Option(help="How many syncs at most.", min=1)] = 20,
 ) -> None:
     """List the syncs of a repository, newest first; those that found nothing new in a row are one."""
 
     async def work(store: Store) -> list[SyncRun]:
-        found = await _find(store, await store.organizations.get(org), repo)
+        found = await find_repository(store, await store.organizations.get(org), repo)
         runs, _ = await store.runs.of_repository(found.id, limit=limit, offset=0)
         return runs
 
@@ -144,8 +144,8 @@ def history(
 @command(app, "change")
 def change(
     session: Session,
-    org: _Org,
-    repo: _Repo,
+    org: Org,
+    repo: Repo,
     url: Annotated[str | None, typer.Option(metavar="URL", help="Where it is now.")] = None,
     provider: Annotated[str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git.")] = None,
 ) -> None:
@@ -154,7 +154,7 @@ def change(
         raise typer.BadParameter("give --url, --provider or both")
 
     async def work(store: Store) -> Repository:
-        found = await _find(store, await store.organizations.get(org), repo)
+        found = await find_repository(store, await store.organizations.get(org), repo)
         address = change_address(found, url=url, provider=UNSET if provider is None else provider)
         return await store.repositories.change(found, address, confined=found.confined and url is None)
 
@@ -172,7 +172,7 @@ def change(
 @command(app, "sync")
 def sync(
     session: Session,
-    org: _Org,
+    org: Org,
     repos: Annotated[
         list[str] | None, typer.Argument(metavar="[REPO]...", help="Ids, identifiers or URLs.")
     ] = None,
@@ -185,7 +185,7 @@ def sync(
     async def work(store: Store) -> tuple[list[Report], list[tuple[str, str]]]:
         organization = await store.organizations.get(org)
         found = (
-            [await _find(store, organization, repo) for repo in repos]
+            [await find_repository(store, organization, repo) for repo in repos]
             if repos
             else await store.repositories.of_organization(organization.id)
         )
@@ -210,11 +210,11 @@ def sync(
 
 
 @command(app, "remove")
-def remove(session: Session, org: _Org, repo: _Repo) -> None:
+def remove(session: Session, org: Org, repo: Repo) -> None:
     """Stop following a repository; its packages are no longer served."""
 
     async def work(store: Store) -> tuple[Repository, list[str]]:
-        found = await _find(store, await store.organizations.get(org), repo)
+        found = await find_repository(store, await store.organizations.get(org), repo)
         packages = await store.packages.names(found.id)
         with Git(timeout=session.config.git_timeout) as git:
             await Syncer(store, git, session.config).remove(found)
@@ -229,7 +229,8 @@ def remove(session: Session, org: _Org, repo: _Repo) -> None:
     )
 
 
-async def _find(store: Store, organization: Organization, text: str) -> Repository:
+async def find_repository(store: Store, organization: Organization, text: str) -> Repository:
+    """The repository that an id, an identifier or any way to write its address means. Raises NotFoundError."""
     try:
         key = parse_address(text).key
     except InvalidError:

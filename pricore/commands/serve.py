@@ -15,7 +15,7 @@ import typer
 from pricore import auth, sample
 from pricore.addresses import Address, parse_address
 from pricore.commands.repo import print_report
-from pricore.commands.session import Session, command
+from pricore.commands.session import Session, base_url, command
 from pricore.config import Config
 from pricore.errors import ConfigError
 from pricore.git import Git
@@ -41,7 +41,7 @@ def serve(session: Session, host: _Host = None, port: _Port = None, public_url: 
     """Serve the registry, everything in one process. An empty data folder is made ready first."""
     session = session.with_flags(host=host, port=port, public_url=public_url)
     with _listen(session.config) as bound:
-        url = _url(session.config, bound)
+        url = base_url(session.config, port=bound.getsockname()[1])
 
         def ready() -> None:
             session.show(
@@ -72,7 +72,7 @@ def quickstart(
     session = session.with_flags(host=host, port=port, public_url=public_url)
     addresses = [parse_address(url) for url in urls or ()]
     with _listen(session.config) as bound:
-        url = _url(session.config, bound)
+        url = base_url(session.config, port=bound.getsockname()[1])
         organization, reports, secret = session.run(
             lambda store: _set_up(session, store, name=org, addresses=addresses)
         )
@@ -157,14 +157,6 @@ def _listen(config: Config) -> socket.socket:
     from pricore.server import bind
 
     return bind(config)
-
-
-def _url(config: Config, bound: socket.socket) -> str:
-    """Where clients reach the registry: as configured, else where it listens."""
-    if config.public_url:
-        return config.public_url
-    host = config.host if config.host not in ("0.0.0.0", "::", "") else socket.gethostname()  # noqa: S104
-    return f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
 
 
 def _serve(session: Session, bound: socket.socket, ready: Callable[[], None]) -> None:

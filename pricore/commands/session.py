@@ -5,6 +5,7 @@ import functools
 import inspect
 import json
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -112,6 +113,14 @@ class Session:
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("", total=None, count="")
             yield lambda text, done, total: bar.update(task, description=text, completed=done, total=total or None)
+
+
+def base_url(config: Config, *, port: int | None = None) -> str:
+    """Where clients reach the registry: as configured, else where it listens (on `port`, where that is known)."""
+    if config.public_url:
+        return config.public_url
+    host = config.host if config.host not in ("0.0.0.0", "::", "") else socket.gethostname()  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{port or config.port}"
 
 
 def print_table(console: "Console", columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

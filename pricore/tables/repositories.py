@@ -120,6 +120,19 @@ class Repositories:
         row = await self._store.fetch_one(f"SELECT {_COLUMNS} FROM repositories WHERE id = ?", (repository_id,))
         return None if row is None else _repository(row)
 
+    async def webhook_secret(self, repository_id: str) -> bytes | None:
+        """What the repository's webhooks are signed with, sealed; None where none was made, or it isn't there."""
+        row = await self._store.fetch_one("SELECT webhook_secret FROM repositories WHERE id = ?", (repository_id,))
+        return None if row is None else row[0]
+
+    async def set_webhook_secret(self, repository_id: str, sealed: bytes, *, replacing: bytes | None) -> None:
+        """Put a secret in the place of the one that was read; where another is there by now, that one stays."""
+        async with self._store.transaction(revise=False) as db:
+            await db.execute(
+                "UPDATE repositories SET webhook_secret = ? WHERE id = ? AND webhook_secret IS ?",
+                (sealed, repository_id, replacing),
+            )
+
     async def refs(self, repository_id: str) -> dict[str, Ref]:
         """What the last sync made of each ref, by full ref name."""
         rows = await self._store.fetch_all(

@@ -1,11 +1,13 @@
 """How the API is asked, and how an answer is held against an example of the API reference."""
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 from pricore.auth import create_secret, hash_secret
@@ -118,3 +120,27 @@ async def eventually(check: Callable[[], Awaitable[bool]], claim: str) -> None:
     while not await check():
         assert time.monotonic() < deadline, f"not in {DEADLINE_SECONDS} s: {claim}"
         await asyncio.sleep(0.02)
+
+
+@contextlib.contextmanager
+def held(world: World, repository: str) -> Iterator[None]:
+    """Keep whoever syncs a repository waiting, as another process that syncs it does."""
+    with (world.config.repositories / f"{repository}.lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def jobs(world: World) -> list[bool]:
+    """Whether each job that there is on disk was begun, oldest first."""
+    with world.database() as connection:
+        rows = connection.execute("SELECT started_at IS NOT NULL FROM jobs ORDER BY rowid").fetchall()
+    return [bool(begun) for (begun,) in rows]
+
+
+async def wait_for_jobs(world: World, expected: list[bool]) -> None:
+    """Wait until the jobs on disk are these, by whether each was begun."""
+
+    async def so() -> bool:
+        return jobs(world) == expected
+
+    await eventually(so, f"jobs begun: {expected}")

@@ -20,13 +20,15 @@ from tests.api.harness import (
     assert_fits,
     call,
     eventually,
+    held,
     instance_token,
+    jobs,
     links,
     read,
     refusal,
     repository_id,
+    wait_for_jobs,
 )
-from tests.api.test_sync import held, jobs, wait_for_jobs
 from tests.harness import GitRepository
 from tests.registry.harness import Start, World
 from tests.test_inside import INSIDE, lead

@@ -1,15 +1,12 @@
 """A sync that was asked for over the API is on disk before the answer, and is done whatever happens."""
 
-import contextlib
-import fcntl
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.api.harness import ALL, ORG, call, eventually, read, repository_id
+from tests.api.harness import ALL, ORG, call, eventually, held, jobs, read, repository_id, wait_for_jobs
 from tests.harness import GitRepository
 from tests.registry.harness import Start, World
 
@@ -28,28 +25,6 @@ async def followed(world: World, upstream: GitRepository) -> GitRepository:
 def release(upstream: GitRepository, version: str) -> None:
     upstream.commit(COMPOSER, files={"version.txt": version})
     upstream.tag(version)
-
-
-@contextlib.contextmanager
-def held(world: World, repository: str) -> Iterator[None]:
-    """Keep whoever syncs a repository waiting, as another process that syncs it does."""
-    with (world.config.repositories / f"{repository}.lock").open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def jobs(world: World) -> list[bool]:
-    """Whether each job that there is on disk was begun, oldest first."""
-    with world.database() as connection:
-        rows = connection.execute("SELECT started_at IS NOT NULL FROM jobs ORDER BY rowid").fetchall()
-    return [bool(begun) for (begun,) in rows]
-
-
-async def wait_for_jobs(world: World, expected: list[bool]) -> None:
-    async def so() -> bool:
-        return jobs(world) == expected
-
-    await eventually(so, f"jobs begun: {expected}")
 
 
 async def ask_for_sync(world: World, repository: str, secret: str) -> None:

@@ -43,7 +43,6 @@ async def test_nothing_is_put_into_an_organization_that_is_gone(
     for attempt in (
         make_token(store, acme),
         follow(store, acme, "library"),
-        store.jobs.add(repository.id),
         publish(store, repository, released()),
         store.organizations.change(acme, name="Acme Inc"),
         store.organizations.delete(acme),

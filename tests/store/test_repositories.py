@@ -66,3 +66,18 @@ async def test_checksums_that_nothing_else_needs_are_told_on_removal(
     await publish(store, await follow(store, acme, "second"), released(package="acme/second"))
 
     assert {OTHER_COMMIT} == await store.repositories.remove(repository)
+
+
+async def test_a_webhook_secret_replaces_the_one_that_was_read(store: Store, repository: Repository) -> None:
+    """Of two that set the first secret, the earlier one stays; a later one has to know what it replaces."""
+    revision = store.revision()
+    assert await store.repositories.webhook_secret(repository.id) is None
+    await store.repositories.set_webhook_secret(repository.id, b"first", replacing=None)
+    await store.repositories.set_webhook_secret(repository.id, b"second", replacing=None)
+    assert await store.repositories.webhook_secret(repository.id) == b"first"
+    await store.repositories.set_webhook_secret(repository.id, b"third", replacing=b"first")
+    await store.repositories.set_webhook_secret(repository.id, b"fourth", replacing=b"first")
+
+    assert await store.repositories.webhook_secret(repository.id) == b"third"
+    assert store.revision() == revision, "no answer shows it"
+    assert await store.repositories.webhook_secret("nobody") is None
