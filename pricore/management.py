@@ -10,7 +10,8 @@ from pricore.models import Organization, Package
 from pricore.store import Store
 from pricore.sync import Syncer
 
-_MOST_DESCRIPTION: Final = 1000
+SLUG: Final = "[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
+MOST_DESCRIPTION: Final = 1000
 _MOST_DAYS: Final = 366
 _DAYS: Final = 30
 
@@ -27,7 +28,7 @@ def slug_of(name: str) -> str:
 
 def check_slug(slug: str) -> str:
     """Refuse with InvalidError what cannot stand in a URL as it is."""
-    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", slug):
+    if not re.fullmatch(SLUG, slug):
         raise InvalidError(
             f"{slug[:80]!r} is not a slug: up to 64 lower-case letters, digits and dashes between them",
             field="slug",
@@ -38,9 +39,9 @@ def check_slug(slug: str) -> str:
 def check_description(text: str) -> str:
     """A description without blanks around it. Raises InvalidError for a long one, or what cannot be shown."""
     text = text.strip()
-    if len(text) > _MOST_DESCRIPTION or not text.replace("\n", "").isprintable():
+    if len(text) > MOST_DESCRIPTION or not text.replace("\n", "").isprintable():
         raise InvalidError(
-            f"the description must have up to {_MOST_DESCRIPTION} characters that can be shown, and line breaks",
+            f"the description must have up to {MOST_DESCRIPTION} characters that can be shown, and line breaks",
             field="description",
         )
     return text

@@ -67,9 +67,9 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     gate = Gate(Authenticator(store), limits, clients)
     queue = Queue(store, syncer)
     registry = Registry(store, dists, syncer, gate, clients, config)
-    api = Api(store, queue, gate, limits, syncer=syncer, dists=dists, config=config)
-    app[API] = api
     webhooks = Webhooks(store, queue, gate, Sealer(config.key))
+    api = Api(store, queue, gate, limits, syncer=syncer, dists=dists, config=config, others=[webhooks.describe()])
+    app[API] = api
     # (?s): a line break in an address too, which aiohttp would answer with text of its own
     rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
     routes = (*registry.routes(), *api.routes(), *webhooks.routes(), rest)

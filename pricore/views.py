@@ -1,21 +1,47 @@
 """Records as the outside sees them: the shapes of the API, which the CLI's --json prints too."""
 
 from collections import Counter
+from typing import Annotated
 
 import msgspec
 
+from pricore.addresses import PROVIDERS
 from pricore.clock import rfc3339
 from pricore.discovery import TAGS
-from pricore.models import Downloads, LeftOut, Organization, Package, Ref, Repository, SyncRun, Token, Version
+from pricore.models import (
+    SCOPES,
+    Downloads,
+    LeftOut,
+    Organization,
+    Package,
+    Ref,
+    Repository,
+    SyncRun,
+    Token,
+    Version,
+)
+
+
+def _one_of(*values: str) -> msgspec.Meta:
+    """What is one of these texts. For documentation: what comes in is checked by rules with better words."""
+    return msgspec.Meta(extra_json_schema={"enum": list(values)})
+
+
+Id = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
+Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+Day = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
+Scope = Annotated[str, _one_of(*SCOPES)]
+Provider = Annotated[str, _one_of(*PROVIDERS)]
+Name = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 255})]
 
 
 class OrganizationSummary(msgspec.Struct, frozen=True, kw_only=True):
     """An organization in a list."""
 
-    id: str
+    id: Id
     name: str
     slug: str
-    created_at: str
+    created_at: Time
 
 
 class OrganizationView(OrganizationSummary, frozen=True, kw_only=True):
@@ -27,8 +53,8 @@ class OrganizationView(OrganizationSummary, frozen=True, kw_only=True):
 class RepositorySummary(msgspec.Struct, frozen=True, kw_only=True):
     """A repository beside what comes from it; `repo_identifier` is owner/name where there is such a thing."""
 
-    id: str
-    provider: str
+    id: Id
+    provider: Provider
     repo_identifier: str
 
 
@@ -37,10 +63,10 @@ class RepositoryView(RepositorySummary, frozen=True, kw_only=True):
 
     url: str
     default_branch: str | None
-    sync_status: str
+    sync_status: Annotated[str, _one_of("pending", "ok", "failed")]
     sync_error: str | None
-    last_synced_at: str | None
-    created_at: str
+    last_synced_at: Time | None
+    created_at: Time
 
 
 class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,11 +76,11 @@ class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
     is each ref that makes no version, and why.
     """
 
-    id: str
-    status: str
+    id: Id
+    status: Annotated[str, _one_of("running", "ok", "unchanged", "failed", "interrupted")]
     error: str | None
-    started_at: str
-    finished_at: str | None
+    started_at: Time
+    finished_at: Time | None
     read: int
     added: list[str]
     updated: list[str]
@@ -76,13 +102,13 @@ class RefView(msgspec.Struct, frozen=True, kw_only=True):
 class PackageSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A package in a list; `abandoned` names the package that it goes on as."""
 
-    id: str
+    id: Id
     name: str
     description: str
     type: str
     latest_version: str | None
     abandoned: str | None
-    created_at: str
+    created_at: Time
 
 
 class VersionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,11 +116,11 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str
     normalized_version: str
-    kind: str
+    kind: Annotated[str, _one_of("tag", "branch")]
     reference: str
     shasum: str
-    released_at: str
-    gone_upstream_at: str | None
+    released_at: Time
+    gone_upstream_at: Time | None
 
 
 class PackageView(PackageSummary, frozen=True, kw_only=True):
@@ -114,7 +140,7 @@ class VersionDownloads(msgspec.Struct, frozen=True, kw_only=True):
 class DayDownloads(msgspec.Struct, frozen=True, kw_only=True):
     """How often a package was installed in a day (UTC), and of that which versions; those without are left out."""
 
-    date: str
+    date: Day
     downloads: int
     versions: dict[str, int]
 
@@ -123,8 +149,8 @@ class DownloadsView(msgspec.Struct, frozen=True, kw_only=True):
     """Installs that clients reported: `total` since ever; those from `from` to `to` by day, and by version."""
 
     total: int
-    first: str = msgspec.field(name="from")
-    last: str = msgspec.field(name="to")
+    first: Day = msgspec.field(name="from")
+    last: Day = msgspec.field(name="to")
     days: list[DayDownloads]
     versions: list[VersionDownloads]
 
@@ -132,13 +158,13 @@ class DownloadsView(msgspec.Struct, frozen=True, kw_only=True):
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     """An access token without its secret; `packages` are the only names that it may see, null means all."""
 
-    id: str
+    id: Id
     name: str
-    scopes: list[str]
+    scopes: list[Scope]
     packages: list[str] | None
-    last_used_at: str | None
-    expires_at: str | None
-    created_at: str
+    last_used_at: Time | None
+    expires_at: Time | None
+    created_at: Time
 
 
 class AllowanceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +172,7 @@ class AllowanceView(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: int
     remaining: int
-    resets_at: str
+    resets_at: Time
 
 
 class LimitsView(msgspec.Struct, frozen=True, kw_only=True):

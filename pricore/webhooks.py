@@ -7,6 +7,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -14,6 +15,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from pricore import auth
+from pricore.api.routing import Message, Operation
 from pricore.errors import BadRequestError, NotFoundError, UnauthorizedError
 from pricore.gate import Gate
 from pricore.jobs import Queue
@@ -122,6 +124,19 @@ class Webhooks:
     def routes(self) -> list[web.RouteDef]:
         """The one route, for each kind of host and each repository."""
         return [web.RouteDef("POST", "/webhooks/{provider}/{id}", self._receive, {})]
+
+    def describe(self) -> Operation:
+        """The route as it is documented."""
+        return Operation(
+            method="POST",
+            path="/webhooks/{provider}/{id}",
+            name="receive_webhook",
+            summary="Tell that something was pushed to a repository, given by its id",
+            subject=sys.modules[__name__],
+            answer=Message,
+            errors=(401, 413),
+            public=True,
+        )
 
     async def _receive(self, request: web.Request) -> web.Response:
         try:
@@ -236,4 +251,4 @@ def _bytes(text: str) -> bytes:
 
 
 def _answer(message: str) -> web.Response:
-    return web.Response(body=msgspec.json.encode({"message": message}), content_type="application/json")
+    return web.Response(body=msgspec.json.encode(Message(message)), content_type="application/json")

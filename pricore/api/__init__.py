@@ -1,9 +1,16 @@
 """The REST API: a table of typed routes a subject, and the one place that serves them."""
 
-from aiohttp import web
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Final
+
+import msgspec
+from aiohttp import hdrs, web
 
 from pricore.api import organizations, packages, repositories, tokens
-from pricore.api.routing import Route, serve
+from pricore.api.docs import POLICY, build_page
+from pricore.api.openapi import Document, build_document
+from pricore.api.routing import Operation, Route, serve
 from pricore.config import Config
 from pricore.dists import Dists
 from pricore.gate import Gate
@@ -14,7 +21,7 @@ from pricore.sync import Syncer
 
 
 class Api:
-    """All routes below /api."""
+    """All routes below /api, and what documents them together with the `others`."""
 
     def __init__(
         self,
@@ -26,6 +33,7 @@ class Api:
         syncer: Syncer,
         dists: Dists,
         config: Config,
+        others: Iterable[Operation] = (),
     ) -> None:
         self._gate = gate
         self.table: list[Route] = [
@@ -35,6 +43,27 @@ class Api:
             *tokens.routes(store, limits),
         ]
 
+        self._others = tuple(others)
+
     def routes(self) -> list[web.RouteDef]:
-        """The table as aiohttp takes it."""
-        return [web.RouteDef(route.method, route.path, serve(route, self._gate), {}) for route in self.table]
+        """The table as aiohttp takes it, and the documentation, which is for everybody."""
+        return [
+            *(web.RouteDef(route.method, route.path, serve(route, self._gate), {}) for route in self.table),
+            web.get("/api/openapi.json", self._get_document),
+            web.get("/api/docs", self._get_page),
+        ]
+
+    async def _get_document(self, _: web.Request) -> web.Response:
+        body = msgspec.json.encode(self._document)
+        return web.Response(body=body, content_type="application/json", headers=_PUBLIC)
+
+    async def _get_page(self, _: web.Request) -> web.Response:
+        headers = {"Content-Security-Policy": POLICY, **_PUBLIC}
+        return web.Response(text=build_page(self._document), content_type="text/html", headers=headers)
+
+    @cached_property
+    def _document(self) -> Document:
+        return build_document([*(route.describe() for route in self.table), *self._others])
+
+
+_PUBLIC: Final = {hdrs.CACHE_CONTROL: "public, max-age=300", "X-Content-Type-Options": "nosniff"}

@@ -1,4 +1,6 @@
-"""Organizations."""
+"""Organizations: who owns repositories, packages and tokens."""
+
+from typing import Annotated
 
 import msgspec
 
@@ -8,22 +10,25 @@ from pricore.errors import ForbiddenError, InvalidError, NotFoundError
 from pricore.models import Organization
 from pricore.store import Store
 from pricore.sync import Syncer
-from pricore.views import OrganizationSummary, OrganizationView
+from pricore.views import Name, OrganizationSummary, OrganizationView
+
+Slug = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{management.SLUG}$", "maxLength": 64})]
+Description = Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": management.MOST_DESCRIPTION})]
 
 
 class NewOrganization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An organization to be made; `slug` is its name in URLs, and made of `name` where it is null."""
 
-    name: str
-    slug: str | None = None
-    description: str = ""
+    name: Name
+    slug: Slug | None = None
+    description: Description = ""
 
 
 class OrganizationChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is to be changed of an organization; what is not given stays. The slug stays in any case."""
 
-    name: str | msgspec.UnsetType = msgspec.UNSET
-    description: str | msgspec.UnsetType = msgspec.UNSET
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    description: Description | msgspec.UnsetType = msgspec.UNSET
 
 
 async def find_organization(store: Store, call: Call) -> Organization:
@@ -105,6 +110,7 @@ def routes(store: Store, syncer: Syncer) -> list[Route]:
             summary="Create an organization",
             body=NewOrganization,
             status=201,
+            errors=(409,),
         ),
         Route(
             method="PATCH",

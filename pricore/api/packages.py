@@ -12,7 +12,7 @@ from pricore.dists import Dists
 from pricore.errors import InvalidError, NotFoundError
 from pricore.models import Organization, Package
 from pricore.store import Store
-from pricore.views import DownloadsView, PackageSummary, PackageView, VersionView
+from pricore.views import Day, DownloadsView, PackageSummary, PackageView, VersionView
 
 _ID: Final = "[0-9a-f]+-[0-9a-f]+-4[0-9a-f]+-[0-9a-f]+-[0-9a-f]+"
 _WORD: Final = "(?:(?!%2F)[^/])+"
@@ -30,8 +30,8 @@ class DownloadsQuery(msgspec.Struct, frozen=True):
     """Which downloads are wanted: from the day `from` to the day `to`, the last 30 days by default, and of which
     version."""
 
-    first: str | None = msgspec.field(default=None, name="from")
-    last: str | None = msgspec.field(default=None, name="to")
+    first: Day | None = msgspec.field(default=None, name="from")
+    last: Day | None = msgspec.field(default=None, name="to")
     version: str | None = None
 
 

@@ -17,7 +17,7 @@ from pricore.jobs import Queue
 from pricore.models import LeftOut, Organization, Repository, SyncRun, Token
 from pricore.store import Store
 from pricore.sync import Syncer
-from pricore.views import RepositoryView, SyncRunView
+from pricore.views import Provider, RepositoryView, SyncRunView
 
 _NOT_SEEN: Final = "it has to do with a package that this access token does not see"
 
@@ -26,14 +26,14 @@ class NewRepository(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A repository to follow: its URL, or owner/name with a provider; a provider of null is read off the URL."""
 
     url: str
-    provider: str | None = None
+    provider: Provider | None = None
 
 
 class RepositoryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Another address for a repository, another provider, or both."""
 
     url: str | UnsetType = UNSET
-    provider: str | UnsetType | None = UNSET
+    provider: Provider | UnsetType | None = UNSET
 
     def __post_init__(self) -> None:
         if self.url is UNSET and self.provider is UNSET:
@@ -146,6 +146,7 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
             summary="Follow a repository",
             body=NewRepository,
             status=201,
+            errors=(409,),
         ),
         Route(
             method="GET",
@@ -161,6 +162,7 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
             scope="repositories:write",
             summary="Change the address or the provider of a repository",
             body=RepositoryChange,
+            errors=(409,),
         ),
         Route(
             method="DELETE",

@@ -1,8 +1,10 @@
 """How a typed route is served: token, scope, query and body in; a record with its status out."""
 
 import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Generic, TypeVar
+from types import ModuleType
+from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 import msgspec
 from aiohttp import hdrs, web
@@ -27,11 +29,32 @@ class Call(msgspec.Struct, frozen=True):
     allowance: Allowance | None = None
 
 
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be done at an address, as it is documented.
+
+    `subject` is the module that it belongs to. `answer` is the type of what comes back, with `status`. `errors`
+    are statuses that the rest doesn't tell. `public` needs no token.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    subject: ModuleType
+    answer: Any
+    status: int = 200
+    scope: str | None = None
+    query: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | None = None
+    errors: tuple[int, ...] = ()
+    public: bool = False
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A route as it is served and documented.
 
     `scope` None asks for any good token. A path with `{slug}` is of an organization: other organizations'
-    tokens find nothing there.
+    tokens find nothing there. `errors` are statuses that the rest doesn't tell.
     """
 
     method: str
@@ -42,6 +65,23 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     status: int = 200
+    errors: tuple[int, ...] = ()
+
+    def describe(self) -> Operation:
+        """The route as it is documented; the type of its answer is the one that its handler says."""
+        return Operation(
+            method=self.method,
+            path=re.sub(r":[^{}]*\}", "}", self.path),
+            name=self.handler.__name__,
+            summary=self.summary,
+            subject=sys.modules[self.handler.__module__],
+            answer=get_type_hints(self.handler)["return"],
+            status=self.status,
+            scope=self.scope,
+            query=self.query,
+            body=self.body,
+            errors=self.errors,
+        )
 
 
 class Data(msgspec.Struct, Generic[T], frozen=True):
@@ -75,14 +115,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 class PageQuery(msgspec.Struct, frozen=True):
     """Which part of a list is wanted."""
 
-    page: int = 1
-    per_page: int = 20
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.page <= _MOST_PAGES:
-            raise InvalidError(f"page must be from 1 to {_MOST_PAGES}", field="page")
-        if not 1 <= self.per_page <= _MOST_PER_PAGE:
-            raise InvalidError(f"per_page must be from 1 to {_MOST_PER_PAGE}", field="per_page")
+    page: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+    per_page: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
 
     @property
     def offset(self) -> int:
@@ -90,10 +124,6 @@ class PageQuery(msgspec.Struct, frozen=True):
 
     def meta(self, total: int) -> Meta:
         return Meta(self.page, max(1, -(-total // self.per_page)), self.per_page, total)
-
-
-_MOST_PER_PAGE: Final = 100
-_MOST_PAGES: Final = 1_000_000
 
 
 def serve(route: Route, gate: Gate) -> Handler:

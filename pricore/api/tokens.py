@@ -10,7 +10,7 @@ from pricore.errors import ForbiddenError, InvalidError, NotFoundError
 from pricore.limits import Limits
 from pricore.models import Organization, Token
 from pricore.store import Store
-from pricore.views import NewTokenView, OwnTokenView, TokenView
+from pricore.views import Name, NewTokenView, OwnTokenView, Scope, TokenView
 
 
 class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,8 +19,8 @@ class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `expires_at` is a date (to its end, UTC) or a time; null is never.
     """
 
-    name: str
-    scopes: list[str] = []
+    name: Name
+    scopes: list[Scope] = []
     expires_at: str | None = None
     packages: list[str] | None = None
 

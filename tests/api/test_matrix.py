@@ -92,6 +92,7 @@ ROWS = {
     ),
     ("DELETE", "/api/organizations/{slug}/tokens/{id}"): Row(f"{ORG}/tokens/{{token}}", "tokens:write"),
 }
+PUBLIC = {("GET", "/api/openapi.json"), ("GET", "/api/docs")}
 every_row = pytest.mark.parametrize(
     ("method", "row"), [(method, row) for (method, _), row in ROWS.items()], ids=[" ".join(key) for key in ROWS]
 )
@@ -166,7 +167,7 @@ async def test_the_matrix_has_every_route(world: World) -> None:
     }
 
     assert set(ROWS) == set(table)
-    assert set(ROWS) == served
+    assert set(ROWS) | PUBLIC == served
     assert {key: row.scope for key, row in ROWS.items()} == {key: route.scope for key, route in table.items()}
     assert all("{slug}" in path or row.answers_other for (_, path), row in ROWS.items())
 
@@ -203,6 +204,15 @@ async def test_who_is_answered(world: World, method: str, row: Row) -> None:
             assert secret is None or secret not in message
 
     assert expected == actual
+
+
+@pytest.mark.parametrize("path", [path for _, path in PUBLIC])
+async def test_documentation_is_for_everybody(world: World, path: str) -> None:
+    """Every credential, and none, gets the same documentation."""
+    replies = [await call(world, "GET", path, secret) for secret in (await credentials(world)).values()]
+
+    assert {reply.status for reply in replies} == {200}
+    assert len({reply.body for reply in replies}) == 1
 
 
 @every_row
