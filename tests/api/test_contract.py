@@ -11,6 +11,7 @@ import pytest
 
 from tests.api.harness import ALL, ORG, assert_fits, call, create_token, read, repository_id
 from tests.registry.harness import Reply, Start, World
+from tests.webhooks.harness import HOSTS, Followed, secrets_of
 
 REFERENCE = Path(__file__).parents[3] / "shared/reference/api-reference.txt"
 LIBRARY = "/org/acme/packages/acme/library/v1.0.0.zip"
@@ -143,6 +144,19 @@ async def test_the_archive(world: World) -> None:
 
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/zip")
     assert reply.decoded.startswith(b"PK")
+
+
+@pytest.mark.parametrize("name", [name for name in sections() if " /webhooks/" in name])
+async def test_a_webhook_of_the_reference(world: World, admin: str, name: str) -> None:
+    """Each host's push to its address queues a sync, in the words of the endpoint that does so by hand."""
+    _, _, provider, _ = sections()[name].path.split("/")
+    host = next(host for host in HOSTS.values() if host.route == provider)
+    repository = await repository_id(world, "acme/library", admin)
+    followed = Followed(world, repository, await secrets_of(world).provide(repository))
+    reply = await followed.deliver(host)
+
+    by_hand = sections()["POST /api/organizations/{slug}/repositories/{id}/sync"].response
+    assert (reply.status, reply.json) == (200, by_hand)
 
 
 async def test_both_ways_to_authenticate(world: World, admin: str) -> None:
