@@ -26,6 +26,9 @@ class Config:
     `composer update` is never slower for it, and over a network with a delay always faster (make bench).
     `git_timeout` bounds every run of git, seconds.
 
+    `sync_interval` is the time between two looks at a repository that nobody asks for, seconds, 0 for none;
+    `sync_workers` is how many repositories are read at the same time.
+
     Rate limits count by the minute, 0 for none: requests of a token from an address, downloads of a package with
     it, and failed authentications of an address. `rate_limits` False switches all of them off.
     `trusted_proxies` are the networks whose forwarding headers are believed. `internal_hosts` are names and
@@ -39,6 +42,8 @@ class Config:
     public_url: str = ""
     inline_limit: int = 512 * 1024
     git_timeout: int = 1800
+    sync_interval: int = 300
+    sync_workers: int = 2
     rate_limits: bool = True
     requests_per_minute: int = 1000
     downloads_per_minute: int = 100
@@ -146,6 +151,10 @@ def _checked(name: str, value: object, origin: str) -> object:
             return tuple(_host_or_network(item, origin) for item in _items(value, origin))
         case "port":
             return _number(value, origin, low=0, high=65535)
+        case "sync_interval":
+            return _number(value, origin, low=0, high=31 * 24 * 3600)
+        case "sync_workers":
+            return _number(value, origin, low=1, high=64)
         case "git_timeout":
             return _number(value, origin, low=1, high=24 * 3600)
         case _:

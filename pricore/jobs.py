@@ -1,72 +1,125 @@
-"""The workers that sync what was asked for."""
+"""The workers that sync what was asked for, and what is due."""
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from typing import Final
 
-from pricore.errors import NotFoundError, PricoreError
+from pricore.errors import NotFoundError, PricoreError, StoreError
 from pricore.models import Job
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.tables.jobs import BY_HAND, BY_WEBHOOK
 
 _log = logging.getLogger("pricore.jobs")
 
 _POLL_SECONDS: Final = 5.0
 """How long a job of another process waits at most until it is seen."""
 
+_LEAST_SECONDS: Final = 0.05
+"""How often the schedule is asked at most."""
+
 
 class Queue:
-    """The queue of syncs and the workers that empty it, in the server."""
+    """The queue of syncs, the schedule behind it and the workers that empty both, in the server.
 
-    def __init__(self, store: Store, syncer: Syncer) -> None:
+    A repository is never at work twice, here because `busy` has it, in other processes because of its lock.
+    """
+
+    def __init__(self, store: Store, syncer: Syncer, *, workers: int) -> None:
         self._store = store
         self._syncer = syncer
-        self._added = asyncio.Event()
+        self._workers = workers
+        self._wake = asyncio.Event()
+        self._busy: dict[str, str] = {}
+        # organizations that had their turn, the latest last
+        self._served: list[str] = []
 
-    async def add(self, repository_id: str) -> None:
+    async def add(self, repository_id: str, *, by_webhook: bool = False) -> None:
         """Ask for a sync; it is on disk when this returns."""
-        await self._store.jobs.add(repository_id)
+        await self._store.jobs.add(repository_id, priority=BY_WEBHOOK if by_webhook else BY_HAND)
         self.notify()
 
     def notify(self) -> None:
-        """Look for jobs now: one was written together with what it is for."""
-        self._added.set()
+        """Look for work now: a job was written together with what it is for."""
+        self._wake.set()
 
     async def work(self) -> None:
-        """Sync what is asked for, one after another, until cancelled. A job that was cut off is done again."""
+        """Sync what is asked for and what is due until cancelled. A job that was cut off is done again."""
         while True:
+            tasks: set[asyncio.Task[None]] = set()
             try:
                 await self._store.jobs.put_back()
-                await self._take_turns()
+                await self._hand_out(tasks)
             except Exception:  # noqa: BLE001  # a database that is locked or full for a while must not end all syncing
                 _log.exception("the queue of syncs cannot be read or written; it is tried again")
                 await asyncio.sleep(_POLL_SECONDS)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _take_turns(self) -> None:
+    async def _hand_out(self, tasks: set[asyncio.Task[None]]) -> None:
+        """Give work to as many workers as there may be; ends with the first of them that cannot go on."""
         while True:
-            self._added.clear()
-            job = await self._store.jobs.take()
-            if job is not None:
-                await self._do(job)
-                continue
+            self._wake.clear()
+            while len(tasks) < self._workers and (task := await self._begin()):
+                tasks.add(task)
+                task.add_done_callback(lambda _: self._wake.set())
             # not wait_for: in Python 3.11 it loses a cancellation that comes together with the event
             with suppress(TimeoutError):
-                async with asyncio.timeout(_POLL_SECONDS):
-                    await self._added.wait()
+                async with asyncio.timeout(await self._pause(full=len(tasks) >= self._workers)):
+                    await self._wake.wait()
+            for task in [task for task in tasks if task.done()]:
+                tasks.discard(task)
+                task.result()
 
-    async def _do(self, job: Job) -> None:
-        repository = await self._store.repositories.find(job.repository_id)
+    async def _begin(self) -> asyncio.Task[None] | None:
+        """A worker for what comes first, None where nothing is to be done."""
+        if job := await self._store.jobs.take(self._busy, self._served):
+            return self._work_on(job.repository_id, job.organization_id, job)
+        if found := await self._store.schedule.due(self._busy):
+            turns = {organization_id: turn for turn, organization_id in enumerate(self._served)}
+            first = min(found, key=lambda due: (turns.get(due.organization_id, -1), due.at))
+            return self._work_on(first.repository_id, first.organization_id, None)
+        return None
+
+    def _work_on(self, repository_id: str, organization_id: str, job: Job | None) -> asyncio.Task[None]:
+        self._busy[repository_id] = organization_id
+        with suppress(ValueError):
+            self._served.remove(organization_id)
+        self._served.append(organization_id)
+        return asyncio.create_task(self._do(repository_id, job))
+
+    async def _do(self, repository_id: str, job: Job | None) -> None:
         try:
-            if repository is not None:
-                await self._syncer.sync(repository, progress=_unwatched)
+            await self._sync(repository_id, scheduled=job is None)
+            if job is not None:
+                await self._store.jobs.finish(job)
+        finally:
+            del self._busy[repository_id]
+
+    async def _sync(self, repository_id: str, *, scheduled: bool) -> None:
+        repository = await self._store.repositories.find(repository_id)
+        if repository is None:
+            return
+        try:
+            await self._syncer.sync(repository, progress=_unwatched, scheduled=scheduled)
         except NotFoundError as error:
             _log.info("%s", error)  # removed on purpose while it was read
+        except StoreError as error:
+            _log.error("%s", error)
+            await asyncio.sleep(_POLL_SECONDS)  # nothing is on record, so that it would come again at once
         except PricoreError as error:
             _log.warning("%s", error)  # the repository's record has it too
         except Exception:  # noqa: BLE001  # one repository must not end the syncing of all others
-            _log.exception("syncing %s failed", repository.url if repository else job.repository_id)
-        await self._store.jobs.finish(job)
+            _log.exception("syncing %s failed", repository.url)
+
+    async def _pause(self, *, full: bool) -> float:
+        """Seconds until there may be something to do that nobody tells of."""
+        due = None if full else await self._store.schedule.next_at(self._busy)
+        return _POLL_SECONDS if due is None else min(_POLL_SECONDS, max(_LEAST_SECONDS, due - time.time()))
 
 
 def _unwatched(text: str, done: int, total: int) -> None:

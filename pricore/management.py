@@ -12,6 +12,7 @@ from pricore.sync import Syncer
 
 SLUG: Final = "[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
 MOST_DESCRIPTION: Final = 1000
+LONGEST_INTERVAL: Final = 31 * 24 * 3600
 _MOST_DAYS: Final = 366
 _DAYS: Final = 30
 
@@ -71,6 +72,25 @@ def _parse_date(text: str, *, field: str) -> date:
     if found is None or found.isoformat() != text:  # Python takes weeks too
         raise InvalidError(f"{text[:40]!r} is not a date such as 2027-01-01", field=field)
     return found
+
+
+def parse_interval(text: str) -> int | None:
+    """An interval, seconds: a number of them, or 10m, 2h, 1d; 0 or off for none; None for `default`.
+
+    Raises InvalidError for anything else, and for more than 31 days.
+    """
+    if text == "default":
+        return None
+    if text == "off":
+        return 0
+    match = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text)
+    seconds = int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match else -1
+    if not 0 <= seconds <= LONGEST_INTERVAL:
+        raise InvalidError(
+            f"{text[:40]!r} is no interval such as 10m or 2h, up to 31d; off is none, default as the one above",
+            field="sync_interval",
+        )
+    return seconds
 
 
 async def delete_organization(store: Store, syncer: Syncer, organization: Organization) -> None:

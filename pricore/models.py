@@ -21,13 +21,17 @@ SCOPES = (
 
 
 class Organization(msgspec.Struct, frozen=True):
-    """Who owns repositories, packages and tokens; `slug` is its name in URLs."""
+    """Who owns repositories, packages and tokens; `slug` is its name in URLs.
+
+    `sync_interval` is that of its repositories, seconds, 0 for none; None follows the instance.
+    """
 
     id: str
     slug: str
     name: str
     description: str
     created_at: int
+    sync_interval: int | None = None
 
 
 class Repository(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +41,10 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
     the last complete sync saw upstream (empty: none was complete). `default_name` is the package name in the
     default branch's composer.json. `sync_status` is pending, ok or failed. `confined` is True where the address
     came over the API, so that it may not reach inside the network.
+
+    `sync_interval` is its own, seconds between two looks at it, 0 for none; None follows its organization.
+    `next_sync_at` is when it is looked at without being asked, None for never. `failures` are those since the last
+    good sync, the first of them at `failing_since`; `failed_digest` is what was upstream when it failed for good.
     """
 
     id: str
@@ -51,6 +59,11 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
     sync_status: str
     sync_error: str | None
     last_synced_at: int | None
+    sync_interval: int | None
+    next_sync_at: int | None
+    failures: int
+    failing_since: int | None
+    failed_digest: str | None
     created_at: int
 
 
@@ -218,7 +231,16 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A sync that was asked for."""
+    """A sync that was asked for, and is begun."""
 
     id: str
     repository_id: str
+    organization_id: str
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A repository that is to be looked at without being asked, since `at`."""
+
+    repository_id: str
+    organization_id: str
+    at: int

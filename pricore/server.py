@@ -1,12 +1,14 @@
 """The web application: routes, errors and lifecycle."""
 
 import asyncio
+import contextlib
 import errno
+import fcntl
 import functools
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -65,7 +67,7 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     clients = Clients(config.trusted_proxies)
     limits = Limits(config)
     gate = Gate(Authenticator(store), limits, clients)
-    queue = Queue(store, syncer)
+    queue = Queue(store, syncer, workers=config.sync_workers)
     registry = Registry(store, dists, syncer, gate, clients, config)
     webhooks = Webhooks(store, queue, gate, Sealer(config.key))
     api = Api(store, queue, gate, limits, syncer=syncer, dists=dists, config=config, others=[webhooks.describe()])
@@ -78,6 +80,7 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     )
 
     async def serve(_: web.Application) -> AsyncIterator[None]:
+        await store.schedule.begin()
         await store.organizations.apply_settings(public_url=config.public_url, inline_limit=config.inline_limit)
         await syncer.sweep()
         tasks = [asyncio.create_task(_flush_usage(store)), asyncio.create_task(queue.work())]
@@ -120,8 +123,8 @@ async def serve(bound: socket.socket, config: Config, *, ready: Callable[[], Non
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with Store(config.database) as store:
-        with Git(timeout=config.git_timeout) as git:
+    async with Store(config.database, sync_interval=config.sync_interval) as store:
+        with _alone(config), Git(timeout=config.git_timeout) as git:
             runner = web.AppRunner(build_app(store, git, config), access_log=None, shutdown_timeout=10)
             await runner.setup()
             try:
@@ -130,6 +133,22 @@ async def serve(bound: socket.socket, config: Config, *, ready: Callable[[], Non
                 await stop.wait()
             finally:
                 await runner.cleanup()
+
+
+@contextlib.contextmanager
+def _alone(config: Config) -> Iterator[None]:
+    """Be the only server of a data folder: only one may take jobs that another was cut off from.
+
+    The kernel lets go of the lock with the process. Raises ConfigError where another server has it.
+    """
+    with (config.data / "serve.lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"another `pricore serve` serves {config.data} already; stop it, or give another --data"
+            ) from None
+        yield
 
 
 async def _flush_usage(store: Store) -> None:

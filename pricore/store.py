@@ -23,6 +23,7 @@ from pricore.tables.organizations import Organizations
 from pricore.tables.packages import Packages
 from pricore.tables.repositories import Repositories
 from pricore.tables.runs import Runs
+from pricore.tables.schedule import Schedule
 from pricore.tables.tokens import Tokens
 from pricore.tables.usage import Usage
 
@@ -33,11 +34,13 @@ _BUSY_SECONDS: Final = 30
 class Store:
     """An open database; use it as an async context manager.
 
+    `sync_interval` is the instance's, for when to look at repositories again; 0 is never.
+
     Opening creates or migrates the file. Raises StoreError where the folder cannot be written, the file is not
     ours, or was written by a newer Pricore.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, sync_interval: int = 0) -> None:
         self.path = path
         self._lock = asyncio.Lock()
         self._opened: AsyncExitStack
@@ -53,6 +56,7 @@ class Store:
         self.packages = Packages(self)
         self.tokens = Tokens(self)
         self.jobs = Jobs(self)
+        self.schedule = Schedule(self, interval=sync_interval)
         self.usage = Usage(self)
 
     async def __aenter__(self) -> Self:

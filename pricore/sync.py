@@ -20,9 +20,16 @@ import msgspec
 from pricore import discovery, dists, metadata
 from pricore.addresses import Address, host_of, is_local
 from pricore.clock import now
-from pricore.config import Config, Network
+from pricore.config import Config
 from pricore.discovery import BRANCHES, TAGS, Discovery, Rules
-from pricore.errors import ConflictError, GitError, NotFoundError, PricoreError, SyncError
+from pricore.errors import (
+    ConflictError,
+    GitError,
+    GitUnavailableError,
+    NotFoundError,
+    PricoreError,
+    SyncError,
+)
 from pricore.git import Git, Mirror, Remote
 from pricore.inside import find_outside
 from pricore.models import (
@@ -119,15 +126,17 @@ class Syncer:
                     async with self._lock(repository_id, seconds=0):
                         await self._discard(repository_id)
 
-    async def sync(self, repository: Repository, *, progress: Progress) -> Report:
+    async def sync(self, repository: Repository, *, progress: Progress, scheduled: bool = False) -> Report:
         """Bring what is served to what the repository has.
+
+        A `scheduled` one, for which nobody asked, doesn't try again what failed for good and is still the same.
 
         Raises GitError where it cannot be read, SyncError or ConflictError where nothing in it can be
         published; the failure is on record then, and what was served before still is. Raises NotFoundError where
         it was removed in the meantime.
         """
         # a task of its own, so that a removal can stop it without its caller
-        task = asyncio.create_task(self._sync(repository, progress))
+        task = asyncio.create_task(self._sync(repository, progress, scheduled=scheduled))
         running = self._running.setdefault(repository.id, set())
         running.add(task)
         try:
@@ -142,7 +151,7 @@ class Syncer:
             if not running:
                 self._running.pop(repository.id, None)
 
-    async def _sync(self, repository: Repository, progress: Progress) -> Report:
+    async def _sync(self, repository: Repository, progress: Progress, *, scheduled: bool) -> Report:
         seconds = self._config.git_timeout
         try:
             async with self._lock(repository.id, seconds=seconds, progress=progress) as hold:
@@ -152,7 +161,7 @@ class Syncer:
                     await self._discard(repository.id)
                     raise _removed(repository)
                 mirror = self.mirror(repository.id, hold=hold)
-                run = _Run(self._store, self._git, mirror, found, progress, self._config.internal_hosts)
+                run = _Run(self._store, self._git, mirror, found, progress, self._config, scheduled=scheduled)
                 try:
                     return await run.run()
                 except asyncio.CancelledError:
@@ -176,9 +185,15 @@ class Syncer:
             await self._discard(repository.id)
             if error is not None:
                 raise _removed(repository) from error
-        elif isinstance(error, PricoreError):
+        elif error is not None:
+            expected = isinstance(error, PricoreError)
             await self._store.repositories.record_failure(
-                repository.id, str(error), started_at=run.started_at, run_id=run.id
+                repository.id,
+                str(error) if expected else "something unexpected went wrong; the server's log says what",
+                started_at=run.started_at,
+                run_id=run.id,
+                digest=run.digest,
+                retry=isinstance(error, GitUnavailableError) or not expected,
             )
         elif run.id is not None:
             await self._store.runs.interrupt(run.id)
@@ -241,11 +256,15 @@ class _Run:
         mirror: Mirror,
         repository: Repository,
         progress: Progress,
-        internal_hosts: Sequence[Network | str],
+        config: Config,
+        *,
+        scheduled: bool,
     ) -> None:
         self.id: str | None = None  # in the history, from when something new was found
+        self.digest: str | None = None  # of what is upstream, from when it was seen
         self.started_at = now()
-        self._internal_hosts = internal_hosts
+        self._config = config
+        self._scheduled = scheduled
         self._store = store
         self._git = git
         self._mirror = mirror
@@ -262,9 +281,12 @@ class _Run:
         self._progress("Asking what is new", 0, 0)
         only = await self._where()
         remote = await self._git.ls_remote(repository.url, only=only)
-        digest = f"{_RULES}:{remote.digest}"
+        digest = self.digest = f"{_RULES}:{remote.digest}"
         if digest == repository.refs_digest and self._mirror.exists():
             await self._store.repositories.record_unchanged(repository.id, started_at=self.started_at)
+            return await self._report(Publication(), read=0)
+        if self._scheduled and digest == repository.failed_digest:
+            await self._store.schedule.put_off(repository.id)
             return await self._report(Publication(), read=0)
         self.id = await self._store.runs.begin(repository.id, started_at=self.started_at)
         if not remote.refs:
@@ -321,7 +343,7 @@ class _Run:
         """
         if not self._repository.confined:
             return None
-        return await find_outside(host_of(self._repository.url), allowed=self._internal_hosts)
+        return await find_outside(host_of(self._repository.url), allowed=self._config.internal_hosts)
 
     async def _read_changed(
         self, refs: Mapping[str, str], remote: Remote, *, everything: bool

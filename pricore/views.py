@@ -32,6 +32,7 @@ Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 Day = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
 Scope = Annotated[str, _one_of(*SCOPES)]
 Provider = Annotated[str, _one_of(*PROVIDERS)]
+Interval = Annotated[int, msgspec.Meta(ge=0, le=31 * 24 * 3600)]
 Name = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 255})]
 
 
@@ -45,9 +46,13 @@ class OrganizationSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrganizationView(OrganizationSummary, frozen=True, kw_only=True):
-    """An organization; `slug` is its name in URLs."""
+    """An organization; `slug` is its name in URLs.
+
+    `sync_interval` are the seconds between two looks at its repositories, 0 for none; null follows the instance.
+    """
 
     description: str
+    sync_interval: int | None
 
 
 class RepositorySummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,13 +64,21 @@ class RepositorySummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RepositoryView(RepositorySummary, frozen=True, kw_only=True):
-    """A repository that is followed; `sync_status` is pending, ok or failed, `sync_error` says why it failed."""
+    """A repository that is followed; `sync_status` is pending, ok or failed, `sync_error` says why it failed.
+
+    `failing_since` is the first of the `failures` after the last good sync. `next_sync_at` is when it is looked at
+    without being asked, null for never; `sync_interval` are the seconds between two looks where it has its own.
+    """
 
     url: str
     default_branch: str | None
     sync_status: Annotated[str, _one_of("pending", "ok", "failed")]
     sync_error: str | None
     last_synced_at: Time | None
+    failures: int
+    failing_since: Time | None
+    next_sync_at: Time | None
+    sync_interval: int | None
     created_at: Time
 
 
@@ -212,6 +225,7 @@ def organization(item: Organization) -> OrganizationView:
         name=item.name,
         slug=item.slug,
         description=item.description,
+        sync_interval=item.sync_interval,
         created_at=rfc3339(item.created_at),
     )
 
@@ -226,6 +240,10 @@ def repository(item: Repository) -> RepositoryView:
         sync_status=item.sync_status,
         sync_error=item.sync_error,
         last_synced_at=_time(item.last_synced_at),
+        failures=item.failures,
+        failing_since=_time(item.failing_since),
+        next_sync_at=_time(item.next_sync_at),
+        sync_interval=item.sync_interval,
         created_at=rfc3339(item.created_at),
     )
 

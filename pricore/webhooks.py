@@ -161,7 +161,7 @@ class Webhooks:
             return _answer("Pong")
         if provider.syncs and event not in provider.syncs:
             return _answer("Ignored: such an event moves no branch and no tag")
-        await self._queue.add(repository_id)
+        await self._queue.add(repository_id, by_webhook=True)
         return _answer("Sync queued successfully")
 
     async def _secret(self, repository_id: str) -> str:

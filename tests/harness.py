@@ -92,7 +92,7 @@ class Pricore:
         self.data = data
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith("PRICORE_")
-        } | {"PRICORE_DATA": str(data), "HOME": str(data.parent), "COLUMNS": "200"}
+        } | {"PRICORE_DATA": str(data), "HOME": str(data.parent), "COLUMNS": "200", "PRICORE_SYNC_INTERVAL": "0"}
         self._environment |= {f"PRICORE_{name.upper()}": value for name, value in settings.items()}
         self._program = [sys.executable, "-W", "error", "-m", "pricore"]
 

@@ -10,7 +10,7 @@ from pricore.errors import ForbiddenError, InvalidError, NotFoundError
 from pricore.models import Organization
 from pricore.store import Store
 from pricore.sync import Syncer
-from pricore.views import Name, OrganizationSummary, OrganizationView
+from pricore.views import Interval, Name, OrganizationSummary, OrganizationView
 
 Slug = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{management.SLUG}$", "maxLength": 64})]
 Description = Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": management.MOST_DESCRIPTION})]
@@ -25,10 +25,14 @@ class NewOrganization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OrganizationChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is to be changed of an organization; what is not given stays. The slug stays in any case."""
+    """What is to be changed of an organization; what is not given stays. The slug stays in any case.
+
+    `sync_interval` are the seconds between two looks at its repositories, 0 for none; null follows the instance.
+    """
 
     name: Name | msgspec.UnsetType = msgspec.UNSET
     description: Description | msgspec.UnsetType = msgspec.UNSET
+    sync_interval: Interval | msgspec.UnsetType | None = msgspec.UNSET
 
 
 async def find_organization(store: Store, call: Call) -> Organization:
@@ -63,8 +67,10 @@ def routes(store: Store, syncer: Syncer) -> list[Route]:
     async def change_organization(call: Call) -> Data[OrganizationView]:
         wanted: OrganizationChange = call.body
         organization = await whole_organization(call)
-        if wanted.name is wanted.description is msgspec.UNSET:
-            raise InvalidError("give a name or a description", field="name")
+        if wanted.name is wanted.description is wanted.sync_interval is msgspec.UNSET:
+            raise InvalidError("give a name, a description or a sync_interval", field="name")
+        if wanted.sync_interval is not msgspec.UNSET:
+            await store.schedule.set_interval(organization.id, None, wanted.sync_interval)
         changed = await store.organizations.change(
             organization,
             name=None if wanted.name is msgspec.UNSET else auth.check_name(wanted.name),

@@ -17,7 +17,7 @@ from pricore.jobs import Queue
 from pricore.models import LeftOut, Organization, Repository, SyncRun, Token
 from pricore.store import Store
 from pricore.sync import Syncer
-from pricore.views import Provider, RepositoryView, SyncRunView
+from pricore.views import Interval, Provider, RepositoryView, SyncRunView
 
 _NOT_SEEN: Final = "it has to do with a package that this access token does not see"
 
@@ -30,14 +30,18 @@ class NewRepository(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RepositoryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Another address for a repository, another provider, or both."""
+    """What is to be changed of a repository; what is not given stays.
+
+    `sync_interval` are the seconds between two looks at it, 0 for none; null follows its organization.
+    """
 
     url: str | UnsetType = UNSET
     provider: Provider | UnsetType | None = UNSET
+    sync_interval: Interval | UnsetType | None = UNSET
 
     def __post_init__(self) -> None:
-        if self.url is UNSET and self.provider is UNSET:
-            raise InvalidError("give the url, the provider or both", field="url")
+        if self.url is self.provider is self.sync_interval is UNSET:
+            raise InvalidError("give the url, the provider or the sync_interval", field="url")
 
 
 def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[Route]:
@@ -97,14 +101,20 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
         wanted: RepositoryChange = call.body
         found = await find_repository(call)
         _check_unrestricted(call.token)
+        if wanted.url is not UNSET or wanted.provider is not UNSET:
+            await change_place(found, wanted)
+        if wanted.sync_interval is not UNSET:
+            await store.schedule.set_interval(found.organization_id, found.id, wanted.sync_interval)
+        queue.notify()
+        return Data(views.repository(await find_repository(call)))
+
+    async def change_place(found: Repository, wanted: RepositoryChange) -> None:
         url = None if wanted.url is UNSET else wanted.url
         address = change_address(found, url=url, provider=wanted.provider, folders=False)
         if url is not None:
             await check_outside(address)
         # the operator's own address stays what it is where only the provider is another
-        changed = await store.repositories.change(found, address, confined=found.confined or url is not None)
-        queue.notify()
-        return Data(views.repository(changed))
+        await store.repositories.change(found, address, confined=found.confined or url is not None)
 
     async def delete_repository(call: Call) -> Message:
         found = await find_repository(call)

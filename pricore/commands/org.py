@@ -7,10 +7,10 @@ import msgspec
 import typer
 
 from pricore import auth, views
-from pricore.commands.session import Session, command, print_fields, print_table
+from pricore.commands.session import Session, SyncInterval, command, print_fields, print_table
 from pricore.errors import InvalidError
 from pricore.git import Git
-from pricore.management import check_description, check_slug, delete_organization, slug_of
+from pricore.management import check_description, check_slug, delete_organization, parse_interval, slug_of
 from pricore.models import Organization
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -83,15 +83,19 @@ def change(
     slug: Annotated[str, typer.Argument(help="Its name in URLs, which stays.")],
     name: Annotated[str | None, typer.Option(help="Its name for people.")] = None,
     description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+    sync_interval: SyncInterval = None,
 ) -> None:
-    """Change what an organization is called for people, or what is said about it."""
-    if name is None and description is None:
-        raise typer.BadParameter("give --name or --description")
+    """Change an organization: its name, what is said about it, how often its repositories are looked at."""
+    if name is None and description is None and sync_interval is None:
+        raise typer.BadParameter("give --name, --description or --sync-interval")
+    interval = None if sync_interval is None else parse_interval(sync_interval)
     name = None if name is None else auth.check_name(name)
     description = None if description is None else check_description(description)
 
     async def work(store: Store) -> Organization:
         found = await store.organizations.get(slug)
+        if sync_interval is not None:
+            await store.schedule.set_interval(found.id, None, interval)
         return await store.organizations.change(found, name=name, description=description)
 
     changed = session.run(work)

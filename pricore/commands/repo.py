@@ -10,9 +10,10 @@ from msgspec import UNSET
 from pricore import views
 from pricore.addresses import change_address, parse_address
 from pricore.clock import rfc3339
-from pricore.commands.session import Session, command, print_fields, print_table, printable
+from pricore.commands.session import Session, SyncInterval, command, print_fields, print_table, printable
 from pricore.errors import InvalidError, PricoreError
 from pricore.git import Git
+from pricore.management import parse_interval
 from pricore.models import Organization, Ref, Repository, SyncRun
 from pricore.store import Store
 from pricore.sync import Report, Syncer
@@ -148,25 +149,36 @@ def change(
     repo: Repo,
     url: Annotated[str | None, typer.Option(metavar="URL", help="Where it is now.")] = None,
     provider: Annotated[str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git.")] = None,
+    sync_interval: SyncInterval = None,
 ) -> None:
-    """Follow a repository at another address, or as one of another provider; what is served stays."""
-    if url is None and provider is None:
-        raise typer.BadParameter("give --url, --provider or both")
+    """Follow a repository at another address, as one of another provider, or more or less often.
+
+    What is served stays.
+    """
+    if url is None and provider is None and sync_interval is None:
+        raise typer.BadParameter("give --url, --provider or --sync-interval")
+    interval = None if sync_interval is None else parse_interval(sync_interval)
+    moves = url is not None or provider is not None
 
     async def work(store: Store) -> Repository:
         found = await find_repository(store, await store.organizations.get(org), repo)
-        address = change_address(found, url=url, provider=UNSET if provider is None else provider)
-        return await store.repositories.change(found, address, confined=found.confined and url is None)
+        if moves:
+            address = change_address(found, url=url, provider=UNSET if provider is None else provider)
+            await store.repositories.change(found, address, confined=found.confined and url is None)
+        if sync_interval is not None:
+            await store.schedule.set_interval(found.organization_id, found.id, interval)
+        return await store.repositories.find(found.id) or found
 
     changed = session.run(work)
-    session.show(
-        views.repository(changed),
-        lambda console: console.print(
-            f"{org} follows {changed.url} now; the server reads it next, or `pricore repo sync {org}` does.",
-            markup=False,
-            soft_wrap=True,
-        ),
-    )
+
+    def render(console: "Console") -> None:
+        if moves:
+            text = f"{org} follows {changed.url} now; the server reads it next, or `pricore repo sync {org}` does."
+        else:
+            text = f"Changed how often {changed.url} is looked at."
+        console.print(text, markup=False, soft_wrap=True)
+
+    session.show(views.repository(changed), render)
 
 
 @command(app, "sync")

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from pricore.store import Store
 
 T = TypeVar("T")
+SyncInterval = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Between two looks without being asked: 10m, 2h, off, or default."),
+]
+"""The option of what has an interval."""
 
 
 def _common(
@@ -77,7 +82,7 @@ class Session:
             assert task is not None  # noqa: S101  # asyncio.run runs one
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-            async with Store(self.config.database) as store:
+            async with Store(self.config.database, sync_interval=self.config.sync_interval) as store:
                 return await work(store)
 
         return asyncio.run(with_store())

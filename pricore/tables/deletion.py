@@ -54,7 +54,9 @@ async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Mappi
         ],
     )
     if any(commits.get(ref, commit) != commit for ref, commit in marks.items()):
-        await db.execute("UPDATE repositories SET refs_digest = '' WHERE id = ?", (package.repository_id,))
+        await db.execute(
+            "UPDATE repositories SET refs_digest = '', failed_digest = NULL WHERE id = ?", (package.repository_id,)
+        )
 
 
 async def without_deleted(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> Publication:
@@ -76,10 +78,12 @@ async def read_others_anew(db: "aiosqlite.Connection", organization_id: str, *, 
     """Let an organization's other repositories be read again: they may have left refs out for this one's sake."""
     await db.execute(
         """
-        UPDATE repositories SET refs_digest = ''
-        WHERE organization_id = ? AND id <> ? AND id IN (SELECT repository_id FROM refs WHERE reason IS NOT NULL)
+        UPDATE repositories SET refs_digest = '', failed_digest = NULL, next_sync_at = min(next_sync_at, ?)
+        WHERE organization_id = ? AND id <> ? AND (
+            failed_digest IS NOT NULL OR id IN (SELECT repository_id FROM refs WHERE reason IS NOT NULL)
+        )
         """,
-        (organization_id, repository_id),
+        (now(), organization_id, repository_id),
     )
 
 

@@ -1,7 +1,11 @@
 """Syncs that were asked for: rows, so that nothing that was promised is lost with the process."""
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
+
+import msgspec
 
 from pricore.clock import now
 from pricore.models import Job
@@ -11,6 +15,10 @@ if TYPE_CHECKING:
 
     from pricore.store import Store
 
+BY_WEBHOOK: Final = 0
+BY_HAND: Final = 1
+"""Priorities; what is due by the schedule comes after both, and is no job."""
+
 
 class Jobs:
     """The part of the store that holds the queue."""
@@ -18,38 +26,58 @@ class Jobs:
     def __init__(self, store: "Store") -> None:
         self._store = store
 
-    async def add(self, repository_id: str) -> None:
-        """Ask for a sync; where one waits already, that one will do."""
+    async def add(self, repository_id: str, *, priority: int = BY_HAND) -> None:
+        """Ask for a sync; where one waits already, that one will do, at the higher priority of both."""
         async with self._store.transaction(revise=False) as db:
-            await self.insert(db, repository_id)
+            await self.insert(db, repository_id, priority=priority)
 
-    async def insert(self, db: "aiosqlite.Connection", repository_id: str) -> None:
+    async def insert(self, db: "aiosqlite.Connection", repository_id: str, *, priority: int = BY_HAND) -> None:
         """Ask for a sync together with what it is for; nothing, where the repository was removed."""
         await db.execute(
             """
-            INSERT INTO jobs (id, repository_id, created_at) SELECT ?, id, ? FROM repositories WHERE id = ?
-            ON CONFLICT (repository_id) WHERE started_at IS NULL DO NOTHING
+            INSERT INTO jobs (id, repository_id, created_at, priority)
+            SELECT ?, id, ?, ? FROM repositories WHERE id = ?
+            ON CONFLICT (repository_id) WHERE started_at IS NULL
+            DO UPDATE SET priority = min(priority, excluded.priority)
             """,
-            (str(uuid4()), now(), repository_id),
+            (str(uuid4()), now(), priority, repository_id),
         )
 
-    async def take(self) -> Job | None:
-        """The job that has waited longest, of a repository that no other job works on; it counts as begun."""
-        if not await self._store.fetch_one("SELECT 1 FROM jobs WHERE started_at IS NULL LIMIT 1"):
+    async def take(self, busy: Mapping[str, str], served: Sequence[str]) -> Job | None:
+        """The job that comes first, which counts as begun; of none of the repositories that are `busy`.
+
+        `busy` are repositories at work with their organizations, `served` the organizations that had their turn,
+        the latest last. First comes the higher priority, then the organization with the fewest at work, then the
+        one whose turn was longest ago, then who waits longest.
+        """
+        rows = await self._store.fetch_all(
+            """
+            SELECT priority, organization_id, min(jobs.rowid) FROM jobs
+            JOIN repositories ON repositories.id = repository_id
+            WHERE started_at IS NULL AND repository_id NOT IN (SELECT value FROM json_each(?))
+            GROUP BY priority, organization_id
+            """,
+            (msgspec.json.encode(list(busy)).decode(),),
+        )
+        if not rows:
             return None  # without the writer's lock: this is asked all the time
+        at_work = Counter(busy.values())
+
+        def order(row: tuple[int, str, int]) -> tuple[int, int, int, int]:
+            priority, organization_id, number = row
+            turn = served.index(organization_id) if organization_id in served else -1
+            return priority, at_work[organization_id], turn, number
+
+        first = min(rows, key=order)
         async with self._store.transaction(revise=False) as db:
-            rows = await db.execute_fetchall(
+            taken: Any = await db.execute_fetchall(
                 """
-                UPDATE jobs SET started_at = ?
-                WHERE id = (
-                    SELECT id FROM jobs WHERE started_at IS NULL AND repository_id NOT IN (
-                        SELECT repository_id FROM jobs WHERE started_at IS NOT NULL
-                    ) ORDER BY created_at, rowid LIMIT 1
-                ) RETURNING id, repository_id
+                UPDATE jobs SET started_at = ? WHERE rowid = ? AND started_at IS NULL
+                RETURNING id, repository_id
                 """,
-                (now(),),
+                (now(), first[2]),
             )
-        return next((Job(*row) for row in rows), None)
+        return next((Job(job_id, repository_id, first[1]) for job_id, repository_id in taken), None)
 
     async def finish(self, job: Job) -> None:
         """Take a job that ended, well or not, off the queue."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pricore.store import Store
 
-_COLUMNS = "id, slug, name, description, created_at"
+_COLUMNS = "id, slug, name, description, created_at, sync_interval"
 
 
 class Organizations:

@@ -35,8 +35,8 @@ class Repositories:
             rows: Any = await db.execute_fetchall(
                 f"""
                 INSERT INTO repositories (id, organization_id, provider, identifier, url, url_key, confined,
-                    refs_digest, sync_status, created_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, '', 'pending', ?)
+                    refs_digest, sync_status, created_at, next_sync_at)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', 'pending', ?8, ?8 + 60)
                 ON CONFLICT (organization_id, url_key) DO NOTHING RETURNING {_COLUMNS}
                 """,
                 (
@@ -75,7 +75,7 @@ class Repositories:
             rows: Any = await db.execute_fetchall(
                 f"""
                 UPDATE repositories SET provider = ?, identifier = ?, url = ?, url_key = ?, confined = ?,
-                    refs_digest = '', sync_status = 'pending', sync_error = NULL
+                    refs_digest = '', failed_digest = NULL, sync_status = 'pending', sync_error = NULL
                 WHERE id = ? RETURNING {_COLUMNS}
                 """,
                 (address.provider, address.identifier, address.url, address.key, confined, repository.id),
@@ -164,17 +164,31 @@ class Repositories:
             )
             if not cursor.rowcount:
                 raise NotFoundError("the repository was removed while it was being read")
+            await self._store.schedule.settle(db, repository_id)
             await self._store.runs.add_unchanged(db, repository_id, started_at=started_at)
 
     async def record_failure(
-        self, repository_id: str, error: str, *, started_at: int, run_id: str | None = None
+        self,
+        repository_id: str,
+        error: str,
+        *,
+        started_at: int,
+        run_id: str | None = None,
+        digest: str | None = None,
+        retry: bool = False,
     ) -> None:
-        """Note that a sync failed, in the run that it began if it began one; what is served stays."""
+        """Note that a sync failed, in the run that it began if it began one; what is served stays.
+
+        `digest` is what was seen upstream. Where a `retry` may help it comes sooner.
+        """
         async with self._store.transaction(revise=False) as db:
             await db.execute(
-                "UPDATE repositories SET sync_status = 'failed', sync_error = ? WHERE id = ?",
-                (error, repository_id),
+                """
+                UPDATE repositories SET sync_status = 'failed', sync_error = ?, failed_digest = ? WHERE id = ?
+                """,
+                (error, None if retry else digest, repository_id),
             )
+            await self._store.schedule.settle(db, repository_id, failed=True, retry=retry)
             await self._store.runs.add_failure(
                 db, repository_id, run_id=run_id, started_at=started_at, error=error
             )

@@ -47,14 +47,18 @@ class Runs:
                 "UPDATE sync_runs SET status = ?, error = ?, finished_at = ?, report = ? WHERE id = ?",
                 ("failed" if error else "ok", error, now(), _pack(outcome), run_id),
             )
-            if error is not None:
+            rows: Any = await db.execute_fetchall("SELECT repository_id FROM sync_runs WHERE id = ?", (run_id,))
+            for (repository_id,) in rows:
                 await db.execute(
                     """
-                    UPDATE repositories SET sync_status = 'failed', sync_error = ?
-                    WHERE id = (SELECT repository_id FROM sync_runs WHERE id = ?)
+                    UPDATE repositories SET failed_digest = NULL, sync_error = ?1,
+                        sync_status = iif(?1 IS NULL, sync_status, 'failed')
+                    WHERE id = ?2
                     """,
-                    (error, run_id),
+                    (error, repository_id),
                 )
+                failed = error is not None
+                await self._store.schedule.settle(db, repository_id, failed=failed, retry=failed)
         if not cursor.rowcount:
             raise NotFoundError("the repository was removed while it was being read")
 

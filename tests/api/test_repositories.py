@@ -17,6 +17,7 @@ from pricore.models import Repository
 from tests.api.harness import (
     ALL,
     ORG,
+    TIME,
     assert_fits,
     call,
     eventually,
@@ -453,3 +454,24 @@ async def test_the_history_hides_what_a_restricted_token_does_not_see(
     assert "acme/secret" not in str(await read(world, path, secret))
     assert "acme/secret" not in str(await read(world, REPOSITORIES, secret))
     assert "acme/secret" not in str(await view(world, repository, secret))
+
+
+async def test_how_often_a_repository_is_looked_at(start: Start) -> None:
+    """An interval is set for a repository or for all of an organization, and shows when the next look is."""
+    world = await start(sync_interval=3600, internal_hosts=("127.0.0.1",))
+    admin = await world.token(scopes=ALL)
+    path = f"{REPOSITORIES}/{await repository_id(world, 'acme/library', admin)}"
+    before = (await read(world, path, admin))["data"]
+    assert (before["sync_interval"], before["failures"], before["failing_since"]) == (None, 0, None)
+    assert TIME.fullmatch(before["next_sync_at"])
+    for interval in (60, 0, None):
+        changed = (await call(world, "PATCH", path, admin, {"sync_interval": interval})).json["data"]
+        assert changed["sync_interval"] == interval
+        assert (changed["next_sync_at"] is None) == (interval == 0)
+    organization = (await call(world, "PATCH", ORG, admin, {"sync_interval": 0})).json["data"]
+    assert organization["sync_interval"] == 0
+    assert (await read(world, path, admin))["data"]["next_sync_at"] is None
+    for wrong in (-1, "1h", 1.5, 32 * 86400, True):
+        for address in (path, ORG):
+            _, errors = refusal(await call(world, "PATCH", address, admin, {"sync_interval": wrong}), 422)
+            assert set(errors) == {"sync_interval"}

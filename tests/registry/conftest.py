@@ -76,8 +76,8 @@ def start(
     shutil.copytree(template.data, tmp_path / "data")
 
     async def run(**settings: Any) -> World:
-        config = Config(data=tmp_path / "data", git_timeout=60, **settings)
-        store = await stack.enter_async_context(Store(config.database))
+        config = Config(data=tmp_path / "data", **{"git_timeout": 60, "sync_interval": 0, **settings})
+        store = await stack.enter_async_context(Store(config.database, sync_interval=config.sync_interval))
         git = stack.enter_context(Git(timeout=60))
         client = await aiohttp_client(
             build_app(store, git, config), auto_decompress=False, headers={"Accept-Encoding": "identity"}

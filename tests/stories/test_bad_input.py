@@ -162,6 +162,18 @@ def test_a_port_in_use_is_told_before_anything_is_made(unchanged: World, tmp_pat
         assert not new.data.exists()
 
 
+def test_a_second_server_of_a_folder_says_so(world: World) -> None:
+    """Two servers would take each other's jobs: the second names the folder and exits, the first goes on."""
+    with world.pricore.serving() as first:
+        for _ in range(2):
+            message = world.pricore.fail("serve", "--port", "0")
+            assert f"serves {world.pricore.data} already" in message
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{first['url']}/org/acme/packages.json", timeout=10)
+    with world.pricore.serving():
+        pass
+
+
 def test_a_data_folder_without_write_permission(tmp_path: Path) -> None:
     """A folder that this user may not write is named, with what to do."""
     folder = tmp_path / "data"

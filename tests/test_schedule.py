@@ -1,0 +1,377 @@
+"""What is synced without being asked, in which order, and when again where it failed."""
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pricore.addresses import parse_address
+from pricore.config import Config
+from pricore.errors import InvalidError, PricoreError
+from pricore.git import Git
+from pricore.jobs import Queue
+from pricore.management import parse_interval
+from pricore.models import Organization, Repository
+from pricore.store import Store
+from pricore.sync import Syncer
+from pricore.tables.jobs import BY_HAND, BY_WEBHOOK
+from tests.api.harness import eventually
+from tests.harness import GitRepository
+
+INTERVAL = 1000
+MakeRepository = Callable[[str], GitRepository]
+
+
+def silent(text: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+class Registry:
+    """A data folder that is synced with a clock of its own."""
+
+    def __init__(self, store: Store, git: Git, config: Config) -> None:
+        self.store = store
+        self.syncer = Syncer(store, git, config)
+        self.at = 1_700_000_000
+
+    async def follow(self, organization: Organization, url: str) -> Repository:
+        return await self.store.repositories.add(organization, parse_address(url))
+
+    async def now(self, repository: Repository) -> Repository:
+        """A repository as it is on record."""
+        found = await self.store.repositories.find(repository.id)
+        assert found is not None
+        return found
+
+    async def sync(self, repository: Repository, *, scheduled: bool = True) -> Repository:
+        """The record after a sync, which may fail."""
+        with suppress(PricoreError):
+            await self.syncer.sync(repository, progress=silent, scheduled=scheduled)
+        return await self.now(repository)
+
+    def wait(self, after: Repository) -> int:
+        """Seconds until a repository is looked at again."""
+        assert after.next_sync_at is not None
+        return after.next_sync_at - self.at
+
+    async def due(self) -> list[str]:
+        return [item.repository_id for item in await self.store.schedule.due([])]
+
+
+@pytest.fixture
+async def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Registry]:
+    config = Config(data=tmp_path / "data", git_timeout=60, sync_interval=INTERVAL)
+    with Git(timeout=60) as git:
+        async with Store(config.database, sync_interval=INTERVAL) as store:
+            registry = Registry(store, git, config)
+            for module in ("schedule", "repositories", "runs"):
+                monkeypatch.setattr(f"pricore.tables.{module}.now", lambda: registry.at)
+            yield registry
+
+
+@pytest.fixture
+async def acme(registry: Registry) -> Organization:
+    return await registry.store.organizations.create("acme", "Acme")
+
+
+@pytest.fixture
+async def library(registry: Registry, acme: Organization, make_repository: MakeRepository) -> Repository:
+    """acme/library, synced a moment ago."""
+    upstream = make_repository("library")
+    upstream.commit({"name": "acme/library"})
+    repository = await registry.follow(acme, upstream.url)
+    return await registry.sync(repository)
+
+
+async def test_a_repository_is_due_when_its_interval_is_over(registry: Registry, library: Repository) -> None:
+    """After a good sync comes the next one an interval later, a tenth sooner or later at random."""
+    waits = {registry.wait(await registry.sync(library)) for _ in range(20)}
+
+    assert all(0.9 * INTERVAL <= wait <= 1.1 * INTERVAL for wait in waits)
+    assert len(waits) > 5
+    assert await registry.due() == []
+    registry.at += max(waits)
+    assert await registry.due() == [library.id]
+
+
+async def test_an_unreachable_host_is_tried_ever_later(registry: Registry, library: Repository) -> None:
+    """Network trouble is tried again after half a minute, then after twice as long each time, up to an hour."""
+    await registry.store.repositories.change(
+        library, parse_address("http://127.0.0.1:1/library.git"), confined=False
+    )
+    began, waits = registry.at, []
+    for number in range(1, 12):
+        after = await registry.sync(library)
+        assert (after.sync_status, after.failures, after.failing_since) == ("failed", number, began)
+        waits.append(registry.wait(after))
+        registry.at += waits[-1]
+
+    expected = [min(30 * 2**number, 3600) for number in range(11)]
+    assert all(0.9 * at - 1 <= wait <= 1.1 * at for wait, at in zip(waits, expected, strict=True)), waits
+
+
+async def test_a_good_sync_ends_the_failures(
+    registry: Registry, library: Repository, make_repository: MakeRepository
+) -> None:
+    """Once the host is there again nothing is left of the failures, and the interval counts again."""
+    hidden = f"{library.url}-hidden"
+    shutil.move(library.url, hidden)
+    failed = await registry.sync(library)
+    assert (failed.failures, failed.failing_since) == (1, registry.at)
+    shutil.move(hidden, library.url)
+    after = await registry.sync(library)
+
+    assert (after.sync_status, after.failures, after.failing_since) == ("ok", 0, None)
+    assert registry.wait(after) >= 0.9 * INTERVAL
+
+
+async def test_what_fails_for_good_is_not_tried_before_it_changes(
+    registry: Registry, acme: Organization, make_repository: MakeRepository
+) -> None:
+    """A repository without a package is read once, and again when something was pushed, or somebody asks."""
+    upstream = make_repository("empty")
+    upstream.commit(files={"README.md": "nothing"})
+    repository = await registry.follow(acme, upstream.url)
+
+    async def runs() -> int:
+        return (await registry.store.runs.of_repository(repository.id, limit=10, offset=0))[1]
+
+    first = await registry.sync(repository)
+    assert (first.sync_status, first.failures, await runs()) == ("failed", 1, 1)
+    assert registry.wait(first) >= 0.9 * INTERVAL, "no retry, only the next look"
+    registry.at += 2 * INTERVAL
+    again = await registry.sync(repository)
+    assert (again.failures, again.failing_since, again.sync_error) == (1, first.failing_since, first.sync_error)
+    assert registry.wait(again) >= 0.9 * INTERVAL
+    assert (await registry.sync(repository, scheduled=False)).failures == 2, "somebody asked"
+    upstream.commit({"name": "acme/empty"})
+    assert (await registry.sync(repository)).sync_status == "ok"
+
+
+async def test_a_name_that_becomes_free_is_taken_by_the_schedule(
+    registry: Registry, acme: Organization, library: Repository, make_repository: MakeRepository
+) -> None:
+    """Who lost a conflict about a name is read again once the winner is gone, though nothing was pushed."""
+    second = make_repository("second")
+    second.commit({"name": "acme/library"})
+    loser = await registry.follow(acme, second.url)
+    assert (await registry.sync(loser)).sync_status == "failed"
+    await registry.syncer.remove(library)
+
+    assert (await registry.sync(loser)).sync_status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("organization", "own", "expected"),
+    [(None, None, INTERVAL), (50, None, 50), (None, 70, 70), (50, 70, 70), (0, None, None), (50, 0, None)],
+)
+async def test_the_nearest_interval_counts(
+    registry: Registry, library: Repository, organization: int | None, own: int | None, expected: int | None
+) -> None:
+    """A repository's own interval goes before its organization's, and that before the instance's; 0 is none."""
+    await registry.store.schedule.set_interval(library.organization_id, None, organization)
+    await registry.store.schedule.set_interval(library.organization_id, library.id, own)
+    after = await registry.sync(library)
+
+    if expected is None:
+        assert after.next_sync_at is None
+    else:
+        assert 0.9 * expected - 1 <= registry.wait(after) <= 1.1 * expected
+
+
+async def test_a_shorter_interval_counts_at_once(registry: Registry, library: Repository) -> None:
+    """Nobody waits for the end of the long interval that was set before, and one that was off begins."""
+    schedule = registry.store.schedule
+    registry.at = int(time.time())
+    await schedule.set_interval(library.organization_id, library.id, 86400)
+    await registry.sync(library)
+    await schedule.set_interval(library.organization_id, library.id, 60)
+    assert 0 <= registry.wait(await registry.now(library)) <= 60
+    await schedule.set_interval(library.organization_id, library.id, 0)
+    assert (await registry.now(library)).next_sync_at is None
+    await schedule.set_interval(library.organization_id, library.id, 60)
+    assert 0 <= registry.wait(await registry.now(library)) <= 60
+
+
+async def test_a_start_spreads_what_is_due(registry: Registry, acme: Organization) -> None:
+    """What has no time, or one beyond the interval, gets one at random within it; the rest keeps its own."""
+    registry.at = int(time.time())
+    store = registry.store
+    repositories = [await registry.follow(acme, f"https://git.example.com/{number}") for number in range(50)]
+    async with store.transaction() as db:
+        await db.execute("UPDATE repositories SET next_sync_at = NULL")
+        await db.execute("UPDATE repositories SET next_sync_at = 5 WHERE id = ?", (repositories[0].id,))
+        await db.execute("UPDATE repositories SET next_sync_at = 99999999999 WHERE id = ?", (repositories[1].id,))
+    await store.schedule.begin()
+
+    waits = [registry.wait(await registry.now(repository)) for repository in repositories]
+    assert waits[0] == 5 - registry.at
+    assert all(-1 <= wait <= INTERVAL for wait in waits[1:])
+    assert len(set(waits)) > 25
+
+
+class Recorder:
+    """Stands for the syncer: it notes what begins and ends, and lets a test say when."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, bool]] = []
+        self.at_work = 0
+        self.most = 0
+        self.gate = asyncio.Semaphore(0)
+
+    async def sync(self, repository: Repository, *, progress: Any, scheduled: bool) -> None:
+        self.begun.append((repository.identifier.rpartition("/")[2], scheduled))
+        self.at_work += 1
+        self.most = max(self.most, self.at_work)
+        await self.gate.acquire()
+        self.at_work -= 1
+
+    async def wait_for(self, count: int) -> list[str]:
+        """The names of those that were begun, once there are so many."""
+
+        async def enough() -> bool:
+            return len(self.begun) >= count
+
+        await eventually(enough, f"{count} were begun")
+        await asyncio.sleep(0.05)
+        assert len(self.begun) == count
+        return [name for name, _ in self.begun]
+
+
+@pytest.fixture
+async def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+async def begin(registry: Registry, recorder: Recorder) -> AsyncIterator[Callable[[int], Queue]]:
+    """A starter of a queue with so many workers."""
+    tasks = []
+
+    def start(workers: int) -> Queue:
+        queue = Queue(registry.store, recorder, workers=workers)  # type: ignore[arg-type]
+        tasks.append(asyncio.create_task(queue.work()))
+        return queue
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def add(registry: Registry, slug: str, names: str) -> dict[str, Repository]:
+    """An organization with repositories of these one-letter names, which nothing is due of."""
+    organization = await registry.store.organizations.find(slug) or await registry.store.organizations.create(
+        slug, slug
+    )
+    return {name: await registry.follow(organization, f"https://git.example.com/{slug}/{name}") for name in names}
+
+
+async def test_webhooks_come_before_people_and_people_before_the_schedule(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+) -> None:
+    """One worker does first what hosts told of, then what was asked for, then what is due."""
+    found = await add(registry, "acme", "abcde")
+    jobs = registry.store.jobs
+    for name, priority in (("a", BY_HAND), ("b", BY_WEBHOOK), ("c", BY_HAND), ("d", BY_WEBHOOK)):
+        await jobs.add(found[name].id, priority=priority)
+    await jobs.add(found["c"].id, priority=BY_WEBHOOK)  # asked for by hand before, and told of now
+    registry.at += 3600  # e is due, and the others are too
+    begin(1)
+    for _ in range(5):
+        recorder.gate.release()
+        await asyncio.sleep(0.1)
+
+    names = [name for name, _ in recorder.begun]
+    assert names[:4] == ["b", "c", "d", "a"]
+    assert [scheduled for _, scheduled in recorder.begun[:5]] == [False] * 4 + [True]
+
+
+async def test_an_organization_with_many_does_not_keep_others_waiting(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+) -> None:
+    """Organizations take turns, however many repositories one of them has in the queue."""
+    many = await add(registry, "many", "abcdef")
+    few = await add(registry, "few", "xy")
+    for repository in (*many.values(), *few.values()):
+        await registry.store.jobs.add(repository.id)
+    begin(2)
+    assert set(await recorder.wait_for(2)) == {"a", "x"}
+    for count in range(3, 9):
+        recorder.gate.release()
+        await recorder.wait_for(count)
+
+    assert "y" in [name for name, _ in recorder.begun[:4]]
+    assert recorder.most == 2
+
+
+async def test_due_repositories_take_turns_too(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+) -> None:
+    """What is due of one organization doesn't come after all that is due of another."""
+    await add(registry, "many", "abcdef")
+    await add(registry, "few", "x")
+    registry.at += 3600
+    begin(1)
+    await recorder.wait_for(1)
+    recorder.gate.release()
+
+    assert "x" in await recorder.wait_for(2)
+
+
+async def test_a_repository_is_never_at_work_twice(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+) -> None:
+    """What is asked for while it is being synced waits for the end of that, though workers are free."""
+    found = await add(registry, "acme", "ab")
+    await registry.store.jobs.add(found["a"].id)
+    queue = begin(4)
+    await recorder.wait_for(1)
+    await queue.add(found["a"].id, by_webhook=True)
+    await queue.add(found["b"].id)
+    assert await recorder.wait_for(2) == ["a", "b"]
+    recorder.gate.release()
+
+    assert await recorder.wait_for(3) == ["a", "b", "a"]
+
+
+async def test_the_schedule_finds_what_nobody_told_of(
+    registry: Registry, library: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tag whose webhook was lost is served after the interval, and an idle check leaves the job table alone."""
+    monkeypatch.setattr("pricore.jobs._POLL_SECONDS", 0.05)
+    upstream = Path(library.url)
+    task = asyncio.create_task(Queue(registry.store, registry.syncer, workers=2).work())
+    await asyncio.sleep(0.2)
+    done = await asyncio.create_subprocess_exec("git", "-C", str(upstream), "tag", "1.0.0")
+    assert await done.wait() == 0
+    registry.at += 2 * INTERVAL
+
+    async def served() -> bool:
+        return ("acme/library", "1.0.0") in await registry.store.packages.of_repository(library.id)
+
+    await eventually(served, "the tag is served")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("off", 0), ("90", 90), ("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400), ("default", None)],
+)
+def test_an_interval_is_written_as_people_do(text: str, seconds: int | None) -> None:
+    """Seconds, or with a unit behind; `default` takes a setting back."""
+    assert seconds == parse_interval(text)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5h", "h", "10 m", "32d", "999999999d", "weekly", "1h30m", "\u0661"])
+def test_what_is_no_interval_is_refused(text: str) -> None:
+    """Anything else is one line that shows how to write it."""
+    with pytest.raises(InvalidError, match="is no interval such as 10m") as caught:
+        parse_interval(text)
+    assert caught.value.field == "sync_interval"
