@@ -16,6 +16,7 @@ from pricore.gate import allowance_lines
 SERVER: Final = "Pricore"
 """What answers say of the program; aiohttp would tell its version and Python's."""
 
+_SMALL: Final = 64 * 1024
 _ZSTD_LEVEL: Final = 9
 _GZIP_LEVEL: Final = 6
 _REFUSED = re.compile(r";\s*q=0(?:\.0*)?\s*(?:,|$)")
@@ -54,11 +55,28 @@ class Answer:
         """The answer to one request: 304 where the client has it already."""
         # clients send back the exact text; an earlier date is another view's, not an older answer
         unchanged = request.headers.get(hdrs.IF_MODIFIED_SINCE) == self._modified
-        if request.method == hdrs.METH_GET and request.version == HttpVersion11 and request.keep_alive:
-            return _Finished(304, self._unchanged, b"") if unchanged else _Finished(200, self._found, self._body)
+        body = b"" if unchanged else self._body
+        if _may_be_finished(request, body):
+            return _Finished(304, self._unchanged, body) if unchanged else _Finished(200, self._found, body)
         if unchanged:
             return web.Response(status=304, headers=self._headers)
-        return web.Response(body=self._body, headers=self._headers)
+        return web.Response(body=body, headers=self._headers)
+
+
+def _may_be_finished(request: web.Request, body: bytes) -> bool:
+    """Whether an answer can go past aiohttp: small, and to a client that reads what it gets.
+
+    Else aiohttp writes it and waits: who asks again and again without reading must not fill the memory.
+    """
+    transport = request.transport
+    return (
+        len(body) <= _SMALL
+        and transport is not None
+        and transport.get_write_buffer_size() == 0
+        and request.method == hdrs.METH_GET
+        and request.version == HttpVersion11
+        and request.keep_alive
+    )
 
 
 class _Finished(web.StreamResponse):
@@ -82,7 +100,7 @@ class _Finished(web.StreamResponse):
         if request.transport is None:
             raise ConnectionResetError("the client has gone away")
         head = b"%bDate: %b\r\n%b\r\n" % (self._head, _date(int(time.time())), allowance_lines(request))
-        request.transport.writelines((head, self._content))
+        request.transport.write(head + self._content)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to send."""

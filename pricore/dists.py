@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final, Literal, Protocol
 
@@ -83,6 +83,20 @@ class Dists:
             for shasum in shasums:
                 for encoding in _SUFFIX:
                     self.path(shasum, encoding).unlink(missing_ok=True)
+
+        await asyncio.to_thread(unlink)
+
+    async def sweep(self, known: Collection[str], *, before: float) -> None:
+        """Delete what a process that was killed left behind: archives that nothing names, and halves of files.
+
+        `known` are the checksums of all that may be kept. What is younger than `before`, seconds since 1970,
+        stays.
+        """
+
+        def unlink() -> None:
+            for path in self._folder.glob("*/*"):
+                if path.name.partition(".")[0] not in known and path.stat().st_mtime < before:
+                    path.unlink(missing_ok=True)
 
         await asyncio.to_thread(unlink)
 

@@ -37,11 +37,7 @@ class Gate:
         Over the limit a request is refused, or where `patient` held back until its turn comes.
         Raises UnauthorizedError, NotFoundError, ForbiddenError or TooManyRequestsError.
         """
-        try:
-            token = await self._authenticator.identify(request.headers.get(hdrs.AUTHORIZATION), at=time.time())
-        except UnauthorizedError:
-            self.refuse(request)
-            raise
+        token = await self._identify(request)
         if self._limits.requests is not None:
             allowance = self._limits.requests.count((token.id, self._clients.address(request)))
             request[_ALLOWANCE] = allowance
@@ -50,8 +46,16 @@ class Gate:
                 if wait is None:
                     raise _too_many(allowance, f"{allowance.limit} requests a minute are the limit")
                 await asyncio.sleep(wait)
+                token = await self._identify(request)  # it may have been revoked meanwhile
         auth.check_access(token, organization=organization, scope=scope)
         return token
+
+    async def _identify(self, request: web.Request) -> Token:
+        try:
+            return await self._authenticator.identify(request.headers.get(hdrs.AUTHORIZATION), at=time.time())
+        except UnauthorizedError:
+            self.refuse(request)
+            raise
 
     def admit_download(self, request: web.Request, token: Token, package: str) -> None:
         """Count one more download of a package. Raises TooManyRequestsError."""

@@ -6,6 +6,7 @@ takes constant time and holds a bounded number of counters.
 
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
 
@@ -60,8 +61,8 @@ class Limit:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        # in the order in which their minutes began, and so will end
-        self._counters: dict[Hashable, Allowance] = {}
+        # in the order in which their minutes began, and so will end; a dict would look for its first ever longer
+        self._counters: OrderedDict[Hashable, Allowance] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._counters)

@@ -8,6 +8,7 @@ import functools
 import logging
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Final
 
@@ -57,6 +58,7 @@ _STATUS: Final[Mapping[type[PricoreError], int]] = {
 }
 API: Final = web.AppKey("api", Api)
 _FLUSH_SECONDS: Final = 1.0
+_MOST_MESSAGE: Final = 1000
 
 
 def build_app(store: Store, git: Git, config: Config) -> web.Application:
@@ -82,8 +84,10 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     async def serve(_: web.Application) -> AsyncIterator[None]:
         await store.schedule.begin()
         await store.organizations.apply_settings(public_url=config.public_url, inline_limit=config.inline_limit)
-        await syncer.sweep()
-        tasks = [asyncio.create_task(_flush_usage(store)), asyncio.create_task(queue.work())]
+        tasks = [
+            asyncio.create_task(work)
+            for work in (_flush_usage(store), queue.work(), _tidy(store, syncer, dists, before=time.time()))
+        ]
         yield
         for task in tasks:
             task.cancel()
@@ -149,6 +153,16 @@ def _alone(config: Config) -> Iterator[None]:
                 f"another `pricore serve` serves {config.data} already; stop it, or give another --data"
             ) from None
         yield
+
+
+async def _tidy(store: Store, syncer: Syncer, dists: Dists, *, before: float) -> None:
+    """Remove what a process that was killed left behind."""
+    try:
+        await syncer.sweep()
+        if known := await store.packages.all_checksums():
+            await dists.sweep(known, before=before)
+    except Exception:  # noqa: BLE001  # what is left over takes room, and nothing else
+        _log.exception("cannot tidy up the data folder")
 
 
 async def _flush_usage(store: Store) -> None:
@@ -227,6 +241,12 @@ _MESSAGES: Final[Mapping[int, str]] = {
 }
 
 
+def _one_line(text: str) -> str:
+    """A message that can be shown and logged as it is, whatever of the request is repeated in it."""
+    shown = text if len(text) <= _MOST_MESSAGE else text[:_MOST_MESSAGE] + "…"
+    return "".join(character if character.isprintable() else "?" for character in shown)
+
+
 def _error(
     request: web.Request,
     status: int,
@@ -235,9 +255,10 @@ def _error(
     errors: Mapping[str, list[str]] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
+    message = _one_line(message)
     body: dict[str, object] = {"message": message}
     if errors:
-        body["errors"] = errors
+        body["errors"] = {_one_line(name): [_one_line(text) for text in texts] for name, texts in errors.items()}
     if request.path.startswith("/org/") and status in (400, 401, 403, 429):
         body["warning"] = message  # Composer prints this one to the person who runs it
     response = web.Response(

@@ -208,6 +208,7 @@ def _migrate(path: Path) -> None:
         if _user_version(connection) == len(scripts):
             return
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA foreign_keys = OFF")  # a table that is made anew must not take others along
         connection.execute("BEGIN IMMEDIATE")
         # asked again inside: another process may have migrated in between
         version = _user_version(connection)

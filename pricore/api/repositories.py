@@ -14,12 +14,12 @@ from pricore.config import Config
 from pricore.errors import ForbiddenError, GitError, InvalidError, NotFoundError
 from pricore.inside import find_outside
 from pricore.jobs import Queue
-from pricore.models import LeftOut, Organization, Repository, SyncRun, Token
+from pricore.models import Organization, Repository, SyncRun, Token
 from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.views import Interval, Provider, RepositoryView, SyncRunView
 
-_NOT_SEEN: Final = "it has to do with a package that this access token does not see"
+_NOT_SEEN: Final = "the reason can name packages that this access token does not see"
 
 
 class NewRepository(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,13 +64,6 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
                 return item
         raise NotFoundError(auth.NOT_HERE)
 
-    async def hidden(token: Token, organization_id: str) -> list[str]:
-        """The names of an organization's packages that a restricted token must not meet anywhere."""
-        if token.packages is None:
-            return []
-        found = await store.packages.of_organization(organization_id)
-        return [item.name for item in found if not auth.may_see(token, item.name)]
-
     async def check_outside(address: Address) -> None:
         """Refuse with InvalidError a host on the inside, and one that isn't found."""
         try:
@@ -80,12 +73,10 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
 
     async def list_repositories(call: Call) -> Data[list[RepositoryView]]:
         organization = await find_organization(store, call)
-        names = await hidden(call.token, organization.id)
-        return Data([_repository(item, names) for item in await visible(call.token, organization)])
+        return Data([_repository(item, call.token) for item in await visible(call.token, organization)])
 
     async def get_repository(call: Call) -> Data[RepositoryView]:
-        found = await find_repository(call)
-        return Data(_repository(found, await hidden(call.token, found.organization_id)))
+        return Data(_repository(await find_repository(call), call.token))
 
     async def add_repository(call: Call) -> Data[RepositoryView]:
         wanted: NewRepository = call.body
@@ -130,15 +121,14 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
         query: PageQuery = call.query
         repository = await find_repository(call)
         found, total = await store.runs.of_repository(repository.id, limit=query.per_page, offset=query.offset)
-        names = await hidden(call.token, repository.organization_id)
-        return Page([_sync_run(item, call.token, names) for item in found], query.meta(total))
+        return Page([_sync_run(item, call.token) for item in found], query.meta(total))
 
     async def get_sync_run(call: Call) -> Data[SyncRunView]:
         repository = await find_repository(call)
         found = await store.runs.find(repository.id, call.path["run"])
         if found is None:
             raise NotFoundError(auth.NOT_HERE)
-        return Data(_sync_run(found, call.token, await hidden(call.token, repository.organization_id)))
+        return Data(_sync_run(found, call.token))
 
     return [
         Route(
@@ -214,12 +204,18 @@ def _check_unrestricted(token: Token) -> None:
         )
 
 
-def _repository(item: Repository, hidden: list[str]) -> RepositoryView:
+def _repository(item: Repository, token: Token) -> RepositoryView:
     view = views.repository(item)
-    return msgspec.structs.replace(view, sync_error=_blind(view.sync_error, hidden))
+    if token.packages is None or view.sync_error is None:
+        return view
+    return msgspec.structs.replace(view, sync_error=_NOT_SEEN)
 
 
-def _sync_run(item: SyncRun, token: Token, hidden: list[str]) -> SyncRunView:
+def _sync_run(item: SyncRun, token: Token) -> SyncRunView:
+    """A sync as a token may see it: a restricted one, only what became of its packages.
+
+    A reason or a ref can tell of others, also of such that are no more.
+    """
     view = views.sync_run(item)
     if token.packages is None:
         return view
@@ -229,15 +225,11 @@ def _sync_run(item: SyncRun, token: Token, hidden: list[str]) -> SyncRunView:
 
     return msgspec.structs.replace(
         view,
-        error=_blind(view.error, hidden),
+        error=None if view.error is None else _NOT_SEEN,
+        read=0,
         added=seen(view.added),
         updated=seen(view.updated),
         removed=seen(view.removed),
         kept=seen(view.kept),
-        left_out=[LeftOut(item.ref, _blind(item.reason, hidden) or "") for item in view.left_out],
+        left_out=[],
     )
-
-
-def _blind(text: str | None, hidden: list[str]) -> str | None:
-    """A text without what a restricted token must not meet."""
-    return _NOT_SEEN if text and any(name in text.lower() for name in hidden) else text

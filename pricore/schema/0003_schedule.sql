@@ -18,3 +18,9 @@ ALTER TABLE repositories ADD COLUMN failing_since INTEGER;
 ALTER TABLE repositories ADD COLUMN failed_digest TEXT;
 
 CREATE INDEX repositories_by_next_sync ON repositories (next_sync_at);
+
+CREATE TABLE former_organizations (
+    -- The latest date that was ever given under a slug: an organization that is made anew must not repeat one.
+    slug TEXT PRIMARY KEY,
+    last_modified INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -31,16 +31,11 @@ class Organizations:
             cursor = await db.execute(
                 """
                 INSERT INTO organizations (id, slug, name, description, root_modified, inline, created_at)
-                VALUES (?, ?, ?, ?, ?, 1, ?) ON CONFLICT (slug) DO NOTHING
+                VALUES (?1, ?2, ?3, ?4, max(?5, 1 + coalesce((
+                    SELECT last_modified FROM former_organizations WHERE slug = ?2
+                ), 0)), 1, ?5) ON CONFLICT (slug) DO NOTHING
                 """,
-                (
-                    organization.id,
-                    slug,
-                    name,
-                    description,
-                    organization.created_at,
-                    organization.created_at,
-                ),
+                (organization.id, slug, name, description, organization.created_at),
             )
             if not cursor.rowcount:
                 raise ConflictError(f"there is an organization {slug} already; choose another slug")
@@ -82,6 +77,17 @@ class Organizations:
     async def delete(self, organization: Organization) -> None:
         """Remove an organization with everything that belongs to it. Raises NotFoundError where it is gone."""
         async with self._store.transaction() as db:
+            await db.execute(
+                """
+                INSERT INTO former_organizations (slug, last_modified)
+                SELECT slug, max(root_modified, coalesce((
+                    SELECT max(last_modified) FROM documents JOIN packages ON packages.id = documents.package_id
+                    WHERE organization_id = organizations.id
+                ), 0)) FROM organizations WHERE id = ?
+                ON CONFLICT (slug) DO UPDATE SET last_modified = excluded.last_modified
+                """,
+                (organization.id,),
+            )
             cursor = await db.execute("DELETE FROM organizations WHERE id = ?", (organization.id,))
             if not cursor.rowcount:
                 raise NotFoundError(f"the organization {organization.slug} was deleted")

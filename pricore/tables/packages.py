@@ -203,6 +203,10 @@ class Packages:
         )
         return {reference: (shasum, size) for reference, shasum, size in rows}
 
+    async def all_checksums(self) -> set[str]:
+        """The sha1 of every archive that was ever advertised and may be asked for."""
+        return {shasum for (shasum,) in await self._store.fetch_all("SELECT DISTINCT shasum FROM dists")}
+
     async def document(self, slug: str, name: str, half: str) -> Document | None:
         """A finished half (`stable` or `dev`) of a package's metadata, or None where there is no such package."""
         row = await self._store.fetch_one(

@@ -290,3 +290,22 @@ async def test_a_wrong_token_is_not_repeated(world: World, admin: str) -> None:
 
         refusal(reply, 401)
         assert admin[4:20].encode() not in reply.body
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "document"),
+    [
+        ("POST", TOKENS, GOOD | {"scopes": ["a\nb" * 5000]}),
+        ("POST", TOKENS, GOOD | {"packages": ["a\nb"]}),
+        ("POST", TOKENS, GOOD | {"a\nb": 1}),
+        ("POST", f"{ORG}/repositories", {"url": "x", "provider": "x\ny\x1b[2J"}),
+        ("GET", f"{ORG}/packages/acme/library/downloads?version=a%0Ab", None),
+    ],
+)
+async def test_an_error_is_one_line(world: World, admin: str, method: str, path: str, document: Any) -> None:
+    """Whatever of a request is repeated, a message is a line that can be shown as it is, and not a long one."""
+    message, errors = refusal(await call(world, method, path, admin, document), 422)
+
+    for text in (message, *errors, *(item for items in errors.values() for item in items)):
+        assert text.isprintable()
+        assert len(text) <= 1001

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
@@ -186,3 +187,33 @@ async def test_an_unchanged_answer_has_no_body_and_keeps_the_connection(world: W
     answers = received.split(b"HTTP/1.1 304 Not Modified\r\n")
     assert len(answers) == 4
     assert all(answer.endswith(b"\r\n\r\n") and answer.count(b"\r\n\r\n") == 1 for answer in answers[1:])
+
+
+async def test_a_client_that_does_not_read_is_not_answered_on(start: Start) -> None:
+    """Who sends request after request and reads nothing gets what the connection holds, and no more."""
+    world = await start(inline_limit=0, requests_per_minute=0)
+    secret = await world.token()
+    size = len((await world.get("/p2/acme/library.json", secret)).body)
+    count = 64 * 1024 * 1024 // size
+    asked = f"GET /org/acme/p2/acme/library.json HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n\r\n"
+    loop = asyncio.get_running_loop()
+    began = counted(world)
+    with socket.create_connection((world.client.host, world.client.port)) as connection:
+        connection.setblocking(False)
+        task = loop.create_task(loop.sock_sendall(connection, asked.encode() * count))
+        seen = [began]
+        while len(seen) < 3 or seen[-1] != seen[-3]:
+            await asyncio.sleep(0.3)
+            seen.append(counted(world))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    assert 0 < (seen[-1] - began) * size < 16 * 1024 * 1024
+
+
+def counted(world: World) -> int:
+    """How many requests the server has begun to answer."""
+    runner = world.client.server.runner
+    assert runner is not None
+    assert runner.server is not None
+    return runner.server.requests_count

@@ -184,3 +184,26 @@ async def test_a_new_limit_counts_for_what_is_there(store: Store, repository: Re
         seen.append(await is_inline(store))
 
     assert seen == [True, False, True, False]
+
+
+async def test_an_organization_that_is_made_anew_repeats_no_date(store: Store, acme: Organization) -> None:
+    """Dates ran ahead of the clock, the organization was deleted and made again: its dates go on from there."""
+    repository = await follow(store, acme, "library")
+    for number in range(30):
+        await publish(store, repository, released("dev-main", description=str(number)))
+    before = await dates(store)
+    await store.organizations.delete(acme)
+    again = await store.organizations.create("acme", "Acme")
+    root = await store.organizations.root("acme")
+    assert root is not None
+    assert root[1] > max(before.values())
+    await publish(store, await follow(store, again, "library"), released("dev-main", description="other"))
+
+    assert min((await dates(store)).values()) > max(before.values())
+    assert (await store.organizations.create("other", "Other")).created_at == (await now_root(store, "other"))
+
+
+async def now_root(store: Store, slug: str) -> int:
+    root = await store.organizations.root(slug)
+    assert root is not None
+    return root[1]

@@ -28,7 +28,7 @@ def test_an_organization_is_changed(pricore: Pricore) -> None:
     """`org change` changes what is given and leaves the rest."""
     before = pricore.json("org", "show", "acme")
     changed = pricore.json("org", "change", "acme", "--name", "Acme Inc", "--description", "Tools")
-    assert changed == {name: before[name] for name in ("id", "slug", "created_at")} | {
+    assert changed == {name: before[name] for name in ("id", "slug", "sync_interval", "created_at")} | {
         "name": "Acme Inc",
         "description": "Tools",
     }
@@ -60,7 +60,7 @@ def test_what_cannot_be_done_is_said_in_one_line(registry: Pricore, arguments: l
 
 def test_a_change_of_nothing_is_wrong_usage(pricore: Pricore) -> None:
     """`org change` without an option is a mistake in the command itself."""
-    assert "--name or --description" in pricore.run("org", "change", "acme", status=2).stderr
+    assert "--name, --description or" in pricore.run("org", "change", "acme", status=2).stderr
 
 
 def test_a_version_is_deleted_and_stays_deleted(registry: Pricore) -> None:
