@@ -19,6 +19,7 @@ from aiohttp import hdrs, web
 
 from pricore import auth, metadata
 from pricore.answers import SERVER, Answer, choose_encoding
+from pricore.bodies import read_body
 from pricore.clients import Clients
 from pricore.config import Config
 from pricore.dists import Dists, read_file, read_plain
@@ -234,7 +235,7 @@ class Registry:
         token, slug, _ = await self._admit(request)
         pairs = list(request.query.items())
         if request.method == hdrs.METH_POST:
-            body = await request.read()
+            body = await read_body(request)
             try:
                 pairs += parse_qsl(body.decode(errors="replace"), max_num_fields=_MOST_NAMES)
             except ValueError:
@@ -249,7 +250,7 @@ class Registry:
         token, slug, _ = await self._admit(request)
         organization = await self._organization(slug)
         try:
-            report = msgspec.json.decode(await request.read(), type=_Downloads)
+            report = msgspec.json.decode(await read_body(request), type=_Downloads)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise BadRequestError('the body must be {"downloads": [{"name": ..., "version": ...}]}') from None
         for item in report.downloads[:_MOST_NAMES]:
@@ -355,7 +356,9 @@ async def _send(
     with contextlib.suppress(ConnectionResetError):
         await response.prepare(request)
         if request.method != hdrs.METH_HEAD and not await _write_whole(response, pieces, size):
-            _log.error("%s: the kept archive is damaged; it is made again after a restart", request.path)
+            _log.error(
+                "%s: the kept archive is damaged; it is made again after a restart", request.rel_url.raw_path
+            )
             if request.transport is not None:
                 request.transport.abort()
             return response

@@ -6,14 +6,17 @@ import errno
 import fcntl
 import functools
 import logging
+import re
+import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from typing import Any, Final, cast
 
 import msgspec
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
 from aiohttp.typedefs import Handler
 
 from pricore.answers import SERVER
@@ -60,10 +63,18 @@ API: Final = web.AppKey("api", Api)
 _FLUSH_SECONDS: Final = 1.0
 _MOST_MESSAGE: Final = 1000
 
+_CONNECTION: Final[Mapping[str, Any]] = {
+    # how long a connection may be idle, and how long the head of a request may take; proxies let go after 60 s
+    "keepalive_timeout": 75,
+    # packed bodies would be unpacked even where nobody reads them: a kilobyte is a megabyte then
+    "auto_decompress": False,
+    "access_log": None,
+}
+
 
 def build_app(store: Store, git: Git, config: Config) -> web.Application:
     """The application that serves an open store."""
-    app = web.Application()
+    app = web.Application(handler_args=_CONNECTION)
     dists = Dists(config.dists)
     syncer = Syncer(store, git, config)
     clients = Clients(config.trusted_proxies)
@@ -129,12 +140,15 @@ async def serve(bound: socket.socket, config: Config, *, ready: Callable[[], Non
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with Store(config.database, sync_interval=config.sync_interval) as store:
         with _alone(config), Git(timeout=config.git_timeout) as git:
-            runner = web.AppRunner(build_app(store, git, config), access_log=None, shutdown_timeout=10)
+            runner = web.AppRunner(build_app(store, git, config), shutdown_timeout=10)
             await runner.setup()
             try:
-                await web.SockSite(runner, bound, backlog=1024).start()
-                ready()
-                await stop.wait()
+                listener = await _listen(runner, bound)
+                try:
+                    ready()
+                    await stop.wait()
+                finally:
+                    listener.close()
             finally:
                 await runner.cleanup()
 
@@ -163,6 +177,15 @@ async def _tidy(store: Store, syncer: Syncer, dists: Dists, *, before: float) ->
             await dists.sweep(known, before=before)
     except Exception:  # noqa: BLE001  # what is left over takes room, and nothing else
         _log.exception("cannot tidy up the data folder")
+
+
+async def _listen(runner: web.AppRunner, bound: socket.socket) -> asyncio.Server:
+    """Take connections. Not by aiohttp's SockSite, which answers what it cannot parse with text of its own."""
+    loop = asyncio.get_running_loop()
+    server = cast("web.Server", runner.server)  # None only before the setup
+    return await loop.create_server(
+        lambda: _Connection(server, loop=loop, **_CONNECTION), sock=bound, backlog=1024
+    )
 
 
 async def _flush_usage(store: Store) -> None:
@@ -200,25 +223,43 @@ def _answer_errors(handler: Handler) -> Handler:
     return answer
 
 
-def _error_response(request: web.Request, error: Exception) -> web.Response:
+def _error_response(request: web.BaseRequest, error: Exception) -> web.Response:
     if isinstance(error, PricoreError):
         status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
-        if status == 500:
-            # for the log alone: it can name folders of this machine, and hosts that only this one reaches
-            _log.error("%s %s: %s", request.method, request.path, error)
-            return _error(request, status, _MESSAGES[status])
-        errors = {error.field: [str(error)]} if isinstance(error, InvalidError) else None
-        retry = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequestsError) else None
-        return _error(request, status, str(error), errors=errors, headers=retry)
-    if isinstance(error, web.HTTPException):
+        if status != 500:
+            errors = {error.field: [str(error)]} if isinstance(error, InvalidError) else None
+            retry = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequestsError) else None
+            return _error(request, status, str(error), errors=errors, headers=retry)
+    elif isinstance(error, web.HTTPException):
         if error.status < 400:
             raise error
         allowed = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
         return _error(request, error.status, _MESSAGES.get(error.status, error.reason), headers=allowed)
-    if isinstance(error, web.RequestPayloadError):
+    elif isinstance(error, web.RequestPayloadError):
         return _error(request, 400, "the request body is damaged")
-    _log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return _error(request, 500, _MESSAGES[500])
+    elif isinstance(error, ConnectionError) and request.transport is None:
+        raise error  # the client went away in the middle of its body
+    return _failure(request, error)
+
+
+def _failure(request: web.BaseRequest, error: BaseException | None) -> web.Response:
+    """500 for what failed on this side, with the id under which the log has the reason.
+
+    Only the log has it: it can name folders of this machine, and hosts that only this one reaches.
+    """
+    request_id = secrets.token_hex(8)
+    # the path as it came: decoded, it could end the line and go on with one of its own
+    target = f"{request.method} {request.rel_url.raw_path}"
+    reason = f"{type(error).__name__}: {error}"
+    _log.error(
+        "request %s: %s: %s",
+        request_id,
+        target,
+        reason,
+        exc_info=None if isinstance(error, PricoreError) else error,
+    )
+    message = f"the registry failed; its log has the reason under request {request_id}"
+    return _error(request, 500, message, headers={"X-Request-Id": request_id})
 
 
 async def _refuse(request: web.Request) -> web.StreamResponse:
@@ -237,7 +278,7 @@ _MESSAGES: Final[Mapping[int, str]] = {
     404: "there is nothing at this address",
     405: "this address does not take that method",
     413: "the request body is too large",
-    500: "the registry failed; its log says why",
+    417: "the Expect header can only be 100-continue",
 }
 
 
@@ -248,7 +289,7 @@ def _one_line(text: str) -> str:
 
 
 def _error(
-    request: web.Request,
+    request: web.BaseRequest,
     status: int,
     message: str,
     *,
@@ -267,3 +308,59 @@ def _error(
     if status == 401:
         response.headers[hdrs.WWW_AUTHENTICATE] = 'Basic realm="Pricore", charset="UTF-8"'
     return response
+
+
+class _Connection(web.RequestHandler):
+    """A connection, on which also what no handler gets to see is answered in the shape of every error.
+
+    All that it overrides is public in aiohttp, but for who calls it when.
+    """
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what cannot be parsed, and to failures around the handlers.
+
+        The former is 400 and no matter for the log: whatever strangers send comes here.
+        """
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionError("nobody is left to answer, or part of an answer was sent")
+        if isinstance(exc, HttpProcessingError):
+            response = _error(request, 400, _unreadable(exc))
+            # frames hold what was received, and lead back to the error: megabytes until the next full collection.
+            # Private to aiohttp: the errors of what came behind, which nobody answers any more
+            for queued in (exc, *(getattr(item, "exc", exc) for item, _ in self._messages)):
+                queued.__traceback__ = None
+        else:
+            response = _failure(request, exc)
+        response.headers[hdrs.SERVER] = SERVER
+        response.force_close()
+        return response
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Send an answer; those that aiohttp made up itself have its own text."""
+        if isinstance(resp, web.HTTPException) and resp.status >= 400:
+            resp = _error_response(request, resp)
+            resp.headers[hdrs.SERVER] = SERVER
+        return super().finish_response(request, resp, start_time)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log what failed after the handlers; a client that goes away, or sends half a body, is no failure."""
+        if not isinstance(kw.get("exc_info"), ConnectionError | web.RequestPayloadError):
+            super().log_exception(*args, **kw)
+
+
+def _unreadable(error: HttpProcessingError) -> str:
+    """Why a request cannot be read, in aiohttp's words without what they quote of it."""
+    if isinstance(error, InvalidURLError):
+        return "the request cannot be read: its address is malformed"
+    words, *_ = re.split(r":\s*\n|: b['\"]|: bytearray", error.message)
+    return f"the request cannot be read: {words}"

@@ -4,12 +4,13 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from types import ModuleType
-from typing import Annotated, Any, Generic, TypeVar, get_type_hints
+from typing import Annotated, Any, Final, Generic, TypeVar, get_type_hints
 
 import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from pricore.bodies import read_body
 from pricore.errors import BadRequestError, InvalidError
 from pricore.gate import Gate, allowance_of
 from pricore.limits import Allowance
@@ -126,6 +127,10 @@ class PageQuery(msgspec.Struct, frozen=True):
         return Meta(self.page, max(1, -(-total // self.per_page)), self.per_page, total)
 
 
+_MOST_SHOWN: Final = 200
+"""Characters of an error: the name of an unknown field can be a megabyte."""
+
+
 def serve(route: Route, gate: Gate) -> Handler:
     """The handler of aiohttp's that serves a route."""
 
@@ -133,7 +138,7 @@ def serve(route: Route, gate: Gate) -> Handler:
         path = dict(request.match_info)
         token = await gate.admit(request, organization=path.get("slug"), scope=route.scope)
         query = None if route.query is None else _read_query(request, route.query)
-        body = None if route.body is None else _read_body(await request.read(), route.body)
+        body = None if route.body is None else _read_body(await read_body(request), route.body)
         result = await route.handler(Call(token, path, query, body, allowance_of(request)))
         response = web.Response(
             status=route.status,
@@ -157,7 +162,8 @@ def _read_query(request: web.Request, kind: type[T]) -> T:
 
 def _read_body(content: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(content, type=kind)
+        # in two steps: what is wrong in a body counts only where all of it can be read
+        return msgspec.convert(msgspec.json.decode(content), kind)
     except msgspec.ValidationError as error:
         raise _invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -165,11 +171,11 @@ def _read_body(content: bytes, kind: type[T]) -> T:
 
 
 def _invalid(error: msgspec.ValidationError) -> InvalidError:
-    """The error with the field that it is about."""
+    """The error with the field that it is about; in a field of that field, it is about the outer one."""
     message, _, place = str(error).partition(" - at `$")
-    named = re.search(r"field `([^`]*)`", message)
+    named = re.search(r"field `(.*)`", message, re.DOTALL)
     field = place.strip("`.").split("[")[0].split(".")[0] or (named[1] if named else "") or "body"
-    return InvalidError(message, field=field)
+    return InvalidError(message[:_MOST_SHOWN], field=field[:_MOST_SHOWN])
 
 
 def _links(request: web.Request, meta: Meta) -> str:

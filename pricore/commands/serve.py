@@ -165,8 +165,6 @@ def _serve(session: Session, bound: socket.socket, ready: Callable[[], None]) ->
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    # what isn't HTTP at all is answered with 400; a traceback in the log helps nobody
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     try:
         import uvloop
     except ImportError:

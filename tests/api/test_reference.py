@@ -401,7 +401,7 @@ async def test_error_responses(
             connection.execute("ALTER TABLE repositories RENAME TO hidden")
     message, _ = refusal(await call(world, method, path, admin, body=body), status)
 
-    assert status != 500 or "its log says why" in message
+    assert status != 500 or "its log has the reason" in message
     assert "sql" not in message.lower()
 
 

@@ -180,7 +180,8 @@ async def test_an_error_of_the_server_does_not_tell_where_things_are(
     world.config.dists.write_text("a file where a folder should be")
     reply = await world.ask(RELEASE, secret)
 
-    assert error(reply, 500) == "the registry failed; its log says why"
+    message = error(reply, 500)
+    assert message == f"the registry failed; its log has the reason under request {reply.headers['X-Request-Id']}"
     assert str(world.config.data) in caplog.text
 
 
