@@ -299,7 +299,7 @@ def _error(
     message = _one_line(message)
     body: dict[str, object] = {"message": message}
     if errors:
-        body["errors"] = {_one_line(name): [_one_line(text) for text in texts] for name, texts in errors.items()}
+        body["errors"] = {name: [_one_line(text) for text in texts] for name, texts in errors.items()}
     if request.path.startswith("/org/") and status in (400, 401, 403, 429):
         body["warning"] = message  # Composer prints this one to the person who runs it
     response = web.Response(

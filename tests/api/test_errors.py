@@ -314,6 +314,6 @@ async def test_an_error_is_one_line(world: World, admin: str, method: str, path:
     """Whatever of a request is repeated, a message is a line that can be shown as it is, and not a long one."""
     message, errors = refusal(await call(world, method, path, admin, document), 422)
 
-    for text in (message, *errors, *(item for items in errors.values() for item in items)):
+    for text in (message, *(item for items in errors.values() for item in items)):
         assert text.isprintable()
         assert len(text) <= 1001
