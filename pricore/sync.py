@@ -193,6 +193,7 @@ class Syncer:
                 started_at=run.started_at,
                 run_id=run.id,
                 digest=run.digest,
+                refs_digest=repository.refs_digest,
                 retry=isinstance(error, GitUnavailableError) or not expected,
             )
         elif run.id is not None:
@@ -275,6 +276,8 @@ class _Run:
         self._failed: dict[str, str] = {}
         # refs whose version was deleted on purpose
         self._deleted: frozenset[str] = frozenset()
+        # packages that were there when it began, or that it made
+        self._there: frozenset[str] = frozenset()
 
     async def run(self) -> Report:
         repository = self._repository
@@ -300,6 +303,7 @@ class _Run:
         self._served = await self._store.packages.of_repository(repository.id)
         self._known = await self._store.repositories.refs(repository.id)
         self._deleted = frozenset(ref.name for ref in self._known.values() if ref.deleted_at is not None)
+        self._there = frozenset(package for package, _ in self._served)
         changed, files, name = await self._read_changed(refs, remote, everything=not mirrored)
         rules = Rules(
             default_branch=remote.default_branch,
@@ -386,8 +390,9 @@ class _Run:
         }
 
     async def _publish(self, change: Publication) -> None:
-        change = msgspec.structs.replace(change, deleted=self._deleted)
+        change = msgspec.structs.replace(change, deleted=self._deleted, there=self._there)
         await self._store.packages.publish(self._repository, change)
+        self._there |= {item.package.lower() for item in change.versions}
 
     async def _files(self, refs: Mapping[str, str]) -> dict[str, CommitFile]:
         self._progress("Reading composer.json", 0, len(refs))
@@ -481,7 +486,7 @@ class _Run:
         added, updated = [], []
         for candidate in sorted(candidates, key=lambda item: item.released_at, reverse=True):
             before = self._served.get((candidate.package.lower(), candidate.version))
-            if candidate.ref in self._failed:
+            if candidate.ref in left_out:
                 continue
             if before is None:
                 added.append(f"{candidate.package}:{candidate.version}")

@@ -388,3 +388,69 @@ async def test_a_refusal_does_not_outlive_the_version_that_it_was_for(
     await registry.sync(upstream)
 
     assert (await registry.versions())["1.0.0"] == commit
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["version", "package"])
+async def test_what_is_deleted_between_two_batches_stays_deleted(
+    registry: Registry, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """A package that is deleted during its first import is not made again by what is still to be published."""
+    for number in range(60):
+        upstream.git("tag", f"2.0.{number}")
+    publish, batches = registry.store.packages.publish, []
+
+    async def publish_and_delete(repository: Repository, change: Publication) -> None:
+        await publish(repository, change)
+        batches.append(len(change.versions))
+        if len(batches) == 1:
+            first = change.versions[-1].version
+            await (delete_package(registry) if whole else delete(registry, first))
+            deleted.append(first)
+
+    deleted: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.store.packages, "publish", publish_and_delete)
+        await registry.add(upstream)
+    assert len(batches) > 1
+    for _ in range(2):
+        if whole:
+            assert await names(registry) == []
+        else:
+            assert set(await registry.versions()) == {
+                "1.0.0",
+                "dev-main",
+                *(f"2.0.{number}" for number in range(60)),
+            } - set(deleted)
+        await registry.sync(upstream)
+
+    upstream.commit(files={"a.txt": "a"})
+    await registry.sync(upstream)
+    assert (await registry.versions())["dev-main"] == upstream.head()
+
+
+async def test_a_refusal_does_not_outlive_the_repository_that_it_was_for(
+    registry: Registry, upstream: GitRepository, make_repository: MakeRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was refused a name while its owner was being removed is read again, and gets it."""
+    second = make_repository("second")
+    second.commit({"description": "each version has its own name"})
+    for branch, name in (("own", "acme/own"), ("shared", "acme/library")):
+        second.git("checkout", "--quiet", "-b", branch)
+        second.commit({"name": name})
+    second.git("checkout", "--quiet", "main")
+    await registry.add(upstream)
+    owner = await registry.repository(upstream)
+    publish = registry.store.packages.publish
+
+    async def remove_first(repository: Repository, change: Publication) -> None:
+        if repository.url == second.url and await registry.store.repositories.find(owner.id):
+            await registry.syncer.remove(owner)
+        await publish(repository, change)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.store.packages, "publish", remove_first)
+        await registry.add(second)
+    assert await names(registry) == ["acme/own"]
+    await registry.sync(second)
+
+    assert await names(registry) == ["acme/library", "acme/own"]

@@ -8,7 +8,7 @@ import msgspec
 from pricore import discovery
 from pricore.clock import now, rfc3339
 from pricore.models import Package, Repository
-from pricore.tables.publishing import Publication
+from pricore.tables.publishing import READ_ANEW, Publication
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -33,29 +33,16 @@ async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Mappi
     marks = {ref: commit for ref, (_, commit) in deleted.items() if ref not in others}
     claims = {discovery.claim(ref) for ref in deleted} - {None}
     marked = {ref: commit for ref, commit in commits.items() if discovery.claim(ref) in claims} | marks
-    await db.executemany(
-        """
-        INSERT INTO refs (repository_id, name, reference, package, version, reason, deleted_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT (repository_id, name) DO UPDATE SET reference = excluded.reference,
-            reason = excluded.reason, deleted_at = excluded.deleted_at
-        """,
-        [
-            (
-                package.repository_id,
-                ref,
-                commit,
-                package.name if ref in deleted else None,
-                deleted[ref][0] if ref in deleted else None,
-                f"deleted on {rfc3339(now())[:10]}: it comes back with another commit",
-                now(),
-            )
-            for ref, commit in marked.items()
-        ],
+    made = {ref: (package.name, version) for ref, (version, _) in deleted.items()}
+    await _mark(
+        db,
+        package.repository_id,
+        {ref: (*made.get(ref, (None, None)), commit) for ref, commit in marked.items()},
     )
     if any(commits.get(ref, commit) != commit for ref, commit in marks.items()):
         await db.execute(
-            "UPDATE repositories SET refs_digest = '', failed_digest = NULL WHERE id = ?", (package.repository_id,)
+            f"UPDATE repositories SET refs_digest = {READ_ANEW}, failed_digest = NULL WHERE id = ?",
+            (package.repository_id,),
         )
 
 
@@ -65,6 +52,22 @@ async def without_deleted(db: "aiosqlite.Connection", repository: Repository, ch
         "SELECT name, reference FROM refs WHERE repository_id = ? AND deleted_at IS NOT NULL", (repository.id,)
     )
     deleted: dict[str, str] = dict(rows)
+    rows = await db.execute_fetchall("SELECT name FROM packages WHERE repository_id = ?", (repository.id,))
+    gone = change.there - {name for (name,) in rows}
+    late = [item for item in change.versions if item.package.lower() in gone]
+    # of a package that was deleted between two batches: the refs of this one make nothing either
+    marks: dict[str, tuple[str | None, str | None, str]] = {
+        item.ref: (item.package, item.version, item.reference) for item in late
+    }
+    # and those that were left out because they mean the same
+    claims = {discovery.claim(ref) for ref in (deleted.keys() | marks.keys()) - change.deleted} - {None}
+    marks |= {
+        ref.name: (None, None, ref.commit)
+        for ref in change.refs
+        if ref.reason and ref.name not in deleted and discovery.claim(ref.name) in claims
+    }
+    await _mark(db, repository.id, marks)
+    deleted |= {ref: commit for ref, (_, _, commit) in marks.items()}
     return msgspec.structs.replace(
         change,
         versions=[item for item in change.versions if deleted.get(item.ref) != item.reference],
@@ -74,13 +77,42 @@ async def without_deleted(db: "aiosqlite.Connection", repository: Repository, ch
     )
 
 
+async def _mark(
+    db: "aiosqlite.Connection", repository_id: str, refs: Mapping[str, tuple[str | None, str | None, str]]
+) -> None:
+    """Keep refs, given with the package, version and commit that they were, from making a version again."""
+    await db.executemany(
+        """
+        INSERT INTO refs (repository_id, name, reference, package, version, reason, deleted_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (repository_id, name) DO UPDATE SET reference = excluded.reference,
+            reason = excluded.reason, deleted_at = excluded.deleted_at
+        """,
+        [
+            (
+                repository_id,
+                ref,
+                commit,
+                package,
+                version,
+                f"deleted on {rfc3339(now())[:10]}: it comes back with another commit",
+                now(),
+            )
+            for ref, (package, version, commit) in refs.items()
+        ],
+    )
+
+
 async def read_others_anew(db: "aiosqlite.Connection", organization_id: str, *, repository_id: str) -> None:
     """Let an organization's other repositories be read again: they may have left refs out for this one's sake."""
     await db.execute(
-        """
-        UPDATE repositories SET refs_digest = '', failed_digest = NULL, next_sync_at = min(next_sync_at, ?)
+        f"""
+        UPDATE repositories SET refs_digest = {READ_ANEW}, failed_digest = NULL,
+            next_sync_at = min(next_sync_at, ?)
         WHERE organization_id = ? AND id <> ? AND (
-            failed_digest IS NOT NULL OR id IN (SELECT repository_id FROM refs WHERE reason IS NOT NULL)
+            failed_digest IS NOT NULL
+            OR id IN (SELECT repository_id FROM refs WHERE reason IS NOT NULL)
+            OR id IN (SELECT repository_id FROM sync_runs WHERE status = 'running')
         )
         """,
         (now(), organization_id, repository_id),

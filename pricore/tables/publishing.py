@@ -17,6 +17,9 @@ from pricore.models import NewVersion, Ref, Repository
 if TYPE_CHECKING:
     import aiosqlite
 
+READ_ANEW: Final = "'anew:' || hex(randomblob(8))"
+"""A digest that no upstream has, and none that came before: whoever reads the repository now notices too."""
+
 _MOST_DESCRIPTION: Final = 1000
 """Characters of a description that lists and searches go through; the metadata has it whole."""
 
@@ -29,8 +32,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 
     `versions` come or change. `removed` go; `gone` stay and are marked, as (package, version). `refs` are
     what became of refs, `forgotten` the names of those that are no more. `deleted` are the refs that the sync
-    knew to make a deleted version. `digest` is what was seen upstream, given by the last transaction of a
-    complete sync; None while it goes on.
+    knew to make a deleted version, `there` the packages (lower case) that it found or made itself. `digest` is
+    what was seen upstream, given by the last transaction of a complete sync; None while it goes on.
     """
 
     versions: Sequence[NewVersion] = ()
@@ -39,6 +42,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     refs: Sequence[Ref] = ()
     forgotten: Sequence[str] = ()
     deleted: frozenset[str] = frozenset()
+    there: frozenset[str] = frozenset()
     default_branch: str | None = None
     default_name: str | None = None
     digest: str | None = None
@@ -50,7 +54,7 @@ async def update_repository(db: "aiosqlite.Connection", repository: Repository, 
         UPDATE repositories SET default_branch = coalesce(?1, default_branch),
             default_name = coalesce(?2, default_name),
             -- changed to another address, or to be read anew, while it was read: the next sync reads all of it
-            refs_digest = CASE WHEN url = ?6 AND refs_digest = ?7 THEN coalesce(?3, refs_digest) ELSE '' END,
+            refs_digest = iif(url = ?6 AND refs_digest = ?7, coalesce(?3, refs_digest), refs_digest),
             sync_status = CASE WHEN ?3 IS NULL THEN sync_status ELSE 'ok' END,
             sync_error = CASE WHEN ?3 IS NULL THEN sync_error END,
             last_synced_at = CASE WHEN ?3 IS NULL THEN last_synced_at ELSE ?4 END

@@ -10,6 +10,7 @@ from pricore.clock import now
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization, Ref, Repository
 from pricore.tables import deletion
+from pricore.tables.publishing import READ_ANEW
 
 if TYPE_CHECKING:
     from pricore.store import Store
@@ -75,7 +76,7 @@ class Repositories:
             rows: Any = await db.execute_fetchall(
                 f"""
                 UPDATE repositories SET provider = ?, identifier = ?, url = ?, url_key = ?, confined = ?,
-                    refs_digest = '', failed_digest = NULL, sync_status = 'pending', sync_error = NULL
+                    refs_digest = {READ_ANEW}, failed_digest = NULL, sync_status = 'pending', sync_error = NULL
                 WHERE id = ? RETURNING {_COLUMNS}
                 """,
                 (address.provider, address.identifier, address.url, address.key, confined, repository.id),
@@ -175,18 +176,23 @@ class Repositories:
         started_at: int,
         run_id: str | None = None,
         digest: str | None = None,
+        refs_digest: str = "",
         retry: bool = False,
     ) -> None:
         """Note that a sync failed, in the run that it began if it began one; what is served stays.
 
-        `digest` is what was seen upstream. Where a `retry` may help it comes sooner.
+        `digest` is what was seen upstream, `refs_digest` that of the record when the sync began. Where a `retry`
+        may help it comes sooner.
         """
         async with self._store.transaction(revise=False) as db:
             await db.execute(
                 """
-                UPDATE repositories SET sync_status = 'failed', sync_error = ?, failed_digest = ? WHERE id = ?
+                UPDATE repositories SET sync_status = 'failed', sync_error = ?,
+                    -- not where it is to be read anew since: then the next sync may succeed
+                    failed_digest = iif(refs_digest = ?, ?, NULL)
+                WHERE id = ?
                 """,
-                (error, None if retry else digest, repository_id),
+                (error, refs_digest, None if retry else digest, repository_id),
             )
             await self._store.schedule.settle(db, repository_id, failed=True, retry=retry)
             await self._store.runs.add_failure(
