@@ -70,7 +70,7 @@ async def _import(data: Path, url: str, tags: int, wanted: int) -> tuple[float, 
         class Observed(Syncer):
             """A syncer that tells when a fetch has ended."""
 
-            def mirror(self, repository_id: str, *, hold: int | None = None) -> Mirror:
+            def mirror(self, repository_id: str, *, url: str = "", hold: int | None = None) -> Mirror:
                 mirror = super().mirror(repository_id)
                 return _ObservedMirror(registry.git, mirror.path, on_fetch, hold)
 

@@ -25,6 +25,7 @@ _MOST_CHARACTERS: Final = 2000
 _SCP_LIKE = re.compile(r"(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>(?!//)[^\s:][^\s]*)")
 _SHORT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
 _SCHEMES: Final = ("https", "http", "ssh", "git", "file")
+_PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
 # git decodes a whole URL before it looks for the host, and finds one in brackets even inside of a user: in any
 # other form than this, the host that it connects to can be another one than the one that was read here
 _AUTHORITY = re.compile(
@@ -49,9 +50,9 @@ class Address(msgspec.Struct, frozen=True):
 def parse_address(text: str, provider: str | None = None, *, folders: bool = True) -> Address:
     """Understand the address of a repository.
 
-    A folder counts where it exists or is written as a path; with `folders` False none does, and nobody looks
-    which there are. Raises InvalidError for what git could not open, for a secret inside the URL, and for
-    options in disguise.
+    A folder counts where it exists or is written as a path; with `folders` False, for who came over the API,
+    none does, nobody looks which there are, and git:// is refused. Raises InvalidError for what git could not
+    open, for a secret inside the URL, and for options in disguise.
     """
     text = text.strip()
     if provider is not None and provider not in PROVIDERS:
@@ -68,7 +69,7 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
             "only the command line of this server can follow a folder of it; give the URL of a Git host"
         )
     if "://" in text:
-        return _from_url(text, provider)
+        return _from_url(text, provider, folders=folders)
     if is_path:
         return _from_folder(Path(text))
     if provider is not None and provider in _HOSTS and _SHORT.fullmatch(text):
@@ -89,15 +90,21 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
     raise _invalid(f"{_shown(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git")
 
 
-def _from_url(text: str, provider: str | None) -> Address:
+def _from_url(text: str, provider: str | None, *, folders: bool = True) -> Address:
     try:
         parts = urlsplit(text)
         host, password = parts.hostname or "", parts.password
-        _ = parts.port
+        port = parts.port
     except ValueError:
         raise _invalid(f"{_shown(text)} is not a valid URL") from None
     if parts.scheme not in _SCHEMES:
-        raise _invalid(f"git cannot be asked for {parts.scheme}:// here; use one of {', '.join(_SCHEMES)}")
+        schemes = _SCHEMES if folders else _SCHEMES[:3]
+        raise _invalid(f"git cannot be asked for {parts.scheme}:// here; use one of {', '.join(schemes)}")
+    if parts.scheme == "git" and not folders:
+        raise _invalid(
+            "git:// is neither encrypted nor authenticated, so that only the command line of this server can "
+            "follow it; give the https or ssh address"
+        )
     if password is not None or (parts.scheme in ("http", "https") and parts.username):
         raise _holds_password(host)
     if parts.query or parts.fragment:
@@ -108,17 +115,24 @@ def _from_url(text: str, provider: str | None) -> Address:
     # a host or user with a leading dash would be an option of ssh
     if not _AUTHORITY.fullmatch(parts.netloc):
         raise _invalid(f"{_shown(text)} names no repository on a host")
-    return _known(text, host, parts.path, provider)
+    return _known(text, host, parts.path, provider, port=None if port == _PORTS[parts.scheme] else port)
 
 
-def _known(url: str, host: str, path: str, provider: str | None) -> Address:
+def _known(url: str, host: str, path: str, provider: str | None, *, port: int | None = None) -> Address:
     path = path.strip("/").removesuffix(".git")
     if not path:
         raise _invalid(f"{_shown(url)} names no repository on a host")
     by_host = next((name for name, known in _HOSTS.items() if known == host.lower()), "git")
     provider = provider or by_host
     identifier = path if provider != "git" else f"{host.lower()}/{path}"
-    return Address(provider, identifier, url, f"{host.lower()}/{path}", local=False)
+    return Address(provider, identifier, url, f"{_with_port(host.lower(), port)}/{path}", local=False)
+
+
+def _with_port(host: str, port: int | None) -> str:
+    """A host as a key has it: two ports of a machine are two hosts."""
+    if port is None:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _from_folder(folder: Path, *, url: str | None = None) -> Address:

@@ -8,8 +8,10 @@ cancelled, which GitPython's runner cannot do.
 import asyncio
 import hashlib
 import itertools
+import logging
 import os
 import re
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -22,10 +24,13 @@ from threading import Lock
 from typing import IO, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
+from pricore.addresses import host_of
 from pricore.errors import GitError, GitUnavailableError
 from pricore.models import CommitFile
 
 T = TypeVar("T")
+
+_log = logging.getLogger("pricore.git")
 
 _CONFIG: Final = Path(__file__).with_name("gitconfig")
 _PASSED_ON: Final = (
@@ -40,6 +45,10 @@ _PASSED_ON: Final = (
 )
 _MOST_OUTPUT: Final = 64 * 1024 * 1024
 _MOST_COMMIT: Final = 64 * 1024
+_MOST_LISTING_SECONDS: Final = 60
+"""What a remote may take to list its refs: a host that sends a trickle must not keep a worker for long."""
+
+_SSH: Final = ("ssh", "-oBatchMode=yes", "-oConnectTimeout=15", "-oStrictHostKeyChecking=accept-new")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -79,7 +88,7 @@ class Git:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def ls_remote(self, url: str, *, only: Sequence[str] | None = None) -> Remote:
-        """The branches and tags of a remote. Raises GitError, GitUnavailableError.
+        """The branches and tags of a remote, within a minute. Raises GitError, GitUnavailableError.
 
         `only` confines it to its own host, at these addresses if there are any; None lets it send git elsewhere.
         """
@@ -87,7 +96,8 @@ class Git:
             await self.run(
                 ["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*"],
                 url=url,
-                settings=_confine(url, only),
+                only=only,
+                seconds=_MOST_LISTING_SECONDS,
             )
         )
 
@@ -96,15 +106,18 @@ class Git:
         arguments: Sequence[str],
         *,
         folder: Path | None = None,
+        about: str = "the mirror",
         url: str = "",
+        only: Sequence[str] | None = None,
         lines: Iterable[str] | None = None,
         accept: Sequence[int] = (0,),
         hold: int | None = None,
-        settings: Sequence[str] = (),
+        seconds: float | None = None,
     ) -> bytes:
         """The output of one git command, at most 64 MB. `lines` are its standard input.
 
-        `settings` are `name=value`, on top of the configuration that every git gets here.
+        Errors speak of `url`, and where the trouble is in `folder`, of `about`: never of where that folder is.
+        `only` confines git as it does `ls_remote`. `seconds` bound it where they are less than the timeout.
 
         `hold` is a descriptor that git gets too: a lock on it ends with git, even when this process is killed.
 
@@ -114,11 +127,20 @@ class Git:
         def read(output: IO[bytes]) -> bytes:
             content = output.read(_MOST_OUTPUT + 1)
             if len(content) > _MOST_OUTPUT:
-                raise GitError(f"git {arguments[0]} of {url or folder} gives more than 64 MB")
+                raise GitError(f"git {arguments[0]} of {url or about} gives more than 64 MB")
             return content
 
         return await self.read(
-            arguments, read, folder=folder, url=url, lines=lines, accept=accept, hold=hold, settings=settings
+            arguments,
+            read,
+            folder=folder,
+            about=about,
+            url=url,
+            only=only,
+            lines=lines,
+            accept=accept,
+            hold=hold,
+            seconds=seconds,
         )
 
     async def read(
@@ -127,41 +149,52 @@ class Git:
         consume: Callable[[IO[bytes]], T],
         *,
         folder: Path | None = None,
+        about: str = "the mirror",
         url: str = "",
+        only: Sequence[str] | None = None,
         lines: Iterable[str] | None = None,
         accept: Sequence[int] = (0,),
         hold: int | None = None,
-        settings: Sequence[str] = (),
+        seconds: float | None = None,
     ) -> T:
-        """What `consume` makes of a command's output, read in a thread of its own."""
-        child = _Child()
-        options = [part for setting in settings for part in ("-c", setting)]
+        """What `consume` makes of a command's output, read in a thread of its own; the rest is as for `run`."""
+        child = _Child(_environment(_ssh(url, only)))
+        options = [part for setting in _settings(url, only) for part in ("-c", setting)]
         if folder is not None:
             options.append(f"--git-dir={folder}")
         work = asyncio.get_running_loop().run_in_executor(
             self._threads, child.run, [*options, *arguments], consume, lines, hold
         )
+        limit = self.timeout if seconds is None else min(self.timeout, seconds)
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(limit):
                 result, status, message = await asyncio.shield(work)
         except (asyncio.CancelledError, TimeoutError) as error:
             child.kill()
             await asyncio.wait([work])
             work.exception()  # seen: it ended because it was killed
             if isinstance(error, TimeoutError):
+                hint = "; git_timeout allows more" if limit == self.timeout else ""
                 raise GitUnavailableError(
-                    f"git {arguments[0]} of {url or folder} took longer than {self.timeout:g} seconds"
+                    f"git {arguments[0]} of {url or about} took longer than {limit:g} seconds{hint}"
                 ) from None
             raise
-        if status not in accept:
-            raise _failure(arguments[0], message, url or str(folder))
-        return result
+        if status in accept:
+            return result
+        if folder is not None and (not url or str(folder) in _reason(message)):
+            _log.info("git %s in %s: %r", arguments[0], folder, message)
+            raise _mirror_failure(arguments[0], message, folder, about)
+        _log.debug("git %s of %s: %r", arguments[0], url or about, message)
+        if folder is not None:
+            message = _without_paths(message, folder)
+        raise _failure(arguments[0], message, url or about)
 
 
 class _Child:
     """One git process and the thread that reads it; `kill` may come from any other thread at any time."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
@@ -216,7 +249,7 @@ class _Child:
                     stdin=requests,
                     stdout=subprocess.PIPE,
                     stderr=errors,
-                    env=_environment(),
+                    env=self._environment,
                     cwd="/",
                     start_new_session=True,
                     pass_fds=() if hold is None else (hold,),
@@ -226,17 +259,19 @@ class _Child:
             return self._process
 
 
-def _confine(url: str, only: Sequence[str] | None) -> list[str]:
-    """The settings that keep git at the host of `url`; nothing for None.
+def _settings(url: str, only: Sequence[str] | None) -> list[str]:
+    """The configuration that keeps git at the host of `url`; nothing for None.
 
     By itself git goes where the first answer sends it, which is how renamed repositories on GitHub are found: a
     host on the outside could send it to one on the inside. And without the addresses that were looked at, the
-    name could mean others a moment later. (ssh and git:// know no redirects, and look the name up again.)
+    name could mean others a moment later. Raises GitError for git://, which cannot be kept to an address.
     """
     if only is None:
         return []
     settings = ["http.followRedirects=false"]
     parts = urlsplit(url)
+    if parts.scheme == "git":
+        raise GitError(f"cannot read {url}: git:// is not followed for who came over the API; give https or ssh")
     if only and parts.scheme in ("http", "https"):
         port = parts.port or (443 if parts.scheme == "https" else 80)
         addresses = ",".join(f"[{address}]" if ":" in address else address for address in only)
@@ -244,7 +279,26 @@ def _confine(url: str, only: Sequence[str] | None) -> list[str]:
     return settings
 
 
-def _environment() -> dict[str, str]:
+def _ssh(url: str, only: Sequence[str] | None) -> list[str]:
+    """The command with which git uses ssh; it connects to the first address of `only`, if there is any.
+
+    The host's key is the one that known_hosts has for its name and port. Nothing of the user's own configuration
+    leads elsewhere: no other address, no jump host, and no connection that is open already.
+    """
+    if not only or url.startswith(("http:", "https:")):
+        return [*_SSH]
+    host = host_of(url)
+    port = urlsplit(url).port if "://" in url else None
+    return [
+        *_SSH,
+        f"-oHostName={only[0]}",
+        f"-oHostKeyAlias={host if port in (None, 22) else f'[{host}]:{port}'}",
+        "-oProxyCommand=none",  # goes for ProxyJump too
+        "-oControlPath=none",
+    ]
+
+
+def _environment(ssh: Sequence[str]) -> dict[str, str]:
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return passed_on | {
         "GIT_ALLOW_PROTOCOL": "https:http:ssh:git:file",
@@ -252,7 +306,7 @@ def _environment() -> dict[str, str]:
         "GIT_ATTR_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": str(_CONFIG),
         "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=15 -oStrictHostKeyChecking=accept-new",
+        "GIT_SSH_COMMAND": shlex.join(ssh),
         "GIT_TERMINAL_PROMPT": "0",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",  # zip archives carry local time
@@ -302,9 +356,39 @@ def _failure(command: str, message: str, target: str) -> GitError:
     for sign, meaning in _ADVICE:
         if sign in message:
             return GitError(f"cannot read {target}: {meaning}")
+    return GitError(f"git {command} of {target} failed: {_short(_reason(message))}")
+
+
+_MIRROR_ADVICE: Final = (
+    ("not a git repository", "it is not there, or not whole; a sync makes it anew"),
+    ("detected dubious ownership", "it belongs to another user; run Pricore as that one"),
+)
+
+
+def _mirror_failure(command: str, message: str, folder: Path, about: str) -> GitError:
+    """The error where the trouble is on this side; it doesn't say where this server keeps its data."""
+    for sign, meaning in _MIRROR_ADVICE:
+        if sign in message:
+            return GitError(f"cannot read {about}: {meaning}")
+    reason = _short(_without_paths(_reason(message), folder))
+    return GitError(f"git {command} of {about} failed: {reason} (look at its folder in the data folder)")
+
+
+def _without_paths(text: str, folder: Path) -> str:
+    """A text of git's with names inside of a folder alone, and none of the folders that it is in."""
+    for path in dict.fromkeys((folder, folder.resolve())):
+        text = text.replace(f"{path}/", "").replace(str(path), "the mirror")
+        # the folder of mirrors and the data folder
+        for parent in [*path.parents][:2]:
+            text = re.sub(rf"(?<![^\s'\"]){re.escape(str(parent))}(?![\w.-])", "the data folder", text)
+    return text
+
+
+def _reason(message: str) -> str:
+    """The line of git's that says why it failed."""
     lines = [line for line in message.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith(("fatal:", "error:"))]
-    return GitError(f"git {command} of {target} failed: {_short((fatal or lines or ['no reason given'])[0])}")
+    return (fatal or lines or ["no reason given"])[0]
 
 
 def _short(line: str) -> str:
@@ -315,11 +399,12 @@ class Mirror:
     """A bare repository that follows a remote's branches and tags.
 
     Commits that were ever served stay: `keep` holds them by refs of our own, below refs/pricore/. Who writes
-    to it holds a lock, and gives its descriptor as `hold`.
+    to it holds a lock, and gives its descriptor as `hold`. `url` is what errors say that it follows.
     """
 
-    def __init__(self, git: Git, path: Path, *, hold: int | None = None) -> None:
+    def __init__(self, git: Git, path: Path, *, url: str = "", hold: int | None = None) -> None:
         self._git = git
+        self._about = f"the mirror of {url}" if url else "the mirror"
         self.path = path
         self._hold = hold
 
@@ -333,7 +418,7 @@ class Mirror:
         `only` confines it as it does `Git.ls_remote`.
         """
         if not self.exists():
-            await self._git.run(["init", "--quiet", "--bare", "--template=", "--", str(self.path)])
+            await self._git.run(["init", "--quiet", "--bare", "--template="], folder=self.path, about=self._about)
         attributes = self.path / "info" / "attributes"
         if not attributes.exists():
             attributes.parent.mkdir(exist_ok=True)
@@ -354,7 +439,7 @@ class Mirror:
                 "+refs/tags/*:refs/tags/*",
             ],
             url=url,
-            settings=_confine(url, only),
+            only=only,
         )
 
     async def _write(
@@ -362,14 +447,20 @@ class Mirror:
         arguments: Sequence[str],
         *,
         url: str = "",
+        only: Sequence[str] | None = None,
         lines: Iterable[str] | None = None,
-        settings: Sequence[str] = (),
     ) -> None:
         """Run a command that changes refs; lock files that a killed git left behind don't stop it."""
         for attempt in (1, 2):
             try:
                 await self._git.run(
-                    arguments, folder=self.path, url=url, lines=lines, hold=self._hold, settings=settings
+                    arguments,
+                    folder=self.path,
+                    about=self._about,
+                    url=url,
+                    only=only,
+                    lines=lines,
+                    hold=self._hold,
                 )
             except GitError as error:
                 # whoever writes here holds our lock: these belong to nobody any more
@@ -385,7 +476,10 @@ class Mirror:
         A name that isn't UTF-8 has backslashes, which no other can have.
         """
         output = await self._git.run(
-            ["show-ref", "--heads", "--tags", "--dereference"], folder=self.path, accept=(0, 1)
+            ["show-ref", "--heads", "--tags", "--dereference"],
+            folder=self.path,
+            about=self._about,
+            accept=(0, 1),
         )
         refs: dict[str, str] = {}
         for line in _lines(output):
@@ -402,7 +496,9 @@ class Mirror:
             answers = itertools.chain(_batch_answers(output, limit), itertools.repeat((b"", b"")))
             return {commit: _commit_file(next(answers), next(answers)) for commit in commits}
 
-        return await self._git.read(["cat-file", "--batch"], consume, folder=self.path, lines=requests)
+        return await self._git.read(
+            ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=requests
+        )
 
     async def keep(self, commits: Iterable[str]) -> None:
         """Hold commits for good, whatever happens to the branches and tags that led to them."""
@@ -418,7 +514,10 @@ class Mirror:
         if not _COMMIT.fullmatch(commit):
             raise GitError(f"{commit[:80]!r} is not a commit")
         return await self._git.read(
-            ["archive", "--format=zip", "-0", f"--prefix={commit[:12]}/", commit], consume, folder=self.path
+            ["archive", "--format=zip", "-0", f"--prefix={commit[:12]}/", commit],
+            consume,
+            folder=self.path,
+            about=self._about,
         )
 
 

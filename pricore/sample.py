@@ -57,11 +57,15 @@ async def create(git: Git, folder: Path) -> Path:
     for name, content in _FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
-    await git.run(["init", "--quiet", "--initial-branch=main", "--template=", "--", str(folder)])
-    author = ("-c", "user.name=Pricore", "-c", "user.email=pricore@localhost")
-    await git.run([f"--work-tree={folder}", "add", "--all"], folder=repository)
     await git.run(
-        [*author, f"--work-tree={folder}", "commit", "--quiet", "--message=A sample package"], folder=repository
+        ["init", "--quiet", "--initial-branch=main", "--template=", "--", str(folder)], about="the sample"
     )
-    await git.run([*author, "tag", "1.0.0"], folder=repository)
+    author = ("-c", "user.name=Pricore", "-c", "user.email=pricore@localhost")
+    await git.run([f"--work-tree={folder}", "add", "--all"], folder=repository, about="the sample")
+    await git.run(
+        [*author, f"--work-tree={folder}", "commit", "--quiet", "--message=A sample package"],
+        folder=repository,
+        about="the sample",
+    )
+    await git.run([*author, "tag", "1.0.0"], folder=repository, about="the sample")
     return folder

@@ -79,9 +79,9 @@ class Syncer:
         self._config = config
         self._running: dict[str, set[asyncio.Task[Report]]] = {}
 
-    def mirror(self, repository_id: str, *, hold: int | None = None) -> Mirror:
-        """The mirror of a repository; `hold` is the descriptor of its lock, for who writes to it."""
-        return Mirror(self._git, self._config.repositories / f"{repository_id}.git", hold=hold)
+    def mirror(self, repository_id: str, *, url: str = "", hold: int | None = None) -> Mirror:
+        """The mirror of a repository; errors name its `url`, `hold` is its lock's descriptor, for who writes."""
+        return Mirror(self._git, self._config.repositories / f"{repository_id}.git", url=url, hold=hold)
 
     async def add(self, organization: Organization, address: Address, *, progress: Progress) -> Report:
         """Follow a repository and read it for the first time; where that fails, it is as if never added.
@@ -160,7 +160,7 @@ class Syncer:
                 if found is None:
                     await self._discard(repository.id)
                     raise _removed(repository)
-                mirror = self.mirror(repository.id, hold=hold)
+                mirror = self.mirror(found.id, url=found.url, hold=hold)
                 run = _Run(self._store, self._git, mirror, found, progress, self._config, scheduled=scheduled)
                 try:
                     return await run.run()

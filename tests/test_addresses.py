@@ -33,10 +33,11 @@ def refusal(text: str, provider: str | None = None) -> str:
         ("https://gitlab.com/acme/team/library", "gitlab", "acme/team/library", "gitlab.com/acme/team/library"),
         ("https://bitbucket.org/acme/library", "bitbucket", "acme/library", "bitbucket.org/acme/library"),
         ("https://git.example.com/a/b.git", "git", "git.example.com/a/b", "git.example.com/a/b"),
-        ("http://git.example.com:8080/a/b", "git", "git.example.com/a/b", "git.example.com/a/b"),
+        ("http://git.example.com:8080/a/b", "git", "git.example.com/a/b", "git.example.com:8080/a/b"),
         ("https://[2001:db8::1]/a/b", "git", "2001:db8::1/a/b", "2001:db8::1/a/b"),
         ("ssh://git@github.com/acme/library.git", "github", "acme/library", "github.com/acme/library"),
-        ("ssh://git@git.example.com:2222/a/b", "git", "git.example.com/a/b", "git.example.com/a/b"),
+        ("ssh://git@git.example.com:2222/a/b", "git", "git.example.com/a/b", "git.example.com:2222/a/b"),
+        ("https://[2001:db8::1]:8443/a/b", "git", "2001:db8::1/a/b", "[2001:db8::1]:8443/a/b"),
         ("git://git.example.com/a/b", "git", "git.example.com/a/b", "git.example.com/a/b"),
         ("git@github.com:acme/library.git", "github", "acme/library", "github.com/acme/library"),
         ("git@gitlab.com:acme/team/library", "gitlab", "acme/team/library", "gitlab.com/acme/team/library"),
@@ -117,6 +118,8 @@ def test_a_scheme_in_capitals_is_the_same_scheme() -> None:
             "http://github.com/acme/library",
             "ssh://git@github.com/acme/library.git",
             "ssh://git@github.com:22/acme/library.git",
+            *("https://github.com:443/acme/library", "http://github.com:80/acme/library"),
+            *("git://github.com:9418/acme/library", "https://github.com:/acme/library"),
             "git://github.com/acme/library.git",
             "git@github.com:acme/library.git",
             "git@GitHub.com:acme/library/",
@@ -135,11 +138,14 @@ def test_one_repository_has_one_key(texts: tuple[str, ...]) -> None:
         ("https://git.example.com/a/b", "https://git.example.com/a/B"),
         ("https://git.example.com/a/b", "https://git.example.com/b"),
         ("https://git.example.com/a/b", "https://git.example.org/a/b"),
+        ("https://git.example.com/a/b", "https://git.example.com:8443/a/b"),
+        ("http://git.example.com:8080/a/b", "http://git.example.com:8081/a/b"),
+        ("ssh://git@git.example.com/a/b", "ssh://git@git.example.com:443/a/b"),
         ("/srv/library", "https://srv/library"),
     ],
 )
 def test_two_repositories_have_two_keys(texts: tuple[str, str]) -> None:
-    """Hosts and paths tell repositories apart, capitals in the path too."""
+    """Hosts, their ports and paths tell repositories apart, capitals in the path too."""
     assert len({parse_address(text).key for text in texts}) == 2
 
 
@@ -215,6 +221,18 @@ def test_a_folder_is_refused_where_none_may_be_given(text: str, folder: Path, ex
     with pytest.raises(InvalidError, match=r"^only the command line of this server can follow a folder") as caught:
         parse_address(text.format(folder), folders=False)
     assert caught.value.field == "url"
+
+
+@pytest.mark.parametrize("url", ["git://git.example.com/a/b", "GIT://1.1.1.1:6379/x"])
+def test_an_open_protocol_is_the_command_lines(url: str) -> None:
+    """What comes over the API is never git://, which anybody on the way can change; the operator may choose it."""
+    with pytest.raises(InvalidError, match=r"^git:// is neither .*; give the https or ssh address$") as caught:
+        parse_address(url, folders=False)
+    assert caught.value.field == "url"
+    with pytest.raises(InvalidError, match=r"use one of https, http, ssh$"):
+        parse_address("ftp://git.example.com/a/b", folders=False)
+
+    assert parse_address(url).url.startswith("git://")
 
 
 def test_a_name_is_no_folder_where_none_may_be_given(folder: Path) -> None:

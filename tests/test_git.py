@@ -1,15 +1,23 @@
 """Git's processes end, one way or the other, and nobody waits for what they will not say."""
 
 import asyncio
+import contextlib
+import getpass
+import os
+import shlex
+import shutil
+import subprocess
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from pricore.errors import GitError
+from pricore.errors import GitError, GitUnavailableError
 from pricore.git import Git, Mirror
+from tests.harness import GitRepository, need
 
 
 async def test_a_git_that_ends_early_is_an_error(tmp_path: Path) -> None:
@@ -101,3 +109,234 @@ async def test_a_confined_git_goes_where_it_was_looked_at(git: Git, unused_tcp_p
         with pytest.raises(GitError):
             await git.ls_remote(f"http://Name.example.com:{unused_tcp_port}/library", only=["127.0.0.1"])
         assert server.asked == ["/library/info/refs?service=git-upload-pack"]
+
+
+class SshServer:
+    """A real sshd on 127.0.0.1 for this user, and the configuration of the ssh that git finds on PATH."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port = port
+        self.folder = folder
+        self.known_hosts = folder / "known_hosts"
+        self._config = folder / "config"
+        for name in ("host", "user"):
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", folder / name], check=True
+            )
+        self.host_key = " ".join((folder / "host.pub").read_text().split()[:2])
+        self.program = shutil.which("ssh")
+        ssh = folder / "bin" / "ssh"
+        ssh.parent.mkdir()
+        ssh.write_text(f'#!/bin/sh\nexec {self.program} -F {shlex.quote(str(self._config))} "$@"\n')
+        ssh.chmod(0o755)
+        self.configure("")
+
+    def configure(self, *lines: str) -> None:
+        """Let the user's configuration of ssh begin with these lines."""
+        own = (f"IdentityFile {self.folder / 'user'}", f"UserKnownHostsFile {self.known_hosts}")
+        self._config.write_text("\n".join((*lines, "IdentitiesOnly yes", f"User {getpass.getuser()}", *own, "")))
+
+    async def run(self) -> asyncio.subprocess.Process:
+        server = self.folder / "sshd_config"
+        server.write_text(
+            f"ListenAddress 127.0.0.1:{self.port}\nHostKey {self.folder / 'host'}\n"
+            f"AuthorizedKeysFile {self.folder / 'user.pub'}\nPidFile none\n"
+            "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
+        )
+        process = await asyncio.create_subprocess_exec(
+            _SSHD, "-D", "-e", "-f", str(server), stderr=subprocess.DEVNULL
+        )
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                writer.close()
+                return process
+            await asyncio.sleep(0.05)
+        raise AssertionError("sshd does not listen")
+
+
+_SSHD = "/usr/sbin/sshd"
+
+
+@pytest.fixture
+async def sshd(tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SshServer]:
+    need(_SSHD, "ssh", "ssh-keygen")
+    folder = tmp_path / "ssh"
+    folder.mkdir()
+    if os.geteuid() == 0:  # what its service would do
+        await asyncio.to_thread(Path("/run/sshd").mkdir, exist_ok=True)
+    server = SshServer(folder, unused_tcp_port)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+    process = await server.run()
+    try:
+        yield server
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> GitRepository:
+    repository = GitRepository(tmp_path / "upstream")
+    repository.commit({"name": "acme/library"})
+    return repository
+
+
+@pytest.mark.parametrize("command", ["ls-remote", "fetch"])
+async def test_a_confined_ssh_goes_where_it_was_looked_at(
+    git: Git, sshd: SshServer, upstream: GitRepository, tmp_path: Path, command: str
+) -> None:
+    """ssh connects to the address that was checked, and knows the host's key by its name and port as ever."""
+    url = f"ssh://Name.example.com:{sshd.port}{upstream.folder}/.git"
+    read = Mirror(git, tmp_path / "mirror.git").fetch if command == "fetch" else git.ls_remote
+    with pytest.raises(GitUnavailableError, match="cannot reach"):
+        await read(url)  # nobody knows that name
+    await read(url, only=["127.0.0.1", "192.0.2.1"])
+    (line,) = sshd.known_hosts.read_text().splitlines()
+    assert line == f"[name.example.com]:{sshd.port} {sshd.host_key}"
+
+    other = (sshd.folder / "user.pub").read_text().split()[:2]
+    sshd.known_hosts.write_text(f"[name.example.com]:{sshd.port} {' '.join(other)}\n")
+    with pytest.raises(GitError, match="its SSH host key is not the one in known_hosts"):
+        await read(url, only=["127.0.0.1"])
+
+
+async def test_a_short_address_of_ssh_is_confined_too(git: Git, sshd: SshServer, upstream: GitRepository) -> None:
+    """user@host:path goes to the address that was checked; the key is known by the name alone."""
+    sshd.configure(f"Port {sshd.port}")
+    await git.ls_remote(f"{getpass.getuser()}@name.example.com:{upstream.folder}/.git", only=["127.0.0.1"])
+    assert sshd.known_hosts.read_text().startswith("name.example.com ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "HostName 192.0.2.1",
+        "HostKeyAlias elsewhere",
+        "ProxyCommand touch {trace}",
+        "ProxyJump 192.0.2.1",
+        "ControlPath {trace}\nControlMaster auto\nControlPersist 1",
+    ],
+)
+async def test_the_configuration_of_ssh_leads_nowhere_else(
+    git: Git, sshd: SshServer, upstream: GitRepository, tmp_path: Path, line: str
+) -> None:
+    """Neither another address, nor a jump, nor an open connection of the user's takes the checked one's place."""
+    trace = tmp_path / "trace"
+    sshd.configure(*line.format(trace=trace).splitlines())
+    remote = await git.ls_remote(f"ssh://name.example.com:{sshd.port}{upstream.folder}", only=["127.0.0.1"])
+    assert set(remote.refs) == {"refs/heads/main"}
+    assert sshd.known_hosts.read_text().startswith(f"[name.example.com]:{sshd.port} ")
+    assert not trace.exists()
+
+
+async def test_a_host_that_is_allowed_by_name_is_not_pinned(
+    git: Git, sshd: SshServer, upstream: GitRepository
+) -> None:
+    """Without addresses the user's configuration of ssh counts, as it does for the operator."""
+    sshd.configure("HostName 127.0.0.1")
+    url = f"ssh://name.example.com:{sshd.port}{upstream.folder}"
+    await git.ls_remote(url, only=[])
+    await git.ls_remote(url)
+
+
+async def test_a_confined_git_speaks_no_open_protocol(git: Git) -> None:
+    """A git:// address that came over the API before it was refused there is not followed any more."""
+    empty: list[str] = []
+    for only in (empty, ["127.0.0.1"]):
+        with pytest.raises(GitError, match=r"^cannot read git://127\.0\.0\.1:1/x: .* give https or ssh$"):
+            await git.ls_remote("git://127.0.0.1:1/x", only=only)
+
+
+async def test_a_trickle_is_no_answer(git: Git, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that lists its refs ever so slowly has a limit of its own, however long a fetch may take."""
+    monkeypatch.setattr("pricore.git._MOST_LISTING_SECONDS", 1, raising=False)
+
+    ended = asyncio.Event()
+
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 200 OK\r\nX-More: ")
+            for _ in range(100):
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+        writer.close()
+        ended.set()
+
+    url = f"http://127.0.0.1:{unused_tcp_port}/library"
+    async with await asyncio.start_server(trickle, "127.0.0.1", unused_tcp_port):
+        began = time.monotonic()
+        with pytest.raises(GitUnavailableError) as caught:
+            await git.ls_remote(url)
+        assert time.monotonic() - began < 5
+        await ended.wait()
+    assert str(caught.value) == f"git ls-remote of {url} took longer than 1 seconds"
+
+
+def take_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def block(path: Path) -> None:
+    shutil.rmtree(path)
+    path.touch()
+
+
+def break_off(path: Path) -> None:
+    shutil.rmtree(path / "refs")
+
+
+def lose_objects(path: Path) -> None:
+    shutil.rmtree(path / "objects")
+    (path / "objects").mkdir()
+
+
+def scribble(path: Path) -> None:
+    (path / "packed-refs").write_text("no list of refs\n")
+
+
+@pytest.mark.parametrize("harm", [take_folder, block, break_off, lose_objects, scribble])
+async def test_an_error_of_a_mirror_does_not_tell_where_it_is(
+    git: Git,
+    upstream: GitRepository,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    harm: Callable[[Path], None],
+) -> None:
+    """One line says what is wrong with the mirror of which repository; the log alone has git's text with paths."""
+    caplog.set_level("INFO", logger="pricore.git")
+    mirror = Mirror(git, tmp_path / "data" / "repositories" / "id.git", url="https://git.example.com/a")
+    mirror.path.parent.mkdir(parents=True)
+    await mirror.fetch(upstream.url)
+    harm(mirror.path)
+
+    async def use() -> None:
+        if harm in (take_folder, block):
+            await mirror.fetch(upstream.url)
+        await mirror.refs()
+        await mirror.archive(upstream.head(), IO.read)
+
+    with pytest.raises(GitError) as caught:
+        await use()
+    message = str(caught.value)
+    assert "the mirror of https://git.example.com/a" in message
+    assert message.isprintable()
+    assert str(tmp_path / "data") not in message
+    (entry,) = caplog.records
+    assert str(mirror.path) in entry.getMessage()
+    assert len(entry.getMessage().splitlines()) == 1
+
+
+async def test_a_slow_mirror_is_called_so(upstream: GitRepository, tmp_path: Path) -> None:
+    """What takes too long, or gives too much, is named by its repository too."""
+    path = tmp_path / "data" / "repositories" / "id.git"
+    path.parent.mkdir(parents=True)
+    with Git(timeout=60) as git:
+        await Mirror(git, path).fetch(upstream.url)
+    with Git(timeout=0.2) as git:
+        mirror = Mirror(git, path, url="https://git.example.com/a")
+        with pytest.raises(GitUnavailableError) as caught:
+            await mirror.archive(upstream.head(), lambda _: time.sleep(0.5))
+    expected = "git archive of the mirror of https://git.example.com/a took longer than 0.2 seconds"
+    assert str(caught.value) == f"{expected}; git_timeout allows more"

@@ -13,6 +13,8 @@ from pricore.tables import deletion
 from pricore.tables.publishing import READ_ANEW
 
 if TYPE_CHECKING:
+    import aiosqlite
+
     from pricore.store import Store
 
 _COLUMNS = ", ".join(Repository.__struct_fields__)
@@ -33,12 +35,16 @@ class Repositories:
         follows it already.
         """
         async with self._store.transaction() as db:
+            if (url := await _followed(db, organization.id, address)) is not None:
+                raise ConflictError(
+                    f"{organization.slug} follows {url} already; `pricore repo sync` reads it again"
+                )
             rows: Any = await db.execute_fetchall(
                 f"""
                 INSERT INTO repositories (id, organization_id, provider, identifier, url, url_key, confined,
                     refs_digest, sync_status, created_at, next_sync_at)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', 'pending', ?8, ?8 + 60)
-                ON CONFLICT (organization_id, url_key) DO NOTHING RETURNING {_COLUMNS}
+                RETURNING {_COLUMNS}
                 """,
                 (
                     str(uuid4()),
@@ -51,10 +57,6 @@ class Repositories:
                     now(),
                 ),
             )
-            if not rows:
-                raise ConflictError(
-                    f"{organization.slug} follows {address.url} already; `pricore repo sync` reads it again"
-                )
             repository = _repository(rows[0])
             if queued:
                 await self._store.jobs.insert(db, repository.id)
@@ -67,12 +69,9 @@ class Repositories:
         repository was removed in the meantime.
         """
         async with self._store.transaction() as db:
-            taken = await db.execute_fetchall(
-                "SELECT 1 FROM repositories WHERE organization_id = ? AND url_key = ? AND id <> ?",
-                (repository.organization_id, address.key, repository.id),
-            )
-            if taken:
-                raise ConflictError(f"{address.url} is followed already, as a repository of its own")
+            url = await _followed(db, repository.organization_id, address, but=repository.id)
+            if url is not None:
+                raise ConflictError(f"{url} is followed already, as a repository of its own")
             rows: Any = await db.execute_fetchall(
                 f"""
                 UPDATE repositories SET provider = ?, identifier = ?, url = ?, url_key = ?, confined = ?,
@@ -228,6 +227,20 @@ class Repositories:
             if packages:
                 await self._store.organizations.touch_root(db, repository.organization_id, names_changed=True)
             return await deletion.unused(db, (shasum for (shasum,) in rows))
+
+
+async def _followed(
+    db: "aiosqlite.Connection", organization_id: str, address: Address, *, but: str = ""
+) -> str | None:
+    """The URL of an organization's repository that an address means, apart from one; None where there is none.
+
+    By the URL too: keys that were made before ports counted are others.
+    """
+    rows: Any = await db.execute_fetchall(
+        "SELECT url FROM repositories WHERE organization_id = ? AND (url_key = ? OR url = ?) AND id <> ?",
+        (organization_id, address.key, address.url, but),
+    )
+    return next((url for (url,) in rows), None)
 
 
 def _repository(row: tuple[object, ...]) -> Repository:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 import time
 import uuid
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from pricore.addresses import parse_address
 from pricore.models import Repository
@@ -39,34 +40,39 @@ FOLLOWED = {"name": "acme/followed"}
 
 
 @pytest.fixture
-async def remote(upstream: GitRepository, unused_tcp_port: int) -> AsyncIterator[str]:
-    """The URL of acme/followed 1.0.0 behind a git daemon on 127.0.0.1, with a branch that is left out."""
+async def remote(upstream: GitRepository, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """The URL of acme/followed 1.0.0 behind a web server on 127.0.0.1, with a branch that is left out."""
     upstream.commit(FOLLOWED)
     upstream.tag("1.0.0")
     upstream.git("checkout", "--quiet", "-b", "broken")
     upstream.commit("{ not JSON")
     upstream.git("checkout", "--quiet", "main")
-    daemon = await asyncio.create_subprocess_exec(
-        *("git", "daemon", "--export-all", "--listen=127.0.0.1", f"--port={unused_tcp_port}"),
-        f"--base-path={upstream.folder.parent}",
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    monkeypatch.setenv("no_proxy", "*")
 
-    async def listens() -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", unused_tcp_port)
-        except OSError:
-            return False
-        writer.close()
-        return True
+    async def answer(request: web.Request) -> web.Response:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "GIT_PROJECT_ROOT": str(upstream.folder.parent),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
+            "REQUEST_METHOD": request.method,
+            "PATH_INFO": request.path,
+            "QUERY_STRING": request.query_string,
+            "CONTENT_TYPE": request.content_type,
+        }
+        backend = await asyncio.create_subprocess_exec(
+            *("git", "http-backend"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        )
+        output, _ = await backend.communicate(await request.read())
+        head, _, body = output.partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+        status = int(headers.pop("Status", "200").split()[0])
+        return web.Response(status=status, headers=headers, body=body)
 
-    try:
-        await eventually(listens, "the git daemon listens")
-        yield f"git://127.0.0.1:{unused_tcp_port}/upstream/.git"
-    finally:
-        os.killpg(daemon.pid, signal.SIGTERM)
-        await daemon.wait()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        yield f"http://127.0.0.1:{server.port}/upstream/.git"
 
 
 async def add(world: World, secret: str, url: str, **fields: Any) -> Any:
@@ -121,11 +127,11 @@ async def test_the_first_sync_is_on_disk_with_the_repository(world: World, admin
 
 
 async def test_a_repository_is_followed_once(world: World, admin: str, remote: str) -> None:
-    """The same address, in whatever form, is 409."""
+    """The same address, in whatever form, is 409 with the one that is followed."""
     await add(world, admin, remote)
-    for url in (remote, f"{remote}/", remote.replace("git://", "ssh://git@")):
+    for url in (remote, f"{remote}/", remote.replace("http://", "ssh://git@")):
         message, _ = refusal(await call(world, "POST", REPOSITORIES, admin, {"url": url}), 409)
-        assert "follows" in message
+        assert message.startswith(f"acme follows {remote} already")
 
 
 REFUSED: dict[str, list[dict[str, Any]]] = {
@@ -133,6 +139,7 @@ REFUSED: dict[str, list[dict[str, Any]]] = {
         *({}, {"url": None}, {"url": 1}, {"url": ""}, {"url": "x" * 3000}, {"url": "acme/library"}),
         *({"url": "https://ada:s3cret@git.example.com/a"}, {"url": "ftp://git.example.com/a"}),
         *({"url": "ext::sh -c id"}, {"url": "--upload-pack=x"}),
+        *({"url": "git://127.0.0.1/a/b"}, {"url": "git://1.1.1.1:6379/x"}),
     ],
     "provider": [{"url": "a/b", "provider": "sourceforge"}, {"url": "a/b", "provider": 1}],
     "confined": [{"url": "https://git.example.com/a", "confined": False}],
@@ -206,6 +213,21 @@ async def test_a_name_that_leads_inside_later_is_not_followed_there(
     assert failed["sync_error"].startswith("git.example.com is inside the network of this server")
     (run,) = (await read(world, f"{REPOSITORIES}/{made['id']}/sync-runs", admin))["data"]
     assert (run["status"], run["error"]) == ("failed", failed["sync_error"])
+
+
+async def test_a_failure_does_not_tell_where_the_data_is(world: World, admin: str, remote: str) -> None:
+    """What is wrong with a mirror is told, by its repository; the paths of the server are not."""
+    busy = await repository_id(world, "acme/library", admin)
+    with held(world, busy):
+        await call(world, "POST", f"{REPOSITORIES}/{busy}/sync", admin)
+        await wait_for_jobs(world, [True])
+        made = await add(world, admin, remote)
+        (world.config.repositories / f"{made['id']}.git").touch()
+    failed = await wait_for_status(world, made["id"], "failed", admin)
+    runs = await read(world, f"{REPOSITORIES}/{made['id']}/sync-runs", admin)
+
+    assert f"git init of the mirror of {remote} failed" in failed["sync_error"]
+    assert str(world.config.data) not in f"{failed}{runs}"
 
 
 async def test_the_operator_is_not_confined(

@@ -1,5 +1,7 @@
 """A repository is followed once, and takes along what it alone needs."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,27 @@ async def test_a_repository_is_followed_once(
     store: Store, acme: Organization, repository: Repository, other: Organization
 ) -> None:
     """The same repository is refused however its address is written; another organization may follow it too."""
-    with pytest.raises(ConflictError, match=r"^acme follows .* already"):
+    with pytest.raises(ConflictError, match=rf"^acme follows {repository.url} already"):
         await store.repositories.add(acme, parse_address("ssh://git@git.example.com/library.git"))
     await follow(store, other, "library")
 
     assert [repository] == await store.repositories.of_organization(acme.id)
+
+
+async def test_another_port_is_another_repository(
+    path: Path, store: Store, acme: Organization, repository: Repository
+) -> None:
+    """Two ports of a machine are two hosts; an address is refused twice also where its key is of another time."""
+    address = parse_address("https://git.example.com:8443/library")
+    second = await store.repositories.add(acme, address)
+    assert [repository, second] == await store.repositories.of_organization(acme.id)
+
+    with closing(sqlite3.connect(path)) as database, database:  # ports counted for nothing
+        database.execute("UPDATE repositories SET url_key = 'old' WHERE id = ?", (second.id,))
+    with pytest.raises(ConflictError, match=rf"^acme follows {address.url} already"):
+        await store.repositories.add(acme, address)
+    with pytest.raises(ConflictError, match=rf"^{address.url} is followed already"):
+        await store.repositories.change(repository, address, confined=False)
 
 
 async def test_a_repository_that_was_removed_meanwhile_publishes_nothing(
