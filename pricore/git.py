@@ -418,7 +418,9 @@ class Mirror:
         `only` confines it as it does `Git.ls_remote`.
         """
         if not self.exists():
-            await self._git.run(["init", "--quiet", "--bare", "--template="], folder=self.path, about=self._about)
+            # one that was killed on the way leaves the lock of its configuration
+            await asyncio.to_thread(_remove_lock_files, self.path)
+            await self._write(["init", "--quiet", "--bare", "--template="])
         attributes = self.path / "info" / "attributes"
         if not attributes.exists():
             attributes.parent.mkdir(exist_ok=True)

@@ -306,6 +306,19 @@ async def test_a_rename_that_was_cut_off_is_finished(registry: Registry, upstrea
     assert len(await registry.versions("acme/renamed")) == 61
 
 
+async def test_a_first_sync_that_was_killed_on_the_way_is_begun_anew(
+    registry: Registry, upstream: GitRepository
+) -> None:
+    """A mirror of which there is nothing yet but the lock of its configuration doesn't stop the next sync."""
+    repository = await registry.store.repositories.add(registry.organization, parse_address(upstream.url))
+    mirror = registry.syncer.mirror(repository.id).path
+    mirror.mkdir(parents=True)
+    (mirror / "config.lock").write_text("")
+    await registry.sync(upstream)
+
+    assert set(await registry.versions()) == {"1.0.0", "dev-main"}
+
+
 async def test_what_a_killed_git_left_behind_stops_nothing(registry: Registry, upstream: GitRepository) -> None:
     """Lock files of a git that is no more, and half a mirror, are cleared away by the next sync."""
     await registry.add(upstream)
