@@ -16,7 +16,8 @@ from bench.effort import Effort
 from bench.machine import cores, runner
 from bench.results import Goal, Result, Spread, compare, seconds
 from pricore.addresses import parse_address
-from pricore.git import Git, Mirror
+from pricore.git import Git
+from pricore.mirror import Mirror
 from pricore.store import Store
 from pricore.sync import Syncer
 

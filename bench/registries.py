@@ -11,9 +11,10 @@ from pricore.addresses import parse_address
 from pricore.config import Config
 from pricore.git import Git
 from pricore.models import Organization, Repository
+from pricore.run import Report
 from pricore.sealing import Sealer, WebhookSecrets
 from pricore.store import Store
-from pricore.sync import Report, Syncer
+from pricore.sync import Syncer
 
 ORGANIZATION: Final = "acme"
 

@@ -17,7 +17,7 @@ from typing import IO, Final, Literal, Protocol
 import zstandard
 
 from pricore.errors import DistError, GitError
-from pricore.git import Mirror
+from pricore.mirror import Mirror
 from pricore.models import Dist
 
 Encoding = Literal["zstd", "gzip"]

@@ -8,7 +8,8 @@ import pytest
 
 from pricore.dists import Dists, Encoding, checksum, read_plain
 from pricore.errors import DistError, GitError
-from pricore.git import Git, Mirror
+from pricore.git import Git
+from pricore.mirror import Mirror
 from pricore.models import Dist
 from tests.harness import GitRepository
 

@@ -16,7 +16,8 @@ from typing import IO
 import pytest
 
 from pricore.errors import GitError, GitUnavailableError
-from pricore.git import Git, Mirror
+from pricore.git import Git
+from pricore.mirror import Mirror
 from tests.harness import GitRepository, need
 
 

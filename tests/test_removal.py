@@ -15,8 +15,9 @@ from pricore.config import Config
 from pricore.errors import GitError, NotFoundError
 from pricore.git import Git
 from pricore.models import Repository
+from pricore.run import Report
 from pricore.store import Store
-from pricore.sync import Report, Syncer
+from pricore.sync import Syncer
 from tests.harness import GitRepository
 from tests.store.harness import everything
 

@@ -21,8 +21,9 @@ from pricore.dists import checksum
 from pricore.errors import ConflictError, GitError, GitUnavailableError, NotFoundError, SyncError
 from pricore.git import Git
 from pricore.models import Organization, Repository
+from pricore.run import Report
 from pricore.store import Store
-from pricore.sync import Report, Syncer
+from pricore.sync import Syncer
 from tests.harness import GitRepository
 
 MakeRepository = Callable[[str], GitRepository]

@@ -15,8 +15,9 @@ from pricore.errors import InvalidError, PricoreError
 from pricore.git import Git
 from pricore.management import parse_interval
 from pricore.models import Organization, Ref, Repository, SyncRun
+from pricore.run import Report
 from pricore.store import Store
-from pricore.sync import Report, Syncer
+from pricore.sync import Syncer
 
 if TYPE_CHECKING:
     from rich.console import Console

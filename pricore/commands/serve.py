@@ -21,8 +21,9 @@ from pricore.errors import ConfigError
 from pricore.git import Git
 from pricore.management import slug_of
 from pricore.models import Organization
+from pricore.run import Report
 from pricore.store import Store
-from pricore.sync import Report, Syncer
+from pricore.sync import Syncer
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from pricore.git import Mirror
+from pricore.mirror import Mirror
 from tests.harness import GitRepository
 from tests.registry.harness import DEV, STABLE, Template, World, error, shasum
 

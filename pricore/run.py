@@ -1,0 +1,373 @@
+"""One sync of one repository: what has moved is read, gets its checksums, and is published.
+
+What is in service stays there whatever fails: removals come last.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+
+from pricore import discovery, dists, metadata
+from pricore.addresses import host_of, is_local
+from pricore.clock import now
+from pricore.config import Config
+from pricore.discovery import BRANCHES, TAGS, Discovery, Rules
+from pricore.errors import (
+    ConflictError,
+    GitError,
+    SyncError,
+)
+from pricore.git import Git, Remote
+from pricore.inside import find_outside
+from pricore.mirror import Mirror
+from pricore.models import (
+    Candidate,
+    CommitFile,
+    LeftOut,
+    NewVersion,
+    Outcome,
+    Ref,
+    Repository,
+    Version,
+)
+from pricore.store import Store
+from pricore.tables.publishing import Publication, name_taken
+
+_RULES: Final = "1"
+"""Moves when the rules of discovery do, so that every repository is read anew once."""
+
+_FIRST_BATCH: Final = 20
+"""Versions of the first transaction of an import; each further one takes twice as many."""
+
+Progress = Callable[[str, int, int], None]
+"""Told what is going on, how much of it is done, and how much there is (0: nobody knows)."""
+
+
+class Report(Outcome, frozen=True, kw_only=True):
+    """What a sync of a repository (its address) did, and the packages that it supplies now."""
+
+    repository: str
+    packages: list[str]
+
+
+class Run:
+    """One sync of one repository; what it has learned so far."""
+
+    def __init__(
+        self,
+        store: Store,
+        git: Git,
+        mirror: Mirror,
+        repository: Repository,
+        progress: Progress,
+        config: Config,
+        *,
+        scheduled: bool,
+    ) -> None:
+        self.id: str | None = None  # in the history, from when something new was found
+        self.digest: str | None = None  # of what is upstream, from when it was seen
+        self.started_at = now()
+        self._config = config
+        self._scheduled = scheduled
+        self._store = store
+        self._git = git
+        self._mirror = mirror
+        self._repository = repository
+        self._progress = progress
+        self._known: Mapping[str, Ref] = {}
+        self._served: Mapping[tuple[str, str], Version] = {}
+        self._failed: dict[str, str] = {}
+        # refs whose version was deleted on purpose
+        self._deleted: frozenset[str] = frozenset()
+        # packages that were there when it began, or that it made
+        self._there: frozenset[str] = frozenset()
+
+    async def run(self) -> Report:
+        repository = self._repository
+        self._progress("Asking what is new", 0, 0)
+        only = await self._where()
+        remote = await self._git.ls_remote(repository.url, only=only)
+        digest = self.digest = f"{_RULES}:{remote.digest}"
+        if digest == repository.refs_digest and self._mirror.exists():
+            await self._store.repositories.record_unchanged(repository.id, started_at=self.started_at)
+            return await self._report(Publication(), read=0)
+        if self._scheduled and digest == repository.failed_digest:
+            await self._store.schedule.put_off(repository.id)
+            return await self._report(Publication(), read=0)
+        self.id = await self._store.runs.begin(repository.id, started_at=self.started_at)
+        if not remote.refs:
+            raise SyncError(f"{repository.url} is empty: push a branch with a composer.json to it first")
+
+        self._progress("Fetching", 0, 0)
+        mirrored = self._mirror.exists()
+        await self._mirror.fetch(repository.url, only=only)
+        refs = await self._mirror.refs()
+        # in this order: what is deleted in between must not look as if it had never been there
+        self._served = await self._store.packages.of_repository(repository.id)
+        self._known = await self._store.repositories.refs(repository.id)
+        self._deleted = frozenset(ref.name for ref in self._known.values() if ref.deleted_at is not None)
+        self._there = frozenset(package for package, _ in self._served)
+        changed, files, name = await self._read_changed(refs, remote, everything=not mirrored)
+        rules = Rules(
+            default_branch=remote.default_branch,
+            default_name=name,
+            source_url=None if is_local(repository.url) else repository.url,
+            # a branch that is gone claims its version no longer; a released one does
+            served={
+                key: version
+                for key, version in self._served.items()
+                if version.ref in refs or version.ref.startswith(TAGS)
+            },
+        )
+        found = await asyncio.to_thread(discovery.discover, changed, files, rules)
+        found = await self._without_foreign_names(found)
+        if not (found.candidates or self._served or self._deleted):
+            raise SyncError(_nothing_found(repository.url, found.left_out))
+
+        last: list[NewVersion] = []
+        async for batch, more in self._with_checksums(found.candidates):
+            if more:
+                await self._publish(_with_versions(Publication(), batch))
+            else:
+                last = batch
+        if self._failed and not self._served and len(self._failed) == len(found.candidates):
+            raise SyncError(f"no archive can be made of {repository.url}: {next(iter(self._failed.values()))}")
+        # the names last: where a rename is cut off, the next sync has to see it again
+        change = Publication(default_branch=remote.default_branch, default_name=name)
+        change = self._last(_with_versions(change, last), found, refs, changed, digest)
+        await self._publish(change)
+        report = await self._report(change, read=len(changed), candidates=found.candidates)
+        error = None
+        if self._failed:
+            error = f"{len(self._failed)} archives could not be made: {next(iter(self._failed.values()))}"
+        await self._store.runs.finish(self.id, _outcome(report), error=error)
+        return report
+
+    async def _where(self) -> Sequence[str] | None:
+        """The addresses at which a confined repository may be read; None for one of the operator's, anywhere.
+
+        Asked each time: what the host's name leads to may have changed since the repository was added.
+        """
+        if not self._repository.confined:
+            return None
+        return await find_outside(host_of(self._repository.url), allowed=self._config.internal_hosts)
+
+    async def _read_changed(
+        self, refs: Mapping[str, str], remote: Remote, *, everything: bool
+    ) -> tuple[dict[str, str], dict[str, CommitFile], str | None]:
+        """The refs that have to be read, the composer.json of each of their commits, and the default name.
+
+        All refs, where the name in the default branch changed: it names every version. What was left out is
+        read again where a ref went away: it may have been left out because of that one. Never a ref that stands
+        where it stood when its version was deleted.
+        """
+        repository = self._repository
+        changed = {
+            ref: commit
+            for ref, commit in refs.items()
+            if ref not in self._known or self._known[ref].commit != commit
+        }
+        if any(ref not in refs and ref not in self._deleted for ref in self._known):
+            changed |= {ref: refs[ref] for ref, known in self._known.items() if known.reason and ref in refs}
+        default = f"{BRANCHES}{remote.default_branch or ''}"
+        if remote.default_branch != repository.default_branch:
+            # the mark of the default branch goes from one to the other
+            marked = (default, f"{BRANCHES}{repository.default_branch or ''}")
+            changed |= {ref: refs[ref] for ref in marked if ref in refs}
+        everything = everything or not repository.refs_digest.startswith(f"{_RULES}:")
+        # the default branch in any case: a rename that was cut off has to be seen again
+        named = {default: refs[default]} if default in refs else {}
+        files = await self._files(refs if everything else changed | named)
+        # a composer.json that broke doesn't take the name away from what is served
+        name = discovery.default_name(files.get(refs.get(default, ""))) or repository.default_name
+        if name != repository.default_name and not everything:
+            everything = True
+            files = await self._files(refs)
+        return self._without_deleted(refs if everything else _in_order(changed, refs)), files, name
+
+    def _without_deleted(self, refs: Mapping[str, str]) -> dict[str, str]:
+        return {
+            ref: commit
+            for ref, commit in refs.items()
+            if ref not in self._deleted or self._known[ref].commit != commit
+        }
+
+    async def _publish(self, change: Publication) -> None:
+        change = msgspec.structs.replace(change, deleted=self._deleted, there=self._there)
+        await self._store.packages.publish(self._repository, change)
+        self._there |= {item.package.lower() for item in change.versions}
+
+    async def _files(self, refs: Mapping[str, str]) -> dict[str, CommitFile]:
+        self._progress("Reading composer.json", 0, len(refs))
+        commits = list(dict.fromkeys(refs.values()))
+        return await self._mirror.read_files(commits, "composer.json", limit=metadata.MAX_COMPOSER_JSON)
+
+    async def _without_foreign_names(self, found: Discovery) -> Discovery:
+        """Leave out what another repository supplies. Raises ConflictError where nothing else is left."""
+        names = {candidate.package.lower() for candidate in found.candidates}
+        owners = await self._store.packages.owners(self._repository.organization_id, names)
+        taken = {
+            name: name_taken(name, url) for name, (owner, url) in owners.items() if owner != self._repository.id
+        }
+        if not taken:
+            return found
+        own = [candidate for candidate in found.candidates if candidate.package.lower() not in taken]
+        if not own:
+            raise ConflictError(next(iter(taken.values())))
+        refused = {
+            candidate.ref: taken[candidate.package.lower()]
+            for candidate in found.candidates
+            if candidate.package.lower() in taken
+        }
+        return Discovery(own, found.left_out | refused)
+
+    async def _with_checksums(
+        self, candidates: Sequence[Candidate]
+    ) -> AsyncIterator[tuple[list[NewVersion], bool]]:
+        """The candidates with their checksums, newest first, in batches, and whether more come behind each.
+
+        Those whose archive cannot be made are noted in `_failed`, and tried again by the next sync.
+        """
+        ordered = sorted(candidates, key=lambda item: (item.default_branch, item.released_at), reverse=True)
+        checksums = _Checksums(self._mirror, await self._store.packages.checksums(self._repository.id))
+        start, size, done = 0, _FIRST_BATCH, 0
+        async with checksums.of(candidate.reference for candidate in ordered) as made:
+            while start < len(ordered):
+                batch = []
+                for candidate in ordered[start : start + size]:
+                    self._progress("Making checksums", done, len(ordered))
+                    done += 1
+                    try:
+                        shasum, bytes_ = await made[candidate.reference]
+                    except GitError as error:
+                        self._failed[candidate.ref] = str(error)
+                    else:
+                        fields = msgspec.structs.asdict(candidate)
+                        batch.append(NewVersion(**fields, shasum=shasum, size=bytes_))
+                # before anybody is told of them: nothing that is served may be lost to a force-push
+                await self._mirror.keep(version.reference for version in batch)
+                start, size = start + size, size * 2
+                yield batch, start < len(ordered)
+
+    def _last(
+        self,
+        change: Publication,
+        found: Discovery,
+        refs: Mapping[str, str],
+        changed: Mapping[str, str],
+        digest: str,
+    ) -> Publication:
+        """The transaction that ends the sync: on top of its versions what was left out, went, and was seen."""
+        supplied = {(candidate.package.lower(), candidate.version) for candidate in found.candidates}
+        removed: list[tuple[str, str]] = []
+        gone: list[tuple[str, str]] = []
+        for ref in self._known.values():
+            version = self._served.get(((ref.package or "").lower(), ref.version or ""))
+            if ref.name in refs or version is None or version.ref != ref.name:
+                continue
+            key = (ref.package or "").lower(), version.version
+            if key not in supplied:
+                (gone if ref.name.startswith(TAGS) else removed).append(key)
+        left_out = [self._left_out(ref, changed[ref], reason) for ref, reason in found.left_out.items()]
+        return msgspec.structs.replace(
+            change,
+            removed=removed,
+            gone=gone,
+            refs=[*change.refs, *left_out],
+            forgotten=[ref for ref in self._known if ref not in refs],
+            # where an archive could not be made, the next sync has to look again
+            digest=f"{_RULES}:incomplete" if self._failed else digest,
+        )
+
+    def _left_out(self, ref: str, commit: str, reason: str) -> Ref:
+        """What to remember of a ref that makes no version now; what it made before goes on being served."""
+        before = self._known.get(ref)
+        return Ref(ref, commit, before.package if before else None, before.version if before else None, reason)
+
+    async def _report(self, change: Publication, *, read: int, candidates: Sequence[Candidate] = ()) -> Report:
+        left_out = await self._store.repositories.left_out(self._repository.id) | self._failed
+        added, updated = [], []
+        for candidate in sorted(candidates, key=lambda item: item.released_at, reverse=True):
+            before = self._served.get((candidate.package.lower(), candidate.version))
+            if candidate.ref in left_out:
+                continue
+            if before is None:
+                added.append(f"{candidate.package}:{candidate.version}")
+            elif before.reference != candidate.reference:
+                updated.append(f"{candidate.package}:{candidate.version}")
+        return Report(
+            repository=self._repository.url,
+            packages=await self._store.packages.names(self._repository.id),
+            added=added,
+            updated=updated,
+            removed=[f"{package}:{version}" for package, version in change.removed],
+            kept=[f"{package}:{version}" for package, version in change.gone],
+            left_out=[LeftOut(ref, reason) for ref, reason in sorted(left_out.items())],
+            read=read,
+        )
+
+
+def _outcome(report: Report) -> Outcome:
+    return Outcome(**{name: getattr(report, name) for name in Outcome.__struct_fields__})
+
+
+class _Checksums:
+    """Makes the checksums of commits on all cores; those that are known already are taken over."""
+
+    def __init__(self, mirror: Mirror, known: Mapping[str, tuple[str, int]]) -> None:
+        self._mirror = mirror
+        self._known = known
+
+    @asynccontextmanager
+    async def of(self, commits: Iterable[str]) -> AsyncIterator[Mapping[str, asyncio.Future[tuple[str, int]]]]:
+        """A future of (sha1, bytes) for each commit, made in the order given."""
+        loop = asyncio.get_running_loop()
+        futures = {commit: loop.create_future() for commit in commits}
+        waiting = iter(futures.items())
+        workers = [asyncio.create_task(self._work(waiting)) for _ in range(_cores())]
+        try:
+            yield futures
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            for future in futures.values():
+                if not future.cancel():
+                    future.exception()  # seen, even where nobody waited for it
+
+    async def _work(self, waiting: Iterator[tuple[str, asyncio.Future[tuple[str, int]]]]) -> None:
+        for commit, future in waiting:
+            try:
+                made = self._known.get(commit)
+                if made is None:
+                    made = await self._mirror.archive(commit, dists.checksum)
+            except Exception as error:  # noqa: BLE001  # whoever waits for the future gets it
+                future.set_exception(error)
+            else:
+                future.set_result(made)
+
+
+def _cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _with_versions(change: Publication, versions: Sequence[NewVersion]) -> Publication:
+    refs = [Ref(item.ref, item.reference, item.package, item.version, None) for item in versions]
+    return msgspec.structs.replace(change, versions=versions, refs=refs)
+
+
+def _in_order(changed: Mapping[str, str], refs: Mapping[str, str]) -> dict[str, str]:
+    return {ref: commit for ref, commit in refs.items() if ref in changed}
+
+
+def _nothing_found(url: str, left_out: Mapping[str, str]) -> str:
+    reasons = set(left_out.values())
+    if reasons <= {"no composer.json"}:
+        return f"no branch or tag of {url} has a composer.json: add one with a name, and push it"
+    ref = next((name for name in left_out if name.startswith(BRANCHES)), next(iter(left_out)))
+    return f"no version can be made of {url}; {ref.removeprefix('refs/')}: {left_out[ref]}"
