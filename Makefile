@@ -11,7 +11,7 @@ quickstart: $(READY)
 	$(BIN)/pricore quickstart
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --dist=worksteal
 
 check: lint test
 
