@@ -16,6 +16,10 @@ from pricore.errors import ConfigError
 Network = IPv4Network | IPv6Network
 
 
+VANISHED = ("keep", "remove")
+"""What may become of released versions whose tag is gone upstream."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything an operator can set.
@@ -27,7 +31,8 @@ class Config:
     `git_timeout` bounds every run of git, seconds.
 
     `sync_interval` is the time between two looks at a repository that nobody asks for, seconds, 0 for none;
-    `sync_workers` is how many repositories are read at the same time.
+    `sync_workers` is how many repositories are read at the same time. `vanished_versions` says what becomes of
+    releases whose tag is gone upstream, keep or remove.
 
     Rate limits count by the minute, 0 for none: requests of a token from an address, downloads of a package with
     it, and failed authentications of an address. `rate_limits` False switches all of them off.
@@ -44,6 +49,7 @@ class Config:
     git_timeout: int = 1800
     sync_interval: int = 300
     sync_workers: int = 2
+    vanished_versions: str = "keep"
     rate_limits: bool = True
     requests_per_minute: int = 1000
     downloads_per_minute: int = 100
@@ -143,6 +149,10 @@ def _checked(name: str, value: object, origin: str) -> object:
             raise ConfigError(f"{origin} must be a host name or an address, such as 127.0.0.1")
         case "public_url":
             return _public_url(value, origin)
+        case "vanished_versions":
+            if value in VANISHED:
+                return value
+            raise ConfigError(f"{origin} must be one of {', '.join(VANISHED)}")
         case "rate_limits":
             return _switch(value, origin)
         case "trusted_proxies":

@@ -34,13 +34,15 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What the walk depends on besides the refs.
 
     `default_name` names every version where it is set. `source_url` is where clients clone from, None for
-    nowhere. `served` are the versions in service by (package in lower case, version).
+    nowhere. `served` are the versions in service by (package in lower case, version). `accepted` are the commits
+    to which released versions may move, by ref.
     """
 
     default_branch: str | None
     default_name: str | None
     source_url: str | None
     served: Mapping[tuple[str, str], Version]
+    accepted: Mapping[str, str] = {}
 
 
 def discover(refs: Mapping[str, str], files: Mapping[str, CommitFile], rules: Rules) -> Discovery:
@@ -158,10 +160,10 @@ class _Walk:
         if owner != ref:
             short = owner.removeprefix(TAGS).removeprefix(BRANCHES)
             raise ValueError(f"it means {version}, and so does {short}, which has it already")
-        if released and reference != commit:
+        if released and reference != commit and self._rules.accepted.get(ref) != commit:
             raise ValueError(
                 f"the tag moved from {reference[:12]} to {commit[:12]}, and a released version stays what it is: "
-                f"{version} is served as it was"
+                f"{version} is served as it was; `pricore package accept` takes the new one"
             )
 
 

@@ -105,7 +105,13 @@ class Queue:
         if repository is None:
             return
         try:
-            await self._syncer.sync(repository, progress=_unwatched, scheduled=scheduled)
+            report = await self._syncer.sync(repository, progress=_unwatched, scheduled=scheduled)
+            for version in report.moved:
+                _log.warning(
+                    "%s: the tag of %s moved; it stays as it was, and `pricore package accept` takes the new one",
+                    repository.url,
+                    version,
+                )
         except NotFoundError as error:
             _log.info("%s", error)  # removed on purpose while it was read
         except StoreError as error:

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, date, datetime
 from typing import Final
 
+from pricore.config import VANISHED
 from pricore.dists import Dists
 from pricore.errors import InvalidError
 from pricore.models import Organization, Package
@@ -91,6 +92,17 @@ def parse_interval(text: str) -> int | None:
             field="sync_interval",
         )
     return seconds
+
+
+def parse_vanished(text: str) -> str | None:
+    """What becomes of releases whose tag is gone; None for `default`. Raises InvalidError for anything else."""
+    if text in VANISHED:
+        return text
+    if text == "default":
+        return None
+    raise InvalidError(
+        f"{text[:40]!r} is no policy: choose one of {', '.join(VANISHED)}, or default", field="vanished_versions"
+    )
 
 
 async def delete_organization(store: Store, syncer: Syncer, organization: Organization) -> None:

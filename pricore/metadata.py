@@ -200,7 +200,10 @@ _FIELDS: Mapping[str, Callable[[object], Any]] = {
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """One version on its way into a document; `uid` is a number of its own in the whole registry."""
+    """One version on its way into a document; `uid` is a number of its own in the whole registry.
+
+    `moved` is True for a released one that was made of another commit before.
+    """
 
     name: str
     version: str
@@ -209,6 +212,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     shasum: str
     entry: bytes
     uid: int
+    moved: bool = False
 
 
 def newest_first(published: Iterable[Published]) -> list[Published]:
@@ -216,13 +220,14 @@ def newest_first(published: Iterable[Published]) -> list[Published]:
     return sorted(published, key=lambda item: versions.sort_key(item.normalized), reverse=True)
 
 
-def dist_path(name: str, version: str, reference: str, *, branch: bool) -> str:
+def dist_path(name: str, version: str, reference: str, *, movable: bool) -> str:
     """The path of a version's archive below its organization's URL.
 
-    A branch's carries the commit: clients cache by URL, and a lock file goes on naming the old one.
+    That of a branch, or of a release that moved, carries the commit: clients cache by URL, and a lock file goes
+    on naming the old one.
     """
     # a tag has no slash; a "version" in its composer.json may, and even "..": it must not become a path
-    file = f"{quote(version, safe=_SAFE + '/')}/{reference}" if branch else quote(version, safe=_SAFE)
+    file = f"{quote(version, safe=_SAFE + '/')}/{reference}" if movable else quote(version, safe=_SAFE)
     return f"/packages/{name.lower()}/{file}.zip"
 
 
@@ -247,7 +252,8 @@ def build_inline(published: Iterable[Published], *, replaced_by: str | None = No
 
 def _with_dist(item: Published, replaced_by: str | None) -> dict[str, msgspec.Raw]:
     entry = _raw_entry.decode(item.entry)
-    path = dist_path(item.name, item.version, item.reference, branch=versions.is_dev(item.normalized))
+    movable = item.moved or versions.is_dev(item.normalized)
+    path = dist_path(item.name, item.version, item.reference, movable=movable)
     dist = {"type": "zip", "url": BASE + path, "reference": item.reference, "shasum": item.shasum}
     entry["dist"] = msgspec.Raw(_encode(dist))
     if replaced_by is not None:

@@ -45,6 +45,9 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
     `sync_interval` is its own, seconds between two looks at it, 0 for none; None follows its organization.
     `next_sync_at` is when it is looked at without being asked, None for never. `failures` are those since the last
     good sync, the first of them at `failing_since`; `failed_digest` is what was upstream when it failed for good.
+
+    `vanished_versions` says what becomes of released versions whose tag is gone, keep or remove; None follows the
+    instance.
     """
 
     id: str
@@ -64,6 +67,7 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
     failures: int
     failing_since: int | None
     failed_digest: str | None
+    vanished_versions: str | None
     created_at: int
 
 
@@ -72,7 +76,8 @@ class Ref(msgspec.Struct, frozen=True):
 
     `name` is the full ref name, `commit` the peeled commit. Where it became a version, `package` and
     `version` name it; where it did not, or no longer does, `reason` says why. `deleted_at` is when the version
-    that `commit` made was deleted on purpose; the ref makes none until it moves.
+    that `commit` made was deleted on purpose; the ref makes none until it moves. `accepted` is the commit to
+    which a released version may move.
     """
 
     name: str
@@ -81,6 +86,7 @@ class Ref(msgspec.Struct, frozen=True):
     version: str | None
     reason: str | None
     deleted_at: int | None = None
+    accepted: str | None = None
 
 
 class LeftOut(msgspec.Struct, frozen=True):
@@ -94,13 +100,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a sync. Versions are written as vendor/name:version, newest first.
 
     `read` counts the refs that had moved since the last sync; `kept` are released versions whose tag is
-    missing upstream. `left_out` lists every ref that makes no version, this time or before.
+    missing upstream, `moved` those whose tag leads elsewhere now and which stay what they are.
+    `left_out` lists every ref that makes no version, this time or before.
     """
 
     added: list[str] = []
     updated: list[str] = []
     removed: list[str] = []
     kept: list[str] = []
+    moved: list[str] = []
     left_out: list[LeftOut] = []
     read: int = 0
 
@@ -171,7 +179,11 @@ class NewVersion(Candidate, frozen=True, kw_only=True):
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """A version as it is served; `gone_at` is when its tag was first missing upstream."""
+    """A version as it is served; `gone_at` is when its tag was first missing upstream.
+
+    `moved_to` is the commit to which its tag has moved, which nobody accepted. Where somebody did so before,
+    `first_reference` is the commit that it was released with.
+    """
 
     version: str
     normalized: str
@@ -180,6 +192,8 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     shasum: str
     released_at: int
     gone_at: int | None
+    moved_to: str | None
+    first_reference: str | None
 
 
 class Downloads(msgspec.Struct, frozen=True):

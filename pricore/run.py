@@ -94,10 +94,10 @@ class Run:
         digest = self.digest = f"{_RULES}:{remote.digest}"
         if digest == repository.refs_digest and self._mirror.exists():
             await self._store.repositories.record_unchanged(repository.id, started_at=self.started_at)
-            return await self._report(Publication(), read=0)
+            return await self._report(Publication(), {})
         if self._scheduled and digest == repository.failed_digest:
             await self._store.schedule.put_off(repository.id)
-            return await self._report(Publication(), read=0)
+            return await self._report(Publication(), {})
         self.id = await self._store.runs.begin(repository.id, started_at=self.started_at)
         if not remote.refs:
             raise SyncError(f"{repository.url} is empty: push a branch with a composer.json to it first")
@@ -117,6 +117,7 @@ class Run:
             default_name=name,
             source_url=None if is_local(repository.url) else repository.url,
             # a branch that is gone claims its version no longer; a released one does
+            accepted={ref.name: ref.accepted for ref in self._known.values() if ref.accepted},
             served={
                 key: version
                 for key, version in self._served.items()
@@ -140,7 +141,7 @@ class Run:
         change = Publication(default_branch=remote.default_branch, default_name=name)
         change = self._last(_with_versions(change, last), found, refs, changed, digest)
         await self._publish(change)
-        report = await self._report(change, read=len(changed), candidates=found.candidates)
+        report = await self._report(change, changed, candidates=found.candidates)
         error = None
         if self._failed:
             error = f"{len(self._failed)} archives could not be made: {next(iter(self._failed.values()))}"
@@ -263,6 +264,7 @@ class Run:
     ) -> Publication:
         """The transaction that ends the sync: on top of its versions what was left out, went, and was seen."""
         supplied = {(candidate.package.lower(), candidate.version) for candidate in found.candidates}
+        keep = (self._repository.vanished_versions or self._config.vanished_versions) == "keep"
         removed: list[tuple[str, str]] = []
         gone: list[tuple[str, str]] = []
         for ref in self._known.values():
@@ -271,7 +273,14 @@ class Run:
                 continue
             key = (ref.package or "").lower(), version.version
             if key not in supplied:
-                (gone if ref.name.startswith(TAGS) else removed).append(key)
+                (gone if keep and ref.name.startswith(TAGS) else removed).append(key)
+        if not keep:
+            # those that vanished while they were kept
+            removed += [
+                key
+                for key, version in self._served.items()
+                if version.gone_at is not None and version.ref not in refs and key not in supplied
+            ]
         left_out = [self._left_out(ref, changed[ref], reason) for ref, reason in found.left_out.items()]
         return msgspec.structs.replace(
             change,
@@ -288,7 +297,9 @@ class Run:
         before = self._known.get(ref)
         return Ref(ref, commit, before.package if before else None, before.version if before else None, reason)
 
-    async def _report(self, change: Publication, *, read: int, candidates: Sequence[Candidate] = ()) -> Report:
+    async def _report(
+        self, change: Publication, changed: Mapping[str, str], *, candidates: Sequence[Candidate] = ()
+    ) -> Report:
         left_out = await self._store.repositories.left_out(self._repository.id) | self._failed
         added, updated = [], []
         for candidate in sorted(candidates, key=lambda item: item.released_at, reverse=True):
@@ -306,8 +317,15 @@ class Run:
             updated=updated,
             removed=[f"{package}:{version}" for package, version in change.removed],
             kept=[f"{package}:{version}" for package, version in change.gone],
+            moved=[
+                f"{package}:{version.version}"
+                for (package, _), version in self._served.items()
+                if version.ref.startswith(TAGS)
+                and version.ref in left_out
+                and changed.get(version.ref, version.reference) not in (version.reference, version.moved_to)
+            ],
             left_out=[LeftOut(ref, reason) for ref, reason in sorted(left_out.items())],
-            read=read,
+            read=len(changed),
         )
 
 

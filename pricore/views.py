@@ -7,6 +7,7 @@ import msgspec
 
 from pricore.addresses import PROVIDERS
 from pricore.clock import rfc3339
+from pricore.config import VANISHED
 from pricore.discovery import TAGS
 from pricore.models import (
     SCOPES,
@@ -32,6 +33,7 @@ Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 Day = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
 Scope = Annotated[str, _one_of(*SCOPES)]
 Provider = Annotated[str, _one_of(*PROVIDERS)]
+Vanished = Annotated[str, _one_of(*VANISHED)]
 Interval = Annotated[int, msgspec.Meta(ge=0, le=31 * 24 * 3600)]
 Name = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 255})]
 
@@ -68,6 +70,7 @@ class RepositoryView(RepositorySummary, frozen=True, kw_only=True):
 
     `failing_since` is the first of the `failures` after the last good sync. `next_sync_at` is when it is looked at
     without being asked, null for never; `sync_interval` are the seconds between two looks where it has its own.
+    `vanished_versions` says whether releases whose tag is gone are kept or removed; null follows the instance.
     """
 
     url: str
@@ -79,14 +82,16 @@ class RepositoryView(RepositorySummary, frozen=True, kw_only=True):
     failing_since: Time | None
     next_sync_at: Time | None
     sync_interval: int | None
+    vanished_versions: Vanished | None
     created_at: Time
 
 
 class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
     """A sync; `status` is running, ok, unchanged (nothing was new), failed or interrupted.
 
-    `read` counts the refs that had moved; `kept` are released versions whose tag is missing upstream. `left_out`
-    is each ref that makes no version, and why.
+    `read` counts the refs that had moved; `kept` are released versions whose tag is missing upstream, `moved`
+    those whose tag leads elsewhere now and which stay what they are. `left_out` is each ref that makes no version,
+    and why.
     """
 
     id: Id
@@ -99,6 +104,7 @@ class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
     updated: list[str]
     removed: list[str]
     kept: list[str]
+    moved: list[str]
     left_out: list[LeftOut]
 
 
@@ -125,7 +131,11 @@ class PackageSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VersionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A version as it is served; `gone_upstream_at` is since when its tag is missing."""
+    """A version as it is served.
+
+    `gone_upstream_at` is since when its tag is missing; `moved_to` is the commit to which its tag has moved, while
+    it stays what it is.
+    """
 
     version: str
     normalized_version: str
@@ -134,6 +144,7 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     shasum: str
     released_at: Time
     gone_upstream_at: Time | None
+    moved_to: str | None
 
 
 class PackageView(PackageSummary, frozen=True, kw_only=True):
@@ -244,6 +255,7 @@ def repository(item: Repository) -> RepositoryView:
         failing_since=_time(item.failing_since),
         next_sync_at=_time(item.next_sync_at),
         sync_interval=item.sync_interval,
+        vanished_versions=item.vanished_versions,
         created_at=rfc3339(item.created_at),
     )
 
@@ -260,6 +272,7 @@ def sync_run(item: SyncRun) -> SyncRunView:
         updated=item.outcome.updated,
         removed=item.outcome.removed,
         kept=item.outcome.kept,
+        moved=item.outcome.moved,
         left_out=item.outcome.left_out,
     )
 
@@ -303,6 +316,7 @@ def version(item: Version) -> VersionView:
         shasum=item.shasum,
         released_at=rfc3339(item.released_at),
         gone_upstream_at=_time(item.gone_at),
+        moved_to=item.moved_to,
     )
 
 

@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,14 @@ class Pricore:
     def token(self, *options: str, org: str = "acme") -> str:
         secret: str = self.json("token", "create", org, "test", *options)["token"]
         return secret
+
+    @staticmethod
+    def wait(until: Callable[[], bool], *, seconds: float = 20) -> None:
+        """Wait for what the server does by itself."""
+        deadline = time.monotonic() + seconds
+        while not until():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.02)
 
     @contextlib.contextmanager
     def serving(self, *arguments: str) -> Iterator[Any]:

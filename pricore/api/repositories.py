@@ -10,14 +10,14 @@ from pricore import auth, views
 from pricore.addresses import Address, change_address, host_of, parse_address
 from pricore.api.organizations import find_organization
 from pricore.api.routing import Call, Data, Message, Page, PageQuery, Route
-from pricore.config import Config
+from pricore.config import VANISHED, Config
 from pricore.errors import ForbiddenError, GitError, InvalidError, NotFoundError
 from pricore.inside import find_outside
 from pricore.jobs import Queue
 from pricore.models import Organization, Repository, SyncRun, Token
 from pricore.store import Store
 from pricore.sync import Syncer
-from pricore.views import Interval, Provider, RepositoryView, SyncRunView
+from pricore.views import Interval, Provider, RepositoryView, SyncRunView, Vanished
 
 _NOT_SEEN: Final = "the reason can name packages that this access token does not see"
 
@@ -33,15 +33,19 @@ class RepositoryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is to be changed of a repository; what is not given stays.
 
     `sync_interval` are the seconds between two looks at it, 0 for none; null follows its organization.
+    `vanished_versions` says what becomes of releases whose tag is gone; null follows the instance.
     """
 
     url: str | UnsetType = UNSET
     provider: Provider | UnsetType | None = UNSET
     sync_interval: Interval | UnsetType | None = UNSET
+    vanished_versions: Vanished | UnsetType | None = UNSET
 
     def __post_init__(self) -> None:
-        if self.url is self.provider is self.sync_interval is UNSET:
-            raise InvalidError("give the url, the provider or the sync_interval", field="url")
+        if all(getattr(self, name) is UNSET for name in self.__struct_fields__):
+            raise InvalidError(f"give one of {', '.join(self.__struct_fields__)}", field="url")
+        if self.vanished_versions not in (UNSET, None, *VANISHED):
+            raise InvalidError(f"choose one of {', '.join(VANISHED)}, or null", field="vanished_versions")
 
 
 def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[Route]:
@@ -96,6 +100,8 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
             await change_place(found, wanted)
         if wanted.sync_interval is not UNSET:
             await store.schedule.set_interval(found.organization_id, found.id, wanted.sync_interval)
+        if wanted.vanished_versions is not UNSET:
+            await store.repositories.set_vanished(found.id, wanted.vanished_versions)
         queue.notify()
         return Data(views.repository(await find_repository(call)))
 
@@ -231,5 +237,6 @@ def _sync_run(item: SyncRun, token: Token) -> SyncRunView:
         updated=seen(view.updated),
         removed=seen(view.removed),
         kept=seen(view.kept),
+        moved=seen(view.moved),
         left_out=[],
     )

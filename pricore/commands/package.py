@@ -10,9 +10,11 @@ from pricore import management, views
 from pricore.clock import now, rfc3339
 from pricore.commands.session import Session, command, print_fields, print_table
 from pricore.dists import Dists
-from pricore.errors import InvalidError, NotFoundError
+from pricore.errors import ConflictError, InvalidError, NotFoundError
+from pricore.git import Git
 from pricore.models import Downloads, Organization, Package, Version
 from pricore.store import Store
+from pricore.sync import Syncer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,13 +69,61 @@ def show(
                     item.version,
                     item.reference[:12],
                     rfc3339(item.released_at),
-                    "" if item.gone_at is None else f"gone upstream since {rfc3339(item.gone_at)}",
+                    _remark(item),
                 )
                 for item in versions
             ],
         )
 
     session.show(document, render)
+
+
+@command(app, "accept")
+def accept(
+    session: Session,
+    org: _Org,
+    name: _Name,
+    version: Annotated[str, typer.Argument(help="The version whose tag moved.")],
+) -> None:
+    """Let a released version move to the commit at which its tag is now.
+
+    Lock files that name the commit before go on installing that one.
+    """
+
+    async def work(store: Store) -> tuple[Version, Version]:
+        package, found = await _find_version(store, await store.organizations.get(org), name, version)
+        if found.moved_to is None:
+            raise ConflictError(
+                f"the tag of {package.name} {found.version} is where it was: there is nothing to accept"
+            )
+        await store.packages.accept(package, found)
+        repository = await store.repositories.find(package.repository_id)
+        if repository is None:
+            raise NotFoundError("its repository was removed")
+        with Git(timeout=session.config.git_timeout) as git, session.progress() as progress:
+            await Syncer(store, git, session.config).sync(repository, progress=progress)
+        now_served = await store.packages.find_version(package, found.version)
+        if now_served is None or now_served.reference != found.moved_to:
+            reasons = await store.repositories.left_out(repository.id)
+            raise ConflictError(
+                f"{package.name} {found.version} stays at {found.reference[:12]}: "
+                f"{reasons.get(found.ref, 'its tag has moved again')}"
+            )
+        return found, now_served
+
+    before, after = session.run(work)
+    session.show(
+        {
+            "package": name.lower(),
+            "version": after.version,
+            "before": before.reference,
+            "reference": after.reference,
+        },
+        lambda console: console.print(
+            f"{name.lower()} {after.version} is {after.reference[:12]} now, and was {before.reference[:12]}.",
+            markup=False,
+        ),
+    )
 
 
 @command(app, "delete")
@@ -88,14 +138,9 @@ def delete(
 
     async def find(store: Store) -> tuple[Organization, Package, Version | None]:
         organization = await store.organizations.get(org)
-        package = await store.packages.get(organization, name)
-        found = None if version is None else await store.packages.find_version(package, version)
-        if version is not None and found is None:
-            raise NotFoundError(
-                f"{package.name} has no version {version}; "
-                f"`pricore package show {org} {package.name}` shows those it has"
-            )
-        return organization, package, found
+        if version is None:
+            return organization, await store.packages.get(organization, name), None
+        return organization, *await _find_version(store, organization, name, version)
 
     organization, package, found = session.run(find)
     what = package.name if found is None else f"{package.name} {found.version}"
@@ -151,3 +196,24 @@ def downloads(
         )
 
     session.show(document, render)
+
+
+async def _find_version(
+    store: Store, organization: Organization, name: str, version: str
+) -> tuple[Package, Version]:
+    """A package, and its version in any form that means the same. Raises NotFoundError."""
+    package = await store.packages.get(organization, name)
+    found = await store.packages.find_version(package, version)
+    if found is None:
+        raise NotFoundError(
+            f"{package.name} has no version {version}; "
+            f"`pricore package show {organization.slug} {package.name}` shows those it has"
+        )
+    return package, found
+
+
+def _remark(item: Version) -> str:
+    """What an operator should know of a version."""
+    if item.gone_at is not None:
+        return f"gone upstream since {rfc3339(item.gone_at)}"
+    return "" if item.moved_to is None else f"its tag moved to {item.moved_to[:12]}"

@@ -13,7 +13,7 @@ from pricore.clock import rfc3339
 from pricore.commands.session import Session, SyncInterval, command, print_fields, print_table, printable
 from pricore.errors import InvalidError, PricoreError
 from pricore.git import Git
-from pricore.management import parse_interval
+from pricore.management import parse_interval, parse_vanished
 from pricore.models import Organization, Ref, Repository, SyncRun
 from pricore.run import Report
 from pricore.store import Store
@@ -151,13 +151,18 @@ def change(
     url: Annotated[str | None, typer.Option(metavar="URL", help="Where it is now.")] = None,
     provider: Annotated[str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git.")] = None,
     sync_interval: SyncInterval = None,
+    vanished: Annotated[
+        str | None,
+        typer.Option(metavar="POLICY", help="Releases whose tag is gone upstream: keep, remove, or default."),
+    ] = None,
 ) -> None:
-    """Follow a repository at another address, as one of another provider, or more or less often.
+    """Follow a repository at another address, as one of another provider, or by other rules.
 
     What is served stays.
     """
-    if url is None and provider is None and sync_interval is None:
-        raise typer.BadParameter("give --url, --provider or --sync-interval")
+    if url is provider is sync_interval is vanished is None:
+        raise typer.BadParameter("give --url, --provider, --sync-interval or --vanished")
+    policy = None if vanished is None else parse_vanished(vanished)
     interval = None if sync_interval is None else parse_interval(sync_interval)
     moves = url is not None or provider is not None
 
@@ -168,6 +173,8 @@ def change(
             await store.repositories.change(found, address, confined=found.confined and url is None)
         if sync_interval is not None:
             await store.schedule.set_interval(found.organization_id, found.id, interval)
+        if vanished is not None:
+            await store.repositories.set_vanished(found.id, policy)
         return await store.repositories.find(found.id) or found
 
     changed = session.run(work)
@@ -176,7 +183,7 @@ def change(
         if moves:
             text = f"{org} follows {changed.url} now; the server reads it next, or `pricore repo sync {org}` does."
         else:
-            text = f"Changed how often {changed.url} is looked at."
+            text = f"Changed how {changed.url} is followed."
         console.print(text, markup=False, soft_wrap=True)
 
     session.show(views.repository(changed), render)
@@ -284,6 +291,7 @@ def print_report(console: "Console", report: Report) -> None:
             ("updated", report.updated),
             ("removed", report.removed),
             ("kept, though gone upstream", report.kept),
+            ("kept as they were, though their tags moved", report.moved),
         ):
             if items:
                 names = ", ".join(item.partition(":")[2] for item in items[:10])

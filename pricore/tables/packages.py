@@ -6,16 +6,26 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pricore import metadata, versions
-from pricore.errors import NotFoundError
+from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Dist, Document, Organization, Package, Repository, Version
 from pricore.tables import deletion, publishing
-from pricore.tables.publishing import Publication
+from pricore.tables.publishing import READ_ANEW, Publication
 
 if TYPE_CHECKING:
     from pricore.metadata import Published
     from pricore.store import Store
 
 _COLUMNS: Final = ", ".join(f"packages.{name}" for name in Package.__struct_fields__)
+_VERSION: Final = """
+    versions.version, normalized, ref, versions.reference, shasum, released_at, gone_at,
+    (
+        SELECT refs.reference FROM refs
+        WHERE refs.repository_id = packages.repository_id AND refs.name = versions.ref
+            AND refs.name LIKE 'refs/tags/%' AND lower(refs.package) = packages.name
+            AND refs.reference <> versions.reference AND refs.deleted_at IS NULL
+    ),
+    first_reference
+"""
 
 
 class Packages:
@@ -73,24 +83,48 @@ class Packages:
         """
         async with self._store.transaction() as db:
             rows: Any = await db.execute_fetchall(
-                "DELETE FROM versions WHERE package_id = ? AND version = ? RETURNING ref, reference",
+                """
+                DELETE FROM versions WHERE package_id = ? AND version = ?
+                RETURNING ref, reference, coalesce(first_reference, reference)
+                """,
                 (package.id, version),
             )
             if not rows:
                 raise NotFoundError(f"{package.name} has no version {version} any more")
-            ((ref, commit),) = rows
+            ((ref, commit, first),) = rows
             dists = await db.execute_fetchall(
                 """
-                DELETE FROM dists WHERE package_id = ?1 AND reference = ?2
-                    AND NOT EXISTS (SELECT 1 FROM versions WHERE package_id = ?1 AND reference = ?2)
+                DELETE FROM dists WHERE package_id = ?1 AND reference IN (?2, ?3) AND reference NOT IN (
+                    SELECT reference FROM versions WHERE package_id = ?1
+                    UNION ALL
+                    SELECT first_reference FROM versions WHERE package_id = ?1 AND first_reference IS NOT NULL
+                )
                 RETURNING shasum
                 """,
-                (package.id, commit),
+                (package.id, commit, first),
             )
             await deletion.mark_refs(db, package, {ref: (version, commit)})
             await publishing.rebuild(db, package.id, package.name)
             await self._store.organizations.touch_root(db, organization.id, names_changed=False)
             return await deletion.unused(db, (shasum for (shasum,) in dists))
+
+    async def accept(self, package: Package, version: Version) -> None:
+        """Let a released version move to where its tag is now; the next sync does it.
+
+        Raises ConflictError where the tag has gone on in the meantime.
+        """
+        # what is served stays the same until then
+        async with self._store.transaction(revise=False) as db:
+            cursor = await db.execute(
+                "UPDATE refs SET accepted = reference WHERE repository_id = ? AND name = ? AND reference = ?",
+                (package.repository_id, version.ref, version.moved_to),
+            )
+            if not cursor.rowcount:
+                raise ConflictError(f"the tag of {package.name} {version.version} has moved again: look once more")
+            await db.execute(
+                f"UPDATE repositories SET refs_digest = {READ_ANEW}, failed_digest = NULL WHERE id = ?",
+                (package.repository_id,),
+            )
 
     async def of_organization(self, organization_id: str) -> list[Package]:
         """The packages of an organization, by name."""
@@ -158,10 +192,7 @@ class Packages:
     async def versions(self, package: Package) -> list[Version]:
         """The versions of a package as they are served, newest first."""
         rows = await self._store.fetch_all(
-            """
-            SELECT version, normalized, ref, reference, shasum, released_at, gone_at
-            FROM versions WHERE package_id = ?
-            """,
+            f"SELECT {_VERSION} FROM versions JOIN packages ON packages.id = package_id WHERE package_id = ?",
             (package.id,),
         )
         return sorted(map(_version, rows), key=lambda item: versions.sort_key(item.normalized), reverse=True)
@@ -172,8 +203,8 @@ class Packages:
 
     async def _version(self, package_id: str, version: str) -> Version | None:
         row = await self._store.fetch_one(
-            """
-            SELECT version, normalized, ref, reference, shasum, released_at, gone_at FROM versions
+            f"""
+            SELECT {_VERSION} FROM versions JOIN packages ON packages.id = package_id
             WHERE package_id = ?1 AND (version = ?2 OR normalized = ?3)
             ORDER BY version = ?2 DESC LIMIT 1
             """,
@@ -184,8 +215,8 @@ class Packages:
     async def of_repository(self, repository_id: str) -> dict[tuple[str, str], Version]:
         """Every version that a repository supplies, by (package, version)."""
         rows = await self._store.fetch_all(
-            """
-            SELECT packages.name, version, normalized, ref, reference, shasum, released_at, gone_at
+            f"""
+            SELECT packages.name, {_VERSION}
             FROM versions JOIN packages ON packages.id = versions.package_id WHERE repository_id = ?
             """,
             (repository_id,),
@@ -223,8 +254,8 @@ class Packages:
     async def inline(self, organization_id: str, only: frozenset[str] | None) -> dict[str, msgspec.Raw]:
         """The versions of an organization's packages as packages.json carries them, for the names in `only`."""
         rows = await self._store.fetch_all(
-            """
-            SELECT packages.name, replaced_by, version, normalized, reference, shasum, entry, versions.id
+            f"""
+            SELECT packages.name, replaced_by, {publishing.PUBLISHED}
             FROM versions JOIN packages ON packages.id = versions.package_id
             WHERE organization_id = ? ORDER BY packages.name
             """,
@@ -273,7 +304,8 @@ class Packages:
             found = await self._version(package_id, version)
             if found is None:
                 return None
-            reference, fixed = found.reference, not versions.is_dev(found.normalized)
+            # of a release that moved, what had this address when it was advertised
+            reference, fixed = found.first_reference or found.reference, not versions.is_dev(found.normalized)
         row = await self._store.fetch_one(
             "SELECT reference, shasum, size FROM dists WHERE package_id = ? AND reference = ?",
             (package_id, reference),

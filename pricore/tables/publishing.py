@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 READ_ANEW: Final = "'anew:' || hex(randomblob(8))"
 """A digest that no upstream has, and none that came before: whoever reads the repository now notices too."""
 
+PUBLISHED: Final = "version, normalized, reference, shasum, entry, versions.id, first_reference IS NOT NULL"
+"""The columns of a version that documents are made of."""
+
 _MOST_DESCRIPTION: Final = 1000
 """Characters of a description that lists and searches go through; the metadata has it whole."""
 
@@ -125,7 +128,9 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
         ON CONFLICT (package_id, version) DO UPDATE SET
             normalized = excluded.normalized, ref = excluded.ref, reference = excluded.reference,
             shasum = excluded.shasum, entry = excluded.entry, default_branch = excluded.default_branch,
-            released_at = excluded.released_at, gone_at = NULL
+            released_at = excluded.released_at, gone_at = NULL,
+            first_reference = CASE WHEN excluded.ref LIKE 'refs/tags/%' AND reference <> excluded.reference
+                THEN coalesce(first_reference, reference) ELSE first_reference END
         """,
         [
             (
@@ -171,7 +176,9 @@ async def update_refs(db: "aiosqlite.Connection", repository: Repository, change
         """
         INSERT INTO refs (repository_id, name, reference, package, version, reason) VALUES (?, ?, ?, ?, ?, ?)
         ON CONFLICT (repository_id, name) DO UPDATE SET reference = excluded.reference,
-            package = excluded.package, version = excluded.version, reason = excluded.reason, deleted_at = NULL
+            package = excluded.package, version = excluded.version, reason = excluded.reason, deleted_at = NULL,
+            -- what is let move to one commit is not for any other
+            accepted = iif(excluded.reason IS NOT NULL AND accepted = excluded.reference, accepted, NULL)
         """,
         [(repository.id, ref.name, ref.commit, ref.package, ref.version, ref.reason) for ref in change.refs],
     )
@@ -197,10 +204,7 @@ async def mark_replaced(db: "aiosqlite.Connection", repository: Repository, chan
 
 async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> None:
     """Make both documents of a package anew out of its versions, and what lists show of it."""
-    rows: Any = await db.execute_fetchall(
-        "SELECT version, normalized, reference, shasum, entry, id FROM versions WHERE package_id = ?",
-        (package_id,),
-    )
+    rows: Any = await db.execute_fetchall(f"SELECT {PUBLISHED} FROM versions WHERE package_id = ?", (package_id,))
     ((replaced_by,),) = await db.execute_fetchall("SELECT replaced_by FROM packages WHERE id = ?", (package_id,))
     published = metadata.newest_first(as_published(name, row) for row in rows)
     halves = await asyncio.to_thread(_documents, name, published, replaced_by)
@@ -247,8 +251,8 @@ def _documents(name: str, published: Sequence[Published], replaced_by: str | Non
 
 
 def as_published(name: str, fields: Sequence[Any]) -> Published:
-    """A row of versions (version, normalized, reference, shasum, entry, id) as documents are made of it."""
-    version, normalized, reference, shasum, entry, uid = fields
+    """A row of versions (PUBLISHED) as documents are made of it."""
+    version, normalized, reference, shasum, entry, uid, moved = fields
     return Published(
         name=name,
         version=version,
@@ -257,4 +261,5 @@ def as_published(name: str, fields: Sequence[Any]) -> Published:
         shasum=shasum,
         entry=entry,
         uid=uid,
+        moved=bool(moved),
     )

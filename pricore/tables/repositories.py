@@ -85,6 +85,18 @@ class Repositories:
             await self._store.jobs.insert(db, repository.id)
         return _repository(rows[0])
 
+    async def set_vanished(self, repository_id: str, policy: str | None) -> None:
+        """Say what becomes of released versions whose tag is gone (keep or remove; None: as the instance has it).
+
+        The next sync looks at all that is served.
+        """
+        async with self._store.transaction(revise=False) as db:
+            await db.execute(
+                f"UPDATE repositories SET vanished_versions = ?, refs_digest = {READ_ANEW} WHERE id = ?",
+                (policy, repository_id),
+            )
+            await self._store.jobs.insert(db, repository_id)
+
     async def of_organization(self, organization_id: str) -> list[Repository]:
         """The repositories of an organization, oldest first."""
         rows = await self._store.fetch_all(
@@ -137,7 +149,7 @@ class Repositories:
         """What the last sync made of each ref, by full ref name."""
         rows = await self._store.fetch_all(
             """
-            SELECT name, reference, package, version, reason, deleted_at FROM refs
+            SELECT name, reference, package, version, reason, deleted_at, accepted FROM refs
             WHERE repository_id = ? ORDER BY name
             """,
             (repository_id,),

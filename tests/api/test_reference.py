@@ -198,7 +198,16 @@ async def test_a_package_is_found_by_its_id_and_its_name(world: World, admin: st
 
 
 @pytest.mark.parametrize(
-    "name", ["acme/missing", "acme", "other/thing", "8810720f-19bc-42d2-afc0-66060308a354", "acme%252Flibrary", "acme//library", "%00"]
+    "name",
+    [
+        "acme/missing",
+        "acme",
+        "other/thing",
+        "8810720f-19bc-42d2-afc0-66060308a354",
+        "acme%252Flibrary",
+        "acme//library",
+        "%00",
+    ],
 )
 async def test_a_package_that_is_not_there_is_404(world: World, admin: str, name: str) -> None:
     """What is no package of the organization is not found, whatever it looks like."""

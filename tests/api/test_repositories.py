@@ -516,3 +516,17 @@ async def test_how_often_a_repository_is_looked_at(start: Start) -> None:
         for address in (path, ORG):
             _, errors = refusal(await call(world, "PATCH", address, admin, {"sync_interval": wrong}), 422)
             assert set(errors) == {"sync_interval"}
+
+
+async def test_what_becomes_of_vanished_releases_is_seen_and_set(start: Start) -> None:
+    """`vanished_versions` is keep, remove, or null for the instance's; anything else is refused."""
+    world = await start()
+    admin = await world.token(scopes=ALL)
+    path = f"{REPOSITORIES}/{await repository_id(world, 'acme/library', admin)}"
+    assert (await call(world, "GET", path, admin)).json["data"]["vanished_versions"] is None
+    for policy in ("remove", "keep", None):
+        changed = (await call(world, "PATCH", path, admin, {"vanished_versions": policy})).json["data"]
+        assert changed["vanished_versions"] == policy
+    for wrong in ("drop", "", 1):
+        _, errors = refusal(await call(world, "PATCH", path, admin, {"vanished_versions": wrong}), 422)
+        assert set(errors) == {"vanished_versions"}

@@ -31,10 +31,10 @@ from tests.metadata.harness import COMMIT, publish, release
 )
 def test_an_archive_has_a_url_whatever_its_version(version: str, expected: str) -> None:
     """No version can end a path, begin a query, or leave one of Composer's %placeholders% in it."""
-    branch = metadata.dist_path("Acme/Library", version, COMMIT, branch=True)
+    branch = metadata.dist_path("Acme/Library", version, COMMIT, movable=True)
     assert f"/packages/acme/library/{expected}/{COMMIT}.zip" == branch
     # a branch may have slashes; a "version" in the composer.json of a tag may be 1.0+/../x
-    stable = metadata.dist_path("Acme/Library", version, COMMIT, branch=False)
+    stable = metadata.dist_path("Acme/Library", version, COMMIT, movable=False)
     assert f"/packages/acme/library/{expected.replace('/', '%2F')}.zip" == stable
 
 

@@ -103,7 +103,7 @@ def whole_entries(published: Sequence[Published]) -> bytes:
     entries = []
     for item in published:
         entry = msgspec.json.decode(item.entry, type=dict[str, msgspec.Raw])
-        path = metadata.dist_path(item.name, item.version, item.reference, branch=False)
+        path = metadata.dist_path(item.name, item.version, item.reference, movable=False)
         dist = {"type": "zip", "url": metadata.BASE + path, "reference": item.reference, "shasum": item.shasum}
         entries.append(entry | {"dist": msgspec.Raw(msgspec.json.encode(dist))})
     return msgspec.json.encode(entries)
