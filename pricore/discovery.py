@@ -5,7 +5,7 @@ exceptions that a registry owes its users: a released version never changes its 
 would stop every client stays out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -33,22 +33,24 @@ class Discovery(msgspec.Struct, frozen=True):
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What the walk depends on besides the refs.
 
-    `default_name` names every version where it is set. `source_url` is where clients clone from, None for
+    `default_names` name every version of a folder ('' is the root) where they are set. `paths` are the patterns of
+    folders that are looked for, none for the root alone. `source_url` is where clients clone from, None for
     nowhere. `served` are the versions in service by (package in lower case, version). `accepted` are the commits
     to which released versions may move, by ref.
     """
 
     default_branch: str | None
-    default_name: str | None
+    default_names: Mapping[str, str]
     source_url: str | None
     served: Mapping[tuple[str, str], Version]
     accepted: Mapping[str, str] = {}
+    paths: Sequence[str] = ()
 
 
 def discover(refs: Mapping[str, str], files: Mapping[str, CommitFile], rules: Rules) -> Discovery:
-    """The versions that `refs` (full name to commit, in git's order) make.
+    """The versions that `refs` (full name to commit, in git's order) and the folders in them make.
 
-    `files` has the composer.json of each commit.
+    A folder of a ref is written as `place` has it; `files` has the composer.json of each commit, or folder of one.
     """
     walk = _Walk(files, rules)
     for ref in _in_order(refs, rules.default_branch):
@@ -67,8 +69,20 @@ def default_name(file: CommitFile | None) -> str | None:
         return None
 
 
-def claim(ref: str) -> object | None:
+def place(revision: str, path: str) -> str:
+    """A folder in a ref or a commit, as git writes it: `revision:folder`, or the revision itself for its root."""
+    return f"{revision}:{path}" if path else revision
+
+
+def split_place(text: str) -> tuple[str, str]:
+    """The revision and the folder in it; no name of a ref has a colon."""
+    revision, _, path = text.partition(":")
+    return revision, path
+
+
+def claim(text: str) -> object | None:
     """What no two refs may make of one package, by the ref's name alone; None for a name that makes no version."""
+    ref, path = split_place(text)
     try:
         if ref.startswith(TAGS):
             version, normalized = versions.tag_version(ref.removeprefix(TAGS))
@@ -76,15 +90,16 @@ def claim(ref: str) -> object | None:
             version, normalized = versions.branch_version(ref.removeprefix(BRANCHES))
     except ValueError:
         return None
-    return _identity("", version, normalized, released=ref.startswith(TAGS))
+    return _identity(path, version, normalized, released=ref.startswith(TAGS))
 
 
-def _in_order(refs: Iterable[str], default_branch: str | None) -> Iterator[str]:
+def _in_order(refs: Collection[str], default_branch: str | None) -> Iterator[str]:
     """Tags, then the default branch, then the other branches."""
+    branches = {ref: split_place(ref)[0] for ref in refs if ref.startswith(BRANCHES)}
     first = f"{BRANCHES}{default_branch or ''}"
     yield from (ref for ref in refs if ref.startswith(TAGS))
-    yield from (ref for ref in refs if ref == first)
-    yield from (ref for ref in refs if ref.startswith(BRANCHES) and ref != first)
+    yield from (ref for ref, branch in branches.items() if branch == first)
+    yield from (ref for ref, branch in branches.items() if branch != first)
 
 
 class _Walk:
@@ -104,8 +119,12 @@ class _Walk:
             for (package, _), version in rules.served.items()
         }
 
-    def candidate(self, ref: str, commit: str) -> Candidate:
-        """The version that a ref makes. Raises ComposerJsonError or ValueError with the reason for none."""
+    def candidate(self, at: str, commit: str) -> Candidate:
+        """The version that a ref, or a folder in it, makes.
+
+        Raises ComposerJsonError or ValueError with the reason for none.
+        """
+        ref, path = split_place(at)
         if "\\" in ref:
             raise ValueError("its name is not UTF-8")
         tag = ref.removeprefix(TAGS) if ref.startswith(TAGS) else None
@@ -118,11 +137,13 @@ class _Walk:
             versions.tag_version(tag)
         else:
             versions.branch_version(branch)
-        file = self._files[commit]
+        file = self._files[place(commit, path)]
         if not file.found:
             raise ValueError("it leads to no commit")
+        if file.content is None and self._rules.paths:
+            raise ComposerJsonError(f"no folder {' or '.join(self._rules.paths)} in it has a composer.json")
         data = metadata.parse_composer_json(file.content)
-        name = self._rules.default_name or metadata.package_name(data)
+        name = self._rules.default_names.get(path) or metadata.package_name(data)
         if name is None:
             raise ComposerJsonError('composer.json has no "name"')
         if tag is not None:
@@ -130,7 +151,7 @@ class _Walk:
         else:
             version, normalized = versions.branch_version(branch)
         identity = _identity(name, version, normalized, released=tag is not None)
-        self._claim(identity, version if tag is None else normalized, ref, commit, released=tag is not None)
+        self._claim(identity, version if tag is None else normalized, at, commit, released=tag is not None)
         default = tag is None and branch == self._rules.default_branch
         entry = metadata.version_entry(
             data,
@@ -139,15 +160,16 @@ class _Walk:
             normalized=normalized,
             reference=commit,
             released_at=file.authored_at,
-            source_url=self._rules.source_url,
+            # what is in a folder of it cannot be cloned
+            source_url=None if path else self._rules.source_url,
             default_branch=default,
         )
-        self._taken[identity] = (ref, commit)
+        self._taken[identity] = (at, commit)
         return Candidate(
             package=name,
             version=version,
             normalized=normalized,
-            ref=ref,
+            ref=at,
             reference=commit,
             released_at=file.authored_at,
             default_branch=default,

@@ -117,11 +117,11 @@ class Dists:
                     digest = await asyncio.to_thread(_recompress, kept, file)
                 else:
                     digest = await mirror.archive(
-                        dist.reference, lambda archive: _compress(_read(archive), encoding, file)
+                        dist.treeish, lambda archive: _compress(_read(archive), encoding, file)
                     )
                 if digest != dist.shasum:
                     raise DistError(
-                        f"the archive of commit {dist.reference} has the checksum {digest}, but {dist.shasum} was "
+                        f"the archive of {dist.treeish} has the checksum {digest}, but {dist.shasum} was "
                         "advertised: was this one changed, or is this another version of git?"
                     )
                 await asyncio.to_thread(_put_in_place, file, path)
@@ -130,7 +130,7 @@ class Dists:
                 await asyncio.to_thread(_discard, file)
         except OSError as error:
             raise DistError(
-                f"cannot keep the archive of {dist.reference} below {self._folder}: {error.strerror}"
+                f"cannot keep the archive of {dist.treeish} below {self._folder}: {error.strerror}"
             ) from None
 
 

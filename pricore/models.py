@@ -37,10 +37,10 @@ class Organization(msgspec.Struct, frozen=True):
 class Repository(msgspec.Struct, frozen=True, kw_only=True):
     """A Git repository that is followed.
 
-    `identifier` is `owner/name` where the provider knows such a thing, else the address. `refs_digest` is what
-    the last complete sync saw upstream (empty: none was complete). `default_name` is the package name in the
-    default branch's composer.json. `sync_status` is pending, ok or failed. `confined` is True where the address
-    came over the API, so that it may not reach inside the network.
+    `identifier` is `owner/name` where the provider knows such a thing, else the address. `paths` are patterns of
+    folders that are packages of their own; none where the repository is one package. `refs_digest` is what the
+    last complete sync saw upstream (empty: none was complete). `sync_status` is pending, ok or failed. `confined`
+    is True where the address came over the API, so that it may not reach inside the network.
 
     `sync_interval` is its own, seconds between two looks at it, 0 for none; None follows its organization.
     `next_sync_at` is when it is looked at without being asked, None for never. `failures` are those since the last
@@ -56,8 +56,8 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
     identifier: str
     url: str
     confined: bool
+    paths: tuple[str, ...]
     default_branch: str | None
-    default_name: str | None
     refs_digest: str
     sync_status: str
     sync_error: str | None
@@ -72,12 +72,12 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ref(msgspec.Struct, frozen=True):
-    """What the last sync made of a tag or branch of a repository.
+    """What the last sync made of a tag or branch of a repository, or of a folder in it.
 
-    `name` is the full ref name, `commit` the peeled commit. Where it became a version, `package` and
-    `version` name it; where it did not, or no longer does, `reason` says why. `deleted_at` is when the version
-    that `commit` made was deleted on purpose; the ref makes none until it moves. `accepted` is the commit to
-    which a released version may move.
+    `name` is the full ref name, with the folder as `ref:folder`; `commit` is the peeled commit. Where it became
+    a version, `package` and `version` name it; where it did not, or no longer does, `reason` says why.
+    `deleted_at` is when the version that `commit` made was deleted on purpose; the ref makes none until it moves.
+    `accepted` is the commit to which a released version may move.
     """
 
     name: str
@@ -158,7 +158,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A version that Composer's rules find in a repository.
 
     `package` is the name as spelled, `entry` the metadata as compact JSON, without `dist`; `ref` is the full
-    name of the ref that it comes from, `reference` its commit.
+    name of the ref that it comes from, with its folder if it is in one; `reference` is the commit.
     """
 
     package: str
@@ -172,10 +172,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewVersion(Candidate, frozen=True, kw_only=True):
-    """A candidate with the sha1 and size of its archive: all that publishing it takes."""
+    """A candidate with the sha1 and size of its archive: all that publishing it takes.
+
+    `treeish` is what that is made of, as commit:folder; None for the whole commit.
+    """
 
     shasum: str
     size: int
+    treeish: str | None = None
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,13 +218,15 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class Dist(msgspec.Struct, frozen=True):
-    """An archive that was advertised at some time: the commit it is made of, and its checksum and size.
+    """An archive that was advertised at some time: what it is made of, and its checksum and size.
+
+    `treeish` is a commit, or a folder in one as commit:folder.
 
     `fixed` is False where it was asked for as a branch, which is another archive tomorrow.
     """
 
     repository_id: str
-    reference: str
+    treeish: str
     shasum: str
     size: int
     fixed: bool = True

@@ -15,7 +15,7 @@ from pricore import discovery, dists, metadata
 from pricore.addresses import host_of, is_local
 from pricore.clock import now
 from pricore.config import Config
-from pricore.discovery import BRANCHES, TAGS, Discovery, Rules
+from pricore.discovery import BRANCHES, TAGS, Discovery, Rules, place, split_place
 from pricore.errors import (
     ConflictError,
     GitError,
@@ -42,6 +42,9 @@ _RULES: Final = "1"
 
 _FIRST_BATCH: Final = 20
 """Versions of the first transaction of an import; each further one takes twice as many."""
+
+_MOST_PLACES: Final = 200_000
+"""Versions that the folders of one repository may make."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how much of it is done, and how much there is (0: nobody knows)."""
@@ -83,6 +86,11 @@ class Run:
         self._failed: dict[str, str] = {}
         # refs whose version was deleted on purpose
         self._deleted: frozenset[str] = frozenset()
+        # the default names that the last sync found, by folder
+        self._names: Mapping[str, str] = {}
+        # where folders are packages: their trees by commit:folder, and the commits whose root is none
+        self._trees: dict[str, str] = {}
+        self._empty: set[str] = set()
         # packages that were there when it began, or that it made
         self._there: frozenset[str] = frozenset()
 
@@ -105,16 +113,18 @@ class Run:
         self._progress("Fetching", 0, 0)
         mirrored = self._mirror.exists()
         await self._mirror.fetch(repository.url, only=only)
-        refs = await self._mirror.refs()
+        refs = await self._places(await self._mirror.refs())
         # in this order: what is deleted in between must not look as if it had never been there
         self._served = await self._store.packages.of_repository(repository.id)
         self._known = await self._store.repositories.refs(repository.id)
+        self._names = await self._store.repositories.default_names(repository.id)
         self._deleted = frozenset(ref.name for ref in self._known.values() if ref.deleted_at is not None)
         self._there = frozenset(package for package, _ in self._served)
-        changed, files, name = await self._read_changed(refs, remote, everything=not mirrored)
+        changed, files, names = await self._read_changed(refs, remote, everything=not mirrored)
         rules = Rules(
             default_branch=remote.default_branch,
-            default_name=name,
+            default_names=names,
+            paths=repository.paths,
             source_url=None if is_local(repository.url) else repository.url,
             # a branch that is gone claims its version no longer; a released one does
             accepted={ref.name: ref.accepted for ref in self._known.values() if ref.accepted},
@@ -138,7 +148,7 @@ class Run:
         if self._failed and not self._served and len(self._failed) == len(found.candidates):
             raise SyncError(f"no archive can be made of {repository.url}: {next(iter(self._failed.values()))}")
         # the names last: where a rename is cut off, the next sync has to see it again
-        change = Publication(default_branch=remote.default_branch, default_name=name)
+        change = Publication(default_branch=remote.default_branch, default_names=names)
         change = self._last(_with_versions(change, last), found, refs, changed, digest)
         await self._publish(change)
         report = await self._report(change, changed, candidates=found.candidates)
@@ -159,12 +169,12 @@ class Run:
 
     async def _read_changed(
         self, refs: Mapping[str, str], remote: Remote, *, everything: bool
-    ) -> tuple[dict[str, str], dict[str, CommitFile], str | None]:
-        """The refs that have to be read, the composer.json of each of their commits, and the default name.
+    ) -> tuple[dict[str, str], dict[str, CommitFile], dict[str, str]]:
+        """The places that have to be read, the composer.json of each, and the default names by folder.
 
-        All refs, where the name in the default branch changed: it names every version. What was left out is
-        read again where a ref went away: it may have been left out because of that one. Never a ref that stands
-        where it stood when its version was deleted.
+        All of them, where a name in the default branch changed: it names every version of its folder. What was
+        left out is read again where a ref went away: it may have been left out because of that one. Never a ref
+        that stands where it stood when its version was deleted.
         """
         repository = self._repository
         changed = {
@@ -175,20 +185,43 @@ class Run:
         if any(ref not in refs and ref not in self._deleted for ref in self._known):
             changed |= {ref: refs[ref] for ref, known in self._known.items() if known.reason and ref in refs}
         default = f"{BRANCHES}{remote.default_branch or ''}"
+        named = {ref: commit for ref, commit in refs.items() if split_place(ref)[0] == default}
         if remote.default_branch != repository.default_branch:
             # the mark of the default branch goes from one to the other
-            marked = (default, f"{BRANCHES}{repository.default_branch or ''}")
-            changed |= {ref: refs[ref] for ref in marked if ref in refs}
+            before = f"{BRANCHES}{repository.default_branch or ''}"
+            changed |= named | {ref: commit for ref, commit in refs.items() if split_place(ref)[0] == before}
         everything = everything or not repository.refs_digest.startswith(f"{_RULES}:")
         # the default branch in any case: a rename that was cut off has to be seen again
-        named = {default: refs[default]} if default in refs else {}
         files = await self._files(refs if everything else changed | named)
         # a composer.json that broke doesn't take the name away from what is served
-        name = discovery.default_name(files.get(refs.get(default, ""))) or repository.default_name
-        if name != repository.default_name and not everything:
+        names = dict(self._names)
+        for ref, commit in named.items():
+            _, path = split_place(ref)
+            if name := discovery.default_name(files[place(commit, path)]):
+                names[path] = name
+        if names != self._names and not everything:
             everything = True
             files = await self._files(refs)
-        return self._without_deleted(refs if everything else _in_order(changed, refs)), files, name
+        return self._without_deleted(refs if everything else _in_order(changed, refs)), files, names
+
+    async def _places(self, refs: Mapping[str, str]) -> dict[str, str]:
+        """The refs themselves, or where folders are packages, these in each; a ref with none stays alone."""
+        patterns = self._repository.paths
+        if not patterns:
+            return dict(refs)
+        folders = await self._mirror.find_folders(list(dict.fromkeys(refs.values())), patterns)
+        places: dict[str, str] = {}
+        for ref, commit in refs.items():
+            places |= {place(ref, path): commit for path in folders[commit]} or {ref: commit}
+            if "" not in folders[commit]:
+                self._empty.add(commit)
+            self._trees |= {place(commit, path): tree for path, tree in folders[commit].items() if path}
+        if len(places) > _MOST_PLACES:
+            raise SyncError(
+                f"{' and '.join(patterns)} make {len(places)} versions of {self._repository.url}, "
+                f"and no more than {_MOST_PLACES} are followed: say more exactly"
+            )
+        return places
 
     def _without_deleted(self, refs: Mapping[str, str]) -> dict[str, str]:
         return {
@@ -204,8 +237,12 @@ class Run:
 
     async def _files(self, refs: Mapping[str, str]) -> dict[str, CommitFile]:
         self._progress("Reading composer.json", 0, len(refs))
-        commits = list(dict.fromkeys(refs.values()))
-        return await self._mirror.read_files(commits, "composer.json", limit=metadata.MAX_COMPOSER_JSON)
+        wanted = list(dict.fromkeys(place(commit, split_place(ref)[1]) for ref, commit in refs.items()))
+        files = await self._mirror.read_files(
+            [at for at in wanted if at not in self._empty], "composer.json", limit=metadata.MAX_COMPOSER_JSON
+        )
+        # nobody asked for what is in its root
+        return files | {at: CommitFile(True, 0, None) for at in wanted if at in self._empty}
 
     async def _without_foreign_names(self, found: Discovery) -> Discovery:
         """Leave out what another repository supplies. Raises ConflictError where nothing else is left."""
@@ -236,23 +273,35 @@ class Run:
         ordered = sorted(candidates, key=lambda item: (item.default_branch, item.released_at), reverse=True)
         checksums = _Checksums(self._mirror, await self._store.packages.checksums(self._repository.id))
         start, size, done = 0, _FIRST_BATCH, 0
-        async with checksums.of(candidate.reference for candidate in ordered) as made:
+        treeishes = self._treeishes(ordered)
+        async with checksums.of(treeishes.values()) as made:
             while start < len(ordered):
                 batch = []
                 for candidate in ordered[start : start + size]:
                     self._progress("Making checksums", done, len(ordered))
                     done += 1
+                    treeish = treeishes[candidate.ref]
                     try:
-                        shasum, bytes_ = await made[candidate.reference]
+                        shasum, bytes_ = await made[treeish]
                     except GitError as error:
                         self._failed[candidate.ref] = str(error)
                     else:
                         fields = msgspec.structs.asdict(candidate)
-                        batch.append(NewVersion(**fields, shasum=shasum, size=bytes_))
+                        folder = None if treeish == candidate.reference else treeish
+                        batch.append(NewVersion(**fields, shasum=shasum, size=bytes_, treeish=folder))
                 # before anybody is told of them: nothing that is served may be lost to a force-push
                 await self._mirror.keep(version.reference for version in batch)
                 start, size = start + size, size * 2
                 yield batch, start < len(ordered)
+
+    def _treeishes(self, candidates: Iterable[Candidate]) -> dict[str, str]:
+        """What the archive of each candidate is made of, by its ref: of folders that are alike, the first one."""
+        first: dict[str, str] = {}
+        made: dict[str, str] = {}
+        for candidate in candidates:
+            at = place(candidate.reference, split_place(candidate.ref)[1])
+            made[candidate.ref] = first.setdefault(self._trees.get(at, at), at)
+        return made
 
     def _last(
         self,

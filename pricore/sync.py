@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -53,12 +53,16 @@ class Syncer:
         """The mirror of a repository; errors name its `url`, `hold` is its lock's descriptor, for who writes."""
         return Mirror(self._git, self._config.repositories / f"{repository_id}.git", url=url, hold=hold)
 
-    async def add(self, organization: Organization, address: Address, *, progress: Progress) -> Report:
+    async def add(
+        self, organization: Organization, address: Address, *, paths: Sequence[str] = (), progress: Progress
+    ) -> Report:
         """Follow a repository and read it for the first time; where that fails, it is as if never added.
+
+        `paths` are patterns of the folders that are packages, none where it is one itself.
 
         Raises ConflictError where it is followed already, else whatever `sync` does.
         """
-        repository = await self._store.repositories.add(organization, address)
+        repository = await self._store.repositories.add(organization, address, paths=paths)
         try:
             return await self.sync(repository, progress=progress)
         except BaseException:

@@ -71,9 +71,11 @@ class RepositoryView(RepositorySummary, frozen=True, kw_only=True):
     `failing_since` is the first of the `failures` after the last good sync. `next_sync_at` is when it is looked at
     without being asked, null for never; `sync_interval` are the seconds between two looks where it has its own.
     `vanished_versions` says whether releases whose tag is gone are kept or removed; null follows the instance.
+    `paths` are patterns of the folders that are packages of their own, none where the repository is one.
     """
 
     url: str
+    paths: list[str]
     default_branch: str | None
     sync_status: Annotated[str, _one_of("pending", "ok", "failed")]
     sync_error: str | None
@@ -247,6 +249,7 @@ def repository(item: Repository) -> RepositoryView:
         provider=item.provider,
         repo_identifier=item.identifier,
         url=item.url,
+        paths=list(item.paths),
         default_branch=item.default_branch,
         sync_status=item.sync_status,
         sync_error=item.sync_error,

@@ -51,7 +51,7 @@ async def test_every_encoding_is_kept_compressed_and_unpacks_to_the_same(mirror:
 async def test_an_archive_with_another_checksum_is_not_kept(mirror: Mirror, tmp_path: Path) -> None:
     """Bytes that aren't those that were advertised go nowhere; the message names both checksums."""
     dist = await _advertised(mirror)
-    wrong = Dist(dist.repository_id, dist.reference, "0" * 40, dist.size)
+    wrong = Dist(dist.repository_id, dist.treeish, "0" * 40, dist.size)
     with pytest.raises(DistError, match=f"{dist.shasum}, but {'0' * 40} was advertised"):
         await Dists(tmp_path / "dists").get(wrong, mirror, "zstd")
     assert [path for path in (tmp_path / "dists").rglob("*") if path.is_file()] == []

@@ -346,7 +346,7 @@ async def test_a_lost_mirror_is_made_again(registry: Registry, upstream: GitRepo
     assert (report.added, report.updated, report.removed) == ([], [], [])
     dist = await registry.store.packages.dist("acme", "acme/library", version="1.0.0", reference=None)
     assert dist is not None
-    assert await mirror.archive(dist.reference, checksum) == (dist.shasum, dist.size)
+    assert await mirror.archive(dist.treeish, checksum) == (dist.shasum, dist.size)
 
 
 async def test_the_loser_of_a_conflict_gets_its_turn(

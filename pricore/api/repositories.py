@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from pricore import auth, views
+from pricore import auth, management, views
 from pricore.addresses import Address, change_address, host_of, parse_address
 from pricore.api.organizations import find_organization
 from pricore.api.routing import Call, Data, Message, Page, PageQuery, Route
@@ -23,23 +23,29 @@ _NOT_SEEN: Final = "the reason can name packages that this access token does not
 
 
 class NewRepository(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A repository to follow: its URL, or owner/name with a provider; a provider of null is read off the URL."""
+    """A repository to follow: its URL, or owner/name with a provider; a provider of null is read off the URL.
+
+    `paths` are the folders that are packages, such as packages/*; none where the repository is one package.
+    """
 
     url: str
     provider: Provider | None = None
+    paths: list[str] = []
 
 
 class RepositoryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is to be changed of a repository; what is not given stays.
 
     `sync_interval` are the seconds between two looks at it, 0 for none; null follows its organization.
-    `vanished_versions` says what becomes of releases whose tag is gone; null follows the instance.
+    `vanished_versions` says what becomes of releases whose tag is gone; null follows the instance. `paths` are the
+    folders that are packages.
     """
 
     url: str | UnsetType = UNSET
     provider: Provider | UnsetType | None = UNSET
     sync_interval: Interval | UnsetType | None = UNSET
     vanished_versions: Vanished | UnsetType | None = UNSET
+    paths: list[str] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if all(getattr(self, name) is UNSET for name in self.__struct_fields__):
@@ -88,7 +94,8 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
         _check_unrestricted(call.token)
         address = parse_address(wanted.url, wanted.provider, folders=False)
         await check_outside(address)
-        made = await store.repositories.add(organization, address, confined=True, queued=True)
+        paths = management.parse_paths(wanted.paths)
+        made = await store.repositories.add(organization, address, paths=paths, confined=True, queued=True)
         queue.notify()
         return Data(views.repository(made))
 
@@ -96,10 +103,13 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
         wanted: RepositoryChange = call.body
         found = await find_repository(call)
         _check_unrestricted(call.token)
+        paths = () if wanted.paths is UNSET else management.parse_paths(wanted.paths)
         if wanted.url is not UNSET or wanted.provider is not UNSET:
             await change_place(found, wanted)
         if wanted.sync_interval is not UNSET:
             await store.schedule.set_interval(found.organization_id, found.id, wanted.sync_interval)
+        if wanted.paths is not UNSET:
+            await store.repositories.set_paths(found.id, paths)
         if wanted.vanished_versions is not UNSET:
             await store.repositories.set_vanished(found.id, wanted.vanished_versions)
         queue.notify()
@@ -166,7 +176,7 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
             path="/api/organizations/{slug}/repositories/{id}",
             handler=change_repository,
             scope="repositories:write",
-            summary="Change the address or the provider of a repository",
+            summary="Change where a repository is, and by which rules it is followed",
             body=RepositoryChange,
             errors=(409,),
         ),

@@ -13,7 +13,7 @@ from pricore.clock import rfc3339
 from pricore.commands.session import Session, SyncInterval, command, print_fields, print_table, printable
 from pricore.errors import InvalidError, PricoreError
 from pricore.git import Git
-from pricore.management import parse_interval, parse_vanished
+from pricore.management import parse_interval, parse_paths, parse_vanished
 from pricore.models import Organization, Ref, Repository, SyncRun
 from pricore.run import Report
 from pricore.store import Store
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 app = typer.Typer(name="repo", help="Git repositories that are followed.", no_args_is_help=True)
 
 Org = Annotated[str, typer.Argument(metavar="ORG", help="The organization's slug.")]
+Paths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--path", help="A folder that is a package, or packages/* for several; once or more. . is the root."
+    ),
+]
 Repo = Annotated[str, typer.Argument(metavar="REPO", help="Id, identifier or URL of a repository.")]
 
 
@@ -36,17 +42,20 @@ def add(
     provider: Annotated[
         str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git; read off the URL if not given.")
     ] = None,
+    path: Paths = None,
     sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Read it now.")] = True,
 ) -> None:
     """Follow a repository, and read it for the first time."""
     address = parse_address(url, provider)
+    paths = parse_paths(path or ())
 
     async def work(store: Store) -> Report | None:
         organization = await store.organizations.get(org)
         with Git(timeout=session.config.git_timeout) as git, session.progress() as progress:
             if sync:
-                return await Syncer(store, git, session.config).add(organization, address, progress=progress)
-        await store.repositories.add(organization, address)
+                syncer = Syncer(store, git, session.config)
+                return await syncer.add(organization, address, paths=paths, progress=progress)
+        await store.repositories.add(organization, address, paths=paths)
         return None
 
     report = session.run(work)
@@ -96,7 +105,8 @@ def show(session: Session, org: Org, repo: Repo) -> None:
     document = shown | {"packages": packages, "refs": [views.ref(item) for item in refs]}
 
     def render(console: "Console") -> None:
-        print_fields(console, [*shown.items(), ("packages", ", ".join(packages) or None)])
+        lists = {"paths": ", ".join(found.paths) or None, "packages": ", ".join(packages) or None}
+        print_fields(console, list((shown | lists).items()))
         left_out = [(item.name, item.reason) for item in refs if item.reason]
         console.print(f"{len(refs)} refs, {len(left_out)} left out")
         if left_out:
@@ -150,6 +160,7 @@ def change(
     repo: Repo,
     url: Annotated[str | None, typer.Option(metavar="URL", help="Where it is now.")] = None,
     provider: Annotated[str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git.")] = None,
+    path: Paths = None,
     sync_interval: SyncInterval = None,
     vanished: Annotated[
         str | None,
@@ -160,8 +171,9 @@ def change(
 
     What is served stays.
     """
-    if url is provider is sync_interval is vanished is None:
-        raise typer.BadParameter("give --url, --provider, --sync-interval or --vanished")
+    if all(option is None for option in (url, provider, path, sync_interval, vanished)):
+        raise typer.BadParameter("give --url, --provider, --path, --sync-interval or --vanished")
+    paths = parse_paths(path or ())
     policy = None if vanished is None else parse_vanished(vanished)
     interval = None if sync_interval is None else parse_interval(sync_interval)
     moves = url is not None or provider is not None
@@ -173,6 +185,8 @@ def change(
             await store.repositories.change(found, address, confined=found.confined and url is None)
         if sync_interval is not None:
             await store.schedule.set_interval(found.organization_id, found.id, interval)
+        if path is not None:
+            await store.repositories.set_paths(found.id, paths)
         if vanished is not None:
             await store.repositories.set_vanished(found.id, policy)
         return await store.repositories.find(found.id) or found

@@ -19,10 +19,7 @@ async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Mappi
 
     Marked too are the refs that were left out because they mean the same versions (1.0.0 beside v1.0.0).
     """
-    ((default_name,),) = await db.execute_fetchall(
-        "SELECT lower(default_name) FROM repositories WHERE id = ?", (package.repository_id,)
-    )
-    if default_name not in (None, package.name):
+    if package.replaced_by is not None:
         return  # renamed: its refs make versions of another package by now
     rows: Any = await db.execute_fetchall(
         "SELECT name, reference, lower(package) FROM refs WHERE repository_id = ?", (package.repository_id,)

@@ -224,15 +224,15 @@ class Packages:
         return {(name, fields[0]): _version(fields) for name, *fields in rows}
 
     async def checksums(self, repository_id: str) -> dict[str, tuple[str, int]]:
-        """Every archive that was advertised for a repository: commit to (sha1, bytes)."""
+        """Every archive that was advertised for a repository: commit, or commit:folder, to (sha1, bytes)."""
         rows = await self._store.fetch_all(
             """
-            SELECT reference, shasum, size FROM dists
+            SELECT coalesce(treeish, reference), shasum, size FROM dists
             JOIN packages ON packages.id = dists.package_id WHERE repository_id = ?
             """,
             (repository_id,),
         )
-        return {reference: (shasum, size) for reference, shasum, size in rows}
+        return {treeish: (shasum, size) for treeish, shasum, size in rows}
 
     async def all_checksums(self) -> set[str]:
         """The sha1 of every archive that was ever advertised and may be asked for."""
@@ -307,13 +307,15 @@ class Packages:
             # of a release that moved, what had this address when it was advertised
             reference, fixed = found.first_reference or found.reference, not versions.is_dev(found.normalized)
         row = await self._store.fetch_one(
-            "SELECT reference, shasum, size FROM dists WHERE package_id = ? AND reference = ?",
+            """
+            SELECT coalesce(treeish, reference), shasum, size FROM dists WHERE package_id = ? AND reference = ?
+            """,
             (package_id, reference),
         )
         if row is None:
             return None
-        reference, shasum, size = row
-        return Dist(repository_id, reference, shasum, size, fixed)
+        treeish, shasum, size = row
+        return Dist(repository_id, treeish, shasum, size, fixed)
 
 
 def _normalized(version: str) -> str | None:

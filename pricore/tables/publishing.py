@@ -10,6 +10,7 @@ import zstandard
 
 from pricore import metadata, versions
 from pricore.clock import now
+from pricore.discovery import split_place
 from pricore.errors import ConflictError, NotFoundError
 from pricore.metadata import Published
 from pricore.models import NewVersion, Ref, Repository
@@ -35,8 +36,9 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 
     `versions` come or change. `removed` go; `gone` stay and are marked, as (package, version). `refs` are
     what became of refs, `forgotten` the names of those that are no more. `deleted` are the refs that the sync
-    knew to make a deleted version, `there` the packages (lower case) that it found or made itself. `digest` is
-    what was seen upstream, given by the last transaction of a complete sync; None while it goes on.
+    knew to make a deleted version, `there` the packages (lower case) that it found or made itself.
+    `default_names` are those of packages in the default branch, by folder. `digest` is what was seen upstream,
+    given by the last transaction of a complete sync; None while it goes on.
     """
 
     versions: Sequence[NewVersion] = ()
@@ -47,7 +49,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     deleted: frozenset[str] = frozenset()
     there: frozenset[str] = frozenset()
     default_branch: str | None = None
-    default_name: str | None = None
+    default_names: Mapping[str, str] = {}
     digest: str | None = None
 
 
@@ -55,17 +57,15 @@ async def update_repository(db: "aiosqlite.Connection", repository: Repository, 
     cursor = await db.execute(
         """
         UPDATE repositories SET default_branch = coalesce(?1, default_branch),
-            default_name = coalesce(?2, default_name),
             -- changed to another address, or to be read anew, while it was read: the next sync reads all of it
-            refs_digest = iif(url = ?6 AND refs_digest = ?7, coalesce(?3, refs_digest), refs_digest),
-            sync_status = CASE WHEN ?3 IS NULL THEN sync_status ELSE 'ok' END,
-            sync_error = CASE WHEN ?3 IS NULL THEN sync_error END,
-            last_synced_at = CASE WHEN ?3 IS NULL THEN last_synced_at ELSE ?4 END
-        WHERE id = ?5
+            refs_digest = iif(url = ?5 AND refs_digest = ?6, coalesce(?2, refs_digest), refs_digest),
+            sync_status = CASE WHEN ?2 IS NULL THEN sync_status ELSE 'ok' END,
+            sync_error = CASE WHEN ?2 IS NULL THEN sync_error END,
+            last_synced_at = CASE WHEN ?2 IS NULL THEN last_synced_at ELSE ?3 END
+        WHERE id = ?4
         """,
         (
             change.default_branch,
-            change.default_name,
             change.digest,
             now(),
             repository.id,
@@ -75,14 +75,27 @@ async def update_repository(db: "aiosqlite.Connection", repository: Repository, 
     )
     if not cursor.rowcount:
         raise NotFoundError(f"the repository {repository.url} was removed while it was being read")
+    await db.executemany(
+        """
+        INSERT INTO default_names (repository_id, path, name) VALUES (?, ?, ?)
+        ON CONFLICT (repository_id, path) DO UPDATE SET name = excluded.name
+        """,
+        [(repository.id, path, name) for path, name in change.default_names.items()],
+    )
 
 
 async def package_ids(
     db: "aiosqlite.Connection", repository: Repository, change: Publication
 ) -> tuple[dict[str, str], bool]:
     """The ids of all packages that the change touches, and whether one was made, as it is for new versions."""
-    supplied = {item.package.lower() for item in change.versions}
-    names = supplied | {package.lower() for package, _ in (*change.removed, *change.gone)}
+    supplied: dict[str, str] = {}
+    moved: dict[str, str] = {}
+    for item in change.versions:
+        _, path = split_place(item.ref)
+        supplied.setdefault(item.package.lower(), path)
+        if item.default_branch:
+            moved[item.package.lower()] = path
+    names = supplied.keys() | {package.lower() for package, _ in (*change.removed, *change.gone)}
     ids: dict[str, str] = {}
     made = False
     for name in sorted(names):
@@ -105,11 +118,15 @@ async def package_ids(
             await db.execute(
                 """
                 INSERT INTO packages
-                    (id, organization_id, repository_id, name, description, type, inline_size, created_at)
-                VALUES (?, ?, ?, ?, '', 'library', 0, ?)
+                    (id, organization_id, repository_id, name, path, description, type, inline_size, created_at)
+                VALUES (?, ?, ?, ?, ?, '', 'library', 0, ?)
                 """,
-                (ids[name], repository.organization_id, repository.id, name, now()),
+                (ids[name], repository.organization_id, repository.id, name, supplied[name], now()),
             )
+    await db.executemany(
+        "UPDATE packages SET path = ?1 WHERE id = ?2 AND path <> ?1",
+        [(path, ids[name]) for name, path in moved.items()],
+    )
     return ids, made
 
 
@@ -150,10 +167,19 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
     )
     await db.executemany(
         """
-        INSERT INTO dists (package_id, reference, shasum, size) VALUES (?, ?, ?, ?)
+        INSERT INTO dists (package_id, reference, shasum, size, treeish) VALUES (?, ?, ?, ?, ?)
         ON CONFLICT (package_id, reference) DO NOTHING
         """,
-        [(ids[item.package.lower()], item.reference, item.shasum, item.size) for item in items],
+        [(ids[item.package.lower()], item.reference, item.shasum, item.size, item.treeish) for item in items],
+    )
+    # what was advertised of a commit before is what it stays, though the package is in another folder now
+    await db.executemany(
+        """
+        UPDATE versions SET shasum = dists.shasum FROM dists
+        WHERE versions.package_id = ?1 AND version = ?2 AND dists.package_id = ?1
+            AND dists.reference = versions.reference AND dists.shasum <> versions.shasum
+        """,
+        [(ids[item.package.lower()], item.version) for item in items if item.treeish is not None],
     )
 
 
@@ -189,17 +215,18 @@ async def update_refs(db: "aiosqlite.Connection", repository: Repository, change
 
 
 async def mark_replaced(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> dict[str, str]:
-    """Packages that the repository supplied under another name are frozen; gives those that changed, by name."""
-    if change.default_name is None:
-        return {}
-    rows: Any = await db.execute_fetchall(
-        """
-        UPDATE packages SET replaced_by = nullif(?1, name)
-        WHERE repository_id = ?2 AND replaced_by IS NOT nullif(?1, name) RETURNING name, id
-        """,
-        (change.default_name.lower(), repository.id),
-    )
-    return dict(rows)
+    """Packages that a folder supplied under another name are frozen; gives those that changed, by name."""
+    changed: dict[str, str] = {}
+    for path, name in change.default_names.items():
+        rows: Any = await db.execute_fetchall(
+            """
+            UPDATE packages SET replaced_by = nullif(?1, name)
+            WHERE repository_id = ?2 AND path = ?3 AND replaced_by IS NOT nullif(?1, name) RETURNING name, id
+            """,
+            (name.lower(), repository.id, path),
+        )
+        changed |= dict(rows)
+    return changed
 
 
 async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> None:

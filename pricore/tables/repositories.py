@@ -1,5 +1,6 @@
 """Repositories that are followed, and what the last sync made of each of their refs."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -27,12 +28,18 @@ class Repositories:
         self._store = store
 
     async def add(
-        self, organization: Organization, address: Address, *, confined: bool = False, queued: bool = False
+        self,
+        organization: Organization,
+        address: Address,
+        *,
+        paths: Sequence[str] = (),
+        confined: bool = False,
+        queued: bool = False,
     ) -> Repository:
         """Follow a repository; a confined one may not reach inside the network.
 
-        With `queued`, its first sync is asked for at the same time. Raises ConflictError where the organization
-        follows it already.
+        `paths` are patterns of the folders that are packages, none where it is one itself. With `queued`, its
+        first sync is asked for at the same time. Raises ConflictError where the organization follows it already.
         """
         async with self._store.transaction() as db:
             if (url := await _followed(db, organization.id, address)) is not None:
@@ -42,8 +49,8 @@ class Repositories:
             rows: Any = await db.execute_fetchall(
                 f"""
                 INSERT INTO repositories (id, organization_id, provider, identifier, url, url_key, confined,
-                    refs_digest, sync_status, created_at, next_sync_at)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', 'pending', ?8, ?8 + 60)
+                    refs_digest, sync_status, created_at, next_sync_at, paths)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', 'pending', ?8, ?8 + 60, ?9)
                 RETURNING {_COLUMNS}
                 """,
                 (
@@ -55,6 +62,7 @@ class Repositories:
                     address.key,
                     confined,
                     now(),
+                    msgspec.json.encode(paths).decode(),
                 ),
             )
             repository = _repository(rows[0])
@@ -84,6 +92,22 @@ class Repositories:
                 raise NotFoundError(f"the repository {repository.url} was removed")
             await self._store.jobs.insert(db, repository.id)
         return _repository(rows[0])
+
+    async def set_paths(self, repository_id: str, paths: Sequence[str]) -> None:
+        """Say which folders are packages, by patterns; none: the repository is one. A sync of all is asked for."""
+        async with self._store.transaction(revise=False) as db:
+            await db.execute(
+                f"UPDATE repositories SET paths = ?, refs_digest = {READ_ANEW}, failed_digest = NULL WHERE id = ?",
+                (msgspec.json.encode(paths).decode(), repository_id),
+            )
+            await self._store.jobs.insert(db, repository_id)
+
+    async def default_names(self, repository_id: str) -> dict[str, str]:
+        """The package name in each folder ('' is the root) of the default branch that the last sync found."""
+        rows = await self._store.fetch_all(
+            "SELECT path, name FROM default_names WHERE repository_id = ?", (repository_id,)
+        )
+        return dict(rows)
 
     async def set_vanished(self, repository_id: str, policy: str | None) -> None:
         """Say what becomes of released versions whose tag is gone (keep or remove; None: as the instance has it).
@@ -256,4 +280,6 @@ async def _followed(
 
 
 def _repository(row: tuple[object, ...]) -> Repository:
-    return msgspec.convert(dict(zip(Repository.__struct_fields__, row, strict=True)), Repository, strict=False)
+    fields = dict(zip(Repository.__struct_fields__, row, strict=True))
+    fields["paths"] = msgspec.json.decode(str(fields["paths"]))
+    return msgspec.convert(fields, Repository, strict=False)

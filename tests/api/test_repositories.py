@@ -530,3 +530,19 @@ async def test_what_becomes_of_vanished_releases_is_seen_and_set(start: Start) -
     for wrong in ("drop", "", 1):
         _, errors = refusal(await call(world, "PATCH", path, admin, {"vanished_versions": wrong}), 422)
         assert set(errors) == {"vanished_versions"}
+
+
+async def test_the_folders_that_are_packages_are_seen_and_set(start: Start) -> None:
+    """`paths` are patterns; they come with the repository or later, and what is no folder is refused."""
+    world = await start(internal_hosts=("127.0.0.1",))
+    admin = await world.token(scopes=ALL)
+    wanted = {"url": "http://127.0.0.1:1/acme/mono.git", "paths": ["packages/*/", "."]}
+    made = (await call(world, "POST", REPOSITORIES, admin, wanted)).json["data"]
+    assert made["paths"] == ["packages/*", "."]
+    path = f"{REPOSITORIES}/{made['id']}"
+    for paths in (["libs/one"], []):
+        assert (await call(world, "PATCH", path, admin, {"paths": paths})).json["data"]["paths"] == paths
+    for wrong in (["../x"], ["/etc"], ["a/**"], "packages/*", None, [1]):
+        _, errors = refusal(await call(world, "PATCH", path, admin, {"paths": wrong}), 422)
+        assert set(errors) <= {"paths", "paths.0"}
+        assert errors
