@@ -308,7 +308,8 @@ def print_report(console: "Console", report: Report) -> None:
             ("kept as they were, though their tags moved", report.moved),
         ):
             if items:
-                names = ", ".join(item.partition(":")[2] for item in items[:10])
+                several = len(report.packages) > 1
+                names = ", ".join(item if several else item.partition(":")[2] for item in items[:10])
                 more = f" and {len(items) - 10} more" if len(items) > 10 else ""
                 say(f"  {len(items)} {verb}: {names}{more}")
     if report.left_out:
