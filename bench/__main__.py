@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import first_import, idle, inline, p2, push
+from bench import during_sync, first_import, idle, inline, many, p2, push
 from bench.effort import FULL, QUICK, Effort
 from bench.machine import facts
 from bench.results import Result, markdown, table
@@ -18,6 +18,8 @@ _PARTS: Final[Mapping[str, Callable[[Path, Effort], list[Result]]]] = {
     "import": first_import.measure,
     "idle": idle.measure,
     "push": push.measure,
+    "during": during_sync.measure,
+    "many": many.measure,
     "inline": inline.measure,
 }
 _PAGE: Final = Path(__file__).with_name("RESULTS.md")

@@ -8,14 +8,19 @@ from typing import Final
 class Effort:
     """The numbers that decide how long a run takes.
 
-    `tags` and `files` make up the large repository. `slices` of load, `pairs` of imports and of updates, `syncs`
-    and `pushes` are how often each is timed. `packages` are the sizes of organizations, and `distance` is how far
-    away a client is, seconds there and back.
+    `tags` and `files` make up the large repository, `many_tags` the largest. `repositories` are as many as one
+    instance may follow, and all are looked at within `look_seconds`. `slices` of load, `starts`, `pairs` of
+    imports and of updates, `syncs` and `pushes` are how often each is timed. `packages` are the sizes of
+    organizations, and `distance` is how far away a client is, seconds there and back.
     """
 
     tags: int
+    many_tags: int
     files: int
+    repositories: int
+    look_seconds: int
     slices: int
+    starts: int
     pairs: int
     syncs: int
     pushes: int
@@ -24,6 +29,30 @@ class Effort:
 
 
 FULL: Final = Effort(
-    tags=600, files=150, slices=200, pairs=7, syncs=50, pushes=20, packages=(1, 5, 20, 60), distance=0.03
+    tags=600,
+    many_tags=1000,
+    repositories=1000,
+    look_seconds=60,
+    files=150,
+    slices=200,
+    starts=5,
+    pairs=7,
+    syncs=50,
+    pushes=20,
+    packages=(1, 5, 20, 60),
+    distance=0.03,
 )
-QUICK: Final = Effort(tags=30, files=10, slices=5, pairs=1, syncs=3, pushes=2, packages=(2,), distance=0.005)
+QUICK: Final = Effort(
+    tags=30,
+    many_tags=60,
+    repositories=20,
+    look_seconds=2,
+    files=10,
+    slices=5,
+    starts=1,
+    pairs=1,
+    syncs=3,
+    pushes=2,
+    packages=(2,),
+    distance=0.005,
+)

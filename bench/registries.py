@@ -1,6 +1,6 @@
 """Data folders to measure on: Pricore's own parts, opened in this process."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +46,15 @@ class Opened:
         """What a repository's webhooks are signed with."""
         return await WebhookSecrets(self.store, Sealer(self.config.key)).provide(repository.id)
 
-    async def create_token(self) -> str:
-        """The secret of a new token that may read all packages."""
-        secret = auth.create_secret()
+    async def add(self, url: str) -> str:
+        """The id of a repository that is followed from now on, and not read yet."""
+        return (await self.store.repositories.add(self.organization, parse_address(url))).id
+
+    async def create_token(self, *, scopes: Sequence[str] = ("packages:read",), secret: str = "") -> str:
+        """The secret of a new token that sees all packages; one that is given, or a new one."""
+        secret = secret or auth.create_secret()
         await self.store.tokens.create(
-            self.organization, name="bench", token_hash=auth.hash_secret(secret), scopes=["packages:read"]
+            self.organization, name="bench", token_hash=auth.hash_secret(secret), scopes=list(scopes)
         )
         return secret
 

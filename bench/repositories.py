@@ -66,7 +66,7 @@ def _stream(name: str, tags: int, files: int) -> Iterator[bytes]:
             f"committer Ada <ada@example.com> {1_500_000_000 + number * 86_400} +0000\n"
         ).encode()
         yield _data(f"Change {number}\n")
-        yield b"M 100644 inline composer.json\n" + _data(_composer(name, number))
+        yield b"M 100644 inline composer.json\n" + _data(composer_json(name, number))
         for file in changed:
             yield f"M 100644 inline src/Part{file // 20}/File{file}.php\n".encode() + _data(_text(random))
         if number < tags:
@@ -86,7 +86,8 @@ def _text(random: Random) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _composer(name: str, number: int) -> str:
+def composer_json(name: str, number: int) -> str:
+    """What a release of a package has for a composer.json."""
     vendor, _, short = name.partition("/")
     content = {
         "name": name,

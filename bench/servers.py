@@ -34,6 +34,21 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Memory:
+    """Resident memory of a process, MB: what it has, and the most that it had."""
+
+    now: float
+    most: float
+
+
+def memory(server: Server) -> Memory:
+    """The memory of a server, without that of the programs that it started."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{server.pid}/status").read_text().splitlines())
+    now, most = (int(fields[name].split()[0]) * 1024 / 1e6 for name in ("VmRSS", "VmHWM"))
+    return Memory(now, most)
+
+
 def get(url: str, headers: Mapping[str, str]) -> Answer:
     """The answer as it came over the wire: nothing is decoded, no redirect is followed."""
     return _ask("GET", url, headers, None)

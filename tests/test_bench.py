@@ -29,6 +29,9 @@ def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
         "sync with nothing new",
         "git push to served",
         "webhook to served",
+        "p2 GET during the first sync of 60 tags",
+        "start to first answer, 20 repositories with 1,000 versions",
+        "looking at 20 idle repositories",
         "composer update of 2 of 2 packages",
         "`python -m bench --only import --quick`",
     ):

@@ -1,0 +1,185 @@
+"""An instance with a thousand repositories: its start, its answers, its memory, and looking at all of them."""
+
+import asyncio
+import hashlib
+import os
+import statistics
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from bench import registries, repositories, servers
+from bench.effort import Effort
+from bench.load import put_load
+from bench.machine import runner, server_and_load
+from bench.results import Goal, Result, compare, rate, seconds
+from pricore import auth, metadata, versions
+from pricore.addresses import parse_address
+from pricore.models import NewVersion
+from pricore.tables.publishing import Publication
+
+_VERSIONS: Final = 50
+_FEW: Final = 10
+_INTERVAL: Final = 300
+_START_GOAL: Final = Goal(1.5, unit=" s")
+_MEMORY_GOAL: Final = Goal(250, unit=" MB")
+_SAME_GOAL: Final = Goal(0.95, at_least=True)
+_IDLE_GOAL: Final = Goal(0.1, unit=" of a core")
+
+
+def measure(folder: Path, effort: Effort) -> list[Result]:
+    """The figures of an instance of that many repositories with 50 versions each, and of one with ten packages."""
+    many, few = folder / "many", folder / "few"
+    secret = auth.create_secret()
+    runner()(_generate(many, packages=effort.repositories, secret=secret))
+    runner()(_generate(few, packages=_FEW, secret=secret))
+    headers = {**servers.authorization(secret), "Accept-Encoding": "zstd"}
+    what = f"{effort.repositories:,} repositories with {effort.repositories * _VERSIONS:,} versions"
+    starts = [_start(many, headers) for _ in range(effort.starts)]
+    results = [
+        Result(
+            what=f"start to first answer, {what}",
+            ours=f"{seconds(statistics.median(starts))} (at most {seconds(max(starts))})",
+            goal=_START_GOAL,
+            met=_START_GOAL.met(statistics.median(starts)),
+        )
+    ]
+    core, load = server_and_load()
+    with ExitStack() as stack:
+        pair = [stack.enter_context(servers.pricore(data, core=core, sync_interval=0)) for data in (many, few)]
+        ours, against = put_load(pair, _path(0), headers, status=200, slices=effort.slices, core=load)
+        results.append(
+            compare(
+                f"p2 GET by processor time, {what}",
+                ours.by_processor or ours.by_clock,
+                against.by_processor or against.by_clock,
+                rate,
+                name=f"{_FEW} packages",
+                goal=_SAME_GOAL,
+            )
+        )
+        for number in range(effort.repositories):
+            _expect(servers.get(pair[0].url + _path(number), headers))
+        _expect(servers.get(f"{pair[0].url}/org/{registries.ORGANIZATION}/packages.json", headers))
+        memory = servers.memory(pair[0])
+        results.append(
+            Result(
+                what=f"resident memory, {what}, each package asked for",
+                ours=f"{memory.now:.0f} MB, at most {memory.most:.0f} MB",
+                goal=_MEMORY_GOAL,
+                met=_MEMORY_GOAL.met(memory.most),
+            )
+        )
+    return [*results, _look(folder / "idle", effort)]
+
+
+def _path(number: int) -> str:
+    return f"/org/{registries.ORGANIZATION}/p2/{_name(number)}.json"
+
+
+def _name(number: int) -> str:
+    return f"acme/package-{number:04}"
+
+
+def _expect(answer: servers.Answer) -> None:
+    if answer.status != 200:
+        raise RuntimeError(f"it answered {answer.status}: {answer.body!r}")
+
+
+async def _generate(data: Path, *, packages: int, secret: str) -> None:
+    """A data folder with that many repositories, each with 50 versions of a package, as if they were synced."""
+    async with registries.opened(data) as registry:
+        await registry.create_token(secret=secret)
+        for number in range(packages):
+            name = _name(number)
+            address = parse_address(f"https://git.example.com/{name}.git")
+            repository = await registry.store.repositories.add(registry.organization, address)
+            change = Publication(versions=[_version(name, item) for item in range(_VERSIONS)], digest="seen")
+            await registry.store.packages.publish(repository, change)
+
+
+def _version(name: str, number: int) -> NewVersion:
+    version = repositories.release(number)
+    content = repositories.composer_json(name, number)
+    reference = hashlib.sha1(f"{name} {version}".encode(), usedforsecurity=False).hexdigest()
+    normalized = versions.normalize(version)
+    released_at = 1_500_000_000 + number * 86_400
+    return NewVersion(
+        package=name,
+        version=version,
+        normalized=normalized,
+        ref=f"refs/tags/{version}",
+        reference=reference,
+        released_at=released_at,
+        default_branch=False,
+        entry=metadata.version_entry(
+            metadata.parse_composer_json(content.encode()),
+            name=name,
+            version=version,
+            normalized=normalized,
+            reference=reference,
+            released_at=released_at,
+            source_url=f"https://git.example.com/{name}.git",
+        ),
+        shasum=reference[::-1],
+        size=100_000,
+    )
+
+
+def _start(data: Path, headers: Mapping[str, str]) -> float:
+    """Seconds from the start of `pricore serve` until it has answered a request for a package."""
+    began = time.perf_counter()
+    with servers.pricore(data, sync_interval=0) as server:
+        _expect(servers.get(server.url + _path(0), headers))
+        return time.perf_counter() - began
+
+
+def _look(folder: Path, effort: Effort) -> Result:
+    """What part of a core it takes to look at all repositories once in five minutes, without git itself."""
+    data = folder / "data"
+    runner()(_follow(folder, data, effort.repositories))
+    with servers.pricore(data, sync_interval=effort.look_seconds) as server:
+        time.sleep(1)  # the start is not what is measured
+        began, processor = int(time.time()), _processor_time(server)
+        deadline = time.monotonic() + 3 * effort.look_seconds
+        while (looked := runner()(_count(data, since=began))) < effort.repositories / 2:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"only {looked} repositories were looked at")
+            time.sleep(1)
+        used = (_processor_time(server) - processor) / looked
+    share = used * effort.repositories / _INTERVAL
+    return Result(
+        what=f"looking at {effort.repositories:,} idle repositories in {_INTERVAL} s, without git itself",
+        ours=f"{share:.3f} of a core, {seconds(used)} each",
+        goal=_IDLE_GOAL,
+        met=_IDLE_GOAL.met(share),
+    )
+
+
+async def _follow(folder: Path, data: Path, count: int) -> None:
+    async with registries.opened(data) as registry:
+        together = asyncio.Semaphore(4)
+
+        async def follow(number: int) -> None:
+            async with together:
+                path = folder / "upstream" / str(number)
+                url = await asyncio.to_thread(repositories.create, path, name=_name(number), tags=3, files=1)
+                await registry.follow(url)
+
+        await asyncio.gather(*map(follow, range(count)))
+
+
+async def _count(data: Path, *, since: int) -> int:
+    """How many repositories were looked at after that time."""
+    async with registries.opened(data) as registry:
+        found = await registry.store.repositories.of_organization(registry.organization.id)
+    return sum(1 for item in found if item.last_synced_at is not None and item.last_synced_at > since)
+
+
+def _processor_time(server: servers.Server) -> float:
+    """Seconds of processor time that a process has had, without its children."""
+    # the name of the program, in parentheses, may have blanks
+    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
