@@ -53,12 +53,19 @@ class Syncer:
         """The mirror of a repository; errors name its `url`, `hold` is its lock's descriptor, for who writes."""
         return Mirror(self._git, self._config.repositories / f"{repository_id}.git", url=url, hold=hold)
 
-    async def add(self, organization: Organization, address: Address, *, progress: Progress) -> Report:
+    async def add(
+        self,
+        organization: Organization,
+        address: Address,
+        *,
+        progress: Progress,
+        credential_id: str | None = None,
+    ) -> Report:
         """Follow a repository and read it for the first time; where that fails, it is as if never added.
 
         Raises ConflictError where it is followed already, else whatever `sync` does.
         """
-        repository = await self._store.repositories.add(organization, address)
+        repository = await self._store.repositories.add(organization, address, credential_id=credential_id)
         try:
             return await self.sync(repository, progress=progress)
         except BaseException:

@@ -96,12 +96,13 @@ class Pricore:
         self._environment |= {f"PRICORE_{name.upper()}": value for name, value in settings.items()}
         self._program = [sys.executable, "-W", "error", "-m", "pricore"]
 
-    def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; no traceback may show, however it ends."""
+    def run(self, *arguments: str, status: int = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, with a text as its standard input; no traceback may show, however it ends."""
         done = subprocess.run(
             [*self._program, *arguments],
             env=self._environment,
             cwd=self.data.parent,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=120,
@@ -111,9 +112,9 @@ class Pricore:
         assert done.returncode == status, f"{arguments}: {done.stdout}{done.stderr}"
         return done
 
-    def json(self, *arguments: str, status: int = 0) -> Any:
+    def json(self, *arguments: str, status: int = 0, stdin: str | None = None) -> Any:
         """The one document that a command prints with --json."""
-        return json.loads(self.run(*arguments, "--json", status=status).stdout)
+        return json.loads(self.run(*arguments, "--json", status=status, stdin=stdin).stdout)
 
     def fail(self, *arguments: str) -> str:
         """The one line that a command which fails says."""

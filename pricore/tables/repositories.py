@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import msgspec
 
-from pricore.addresses import Address
+from pricore.addresses import Address, login_place
 from pricore.clock import now
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization, Ref, Repository
@@ -27,12 +27,18 @@ class Repositories:
         self._store = store
 
     async def add(
-        self, organization: Organization, address: Address, *, confined: bool = False, queued: bool = False
+        self,
+        organization: Organization,
+        address: Address,
+        *,
+        confined: bool = False,
+        queued: bool = False,
+        credential_id: str | None = None,
     ) -> Repository:
         """Follow a repository; a confined one may not reach inside the network.
 
-        With `queued`, its first sync is asked for at the same time. Raises ConflictError where the organization
-        follows it already.
+        It is read with a credential, or for None with what the organization has for the host. With `queued`, its
+        first sync is asked for at the same time. Raises ConflictError where the organization follows it already.
         """
         async with self._store.transaction() as db:
             if (url := await _followed(db, organization.id, address)) is not None:
@@ -42,8 +48,8 @@ class Repositories:
             rows: Any = await db.execute_fetchall(
                 f"""
                 INSERT INTO repositories (id, organization_id, provider, identifier, url, url_key, confined,
-                    refs_digest, sync_status, created_at, next_sync_at)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', 'pending', ?8, ?8 + 60)
+                    refs_digest, sync_status, created_at, next_sync_at, credential_id)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', 'pending', ?8, ?8 + 60, ?9)
                 RETURNING {_COLUMNS}
                 """,
                 (
@@ -55,6 +61,7 @@ class Repositories:
                     address.key,
                     confined,
                     now(),
+                    credential_id,
                 ),
             )
             repository = _repository(rows[0])
@@ -65,8 +72,9 @@ class Repositories:
     async def change(self, repository: Repository, address: Address, *, confined: bool) -> Repository:
         """Follow a repository at another address; what is served stays, and a sync that reads all is asked for.
 
-        Raises ConflictError where the organization follows that address already, NotFoundError where the
-        repository was removed in the meantime.
+        On another host, or by another protocol, it keeps no credential that it was given. Raises ConflictError
+        where the organization follows that address already, NotFoundError where the repository was removed in the
+        meantime.
         """
         async with self._store.transaction() as db:
             url = await _followed(db, repository.organization_id, address, but=repository.id)
@@ -75,10 +83,19 @@ class Repositories:
             rows: Any = await db.execute_fetchall(
                 f"""
                 UPDATE repositories SET provider = ?, identifier = ?, url = ?, url_key = ?, confined = ?,
-                    refs_digest = {READ_ANEW}, failed_digest = NULL, sync_status = 'pending', sync_error = NULL
+                    refs_digest = {READ_ANEW}, failed_digest = NULL, sync_status = 'pending', sync_error = NULL,
+                    credential_id = iif(?, credential_id, NULL)
                 WHERE id = ? RETURNING {_COLUMNS}
                 """,
-                (address.provider, address.identifier, address.url, address.key, confined, repository.id),
+                (
+                    address.provider,
+                    address.identifier,
+                    address.url,
+                    address.key,
+                    confined,
+                    login_place(address.url) == login_place(repository.url),
+                    repository.id,
+                ),
             )
             if not rows:
                 raise NotFoundError(f"the repository {repository.url} was removed")
