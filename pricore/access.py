@@ -145,11 +145,12 @@ def _trusted(name: str, file: Path | None) -> list[str]:
     """Trust on first use: afterwards a host has the key that it had, and none of another kind either."""
     if file is None:
         return ["-oStrictHostKeyChecking=accept-new"]
-    strict = "yes" if known_hosts.has(file, name) else "accept-new"
-    quoted = str(file).replace("%", "%%")
+    files = file, known_hosts.of_user()
+    strict = "yes" if any(known_hosts.has(item, name) for item in files) else "accept-new"
+    quoted = " ".join(f'"{item}"' for item in files).replace("%", "%%")
     return [
         f"-oStrictHostKeyChecking={strict}",
-        f'-oUserKnownHostsFile="{quoted}" ~/.ssh/known_hosts',  # it writes the first and reads both
+        f"-oUserKnownHostsFile={quoted}",  # it writes the first and reads both
         "-oHashKnownHosts=no",
     ]
 

@@ -198,7 +198,8 @@ def login_place(url: str) -> tuple[str, str] | None:
 def parse_host(text: str, kind: str) -> str:
     """The host of a credential as `login_place` has it. Raises InvalidError for anything but a host and a port."""
     match = _HOST.fullmatch(text)
-    if match is None or not 0 < int(match["port"] or 1) < 65536:
+    # where git compares hosts for credentials, one with an underscore is none
+    if match is None or ("_" in text and kind == "https") or not 0 < int(match["port"] or 1) < 65536:
         raise InvalidError(
             f"{text[:200]!r} is no host such as git.example.com or git.example.com:8443 "
             "(without https://, and a name beyond ASCII as xn--...)",

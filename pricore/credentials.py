@@ -98,8 +98,11 @@ class Credentials:
         return None if chosen is None else await self.login(chosen)
 
     async def for_host(self, organization_id: str, host: str) -> Login | None:
-        """The user and token of an organization for a host, for its API over https. Raises SealError."""
-        chosen = await self._table.of_host(organization_id, kind="https", host=host.lower())
+        """The user and token of an organization for a host, for its API over https.
+
+        None where there is none. Raises InvalidError for what is no host, SealError.
+        """
+        chosen = await self._table.of_host(organization_id, kind="https", host=parse_host(host, "https"))
         return None if chosen is None else await self.login(chosen)
 
     async def choose(self, repository: Repository) -> Credential | None:

@@ -112,6 +112,21 @@ class Pricore:
         assert done.returncode == status, f"{arguments}: {done.stdout}{done.stderr}"
         return done
 
+    @contextlib.contextmanager
+    def background(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A command that runs meanwhile, with more variables; it is killed at the end if it is still there."""
+        with subprocess.Popen(
+            [*self._program, *arguments],
+            env=self._environment | environment,
+            cwd=self.data.parent,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
     def json(self, *arguments: str, status: int = 0, stdin: str | None = None) -> Any:
         """The one document that a command prints with --json."""
         return json.loads(self.run(*arguments, "--json", status=status, stdin=stdin).stdout)

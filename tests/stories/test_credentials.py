@@ -2,8 +2,11 @@
 
 import base64
 import contextlib
+import getpass
 import os
 import re
+import signal
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -15,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import GitRepository, Pricore
+from tests.harness import GitRepository, Pricore, need
 
 TOKEN = "tok-3n1gm4-of-acme"
 OTHER_TOKEN = "tok-s0mething-else"
@@ -146,7 +149,8 @@ def add(pricore: Pricore, name: str, host: str, token: str = TOKEN, *options: st
 
 def everything(pricore: Pricore) -> bytes:
     """The bytes of all files in and beside the data folder, mirrors, log and database included."""
-    paths = [path for path in pricore.data.parent.rglob("*") if path.is_file() and "upstream" not in path.parts]
+    others = {"upstream", "sshd"}
+    paths = [path for path in pricore.data.parent.rglob("*") if path.is_file() and not others & {*path.parts}]
     return b"".join(path.read_bytes() for path in paths)
 
 
@@ -318,3 +322,125 @@ def test_a_lost_key_stops_syncs_and_nothing_else(pricore: Pricore, host: GitHost
     assert [item["name"] for item in pricore.json("package", "list", "acme")] == ["acme/library"]
     key.write_bytes(kept)
     pricore.run("repo", "sync", "acme")
+
+
+SSHD = "/usr/sbin/sshd"
+
+
+class SshHost:
+    """A real sshd on 127.0.0.1 for this user."""
+
+    def __init__(self, folder: Path) -> None:
+        need(SSHD, "ssh", "ssh-keygen", "ssh-keyscan")
+        folder.mkdir()
+        if os.geteuid() == 0:  # what its service would do
+            Path("/run/sshd").mkdir(exist_ok=True)
+        self.authorized = folder / "authorized_keys"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.host = f"127.0.0.1:{self.port}"
+
+    def url(self, upstream: GitRepository) -> str:
+        return f"ssh://{getpass.getuser()}@{self.host}{upstream.folder}/.git"
+
+    def start(self, *, kind: str = "ed25519") -> None:
+        """Begin to serve, or go on, with a new host key."""
+        self.stop()
+        key = self._folder / f"host-{time.monotonic_ns()}"
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", key], check=True)
+        config = self._folder / "sshd_config"
+        config.write_text(
+            f"ListenAddress {self.host}\nHostKey {key}\nAuthorizedKeysFile {self.authorized}\nPidFile none\n"
+            "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
+        )
+        self._process = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stderr=subprocess.DEVNULL)
+        wait_for(self._listens)
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            return True
+        return False
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+
+@pytest.fixture
+def ssh_host(tmp_path: Path) -> Iterator[SshHost]:
+    host = SshHost(tmp_path / "sshd")
+    host.start()
+    yield host
+    host.stop()
+
+
+@pytest.fixture
+def upstream(make_repository: Callable[[str], GitRepository]) -> GitRepository:
+    repository = make_repository("library")
+    repository.commit({"name": "acme/library"})
+    return repository
+
+
+def test_a_key_that_was_made_here_opens_its_host(
+    pricore: Pricore, ssh_host: SshHost, upstream: GitRepository
+) -> None:
+    """`add --ssh` prints what to paste; before that the error names the credential, afterwards it is read."""
+    url = ssh_host.url(upstream)
+    done = pricore.run("credential", "add", "acme", "deploy", "--host", ssh_host.host, "--ssh")
+    assert f"Paste this at {ssh_host.host}" in done.stderr
+    line = f"error: cannot read {url}: it refuses the key of the credential deploy; is its public half there?"
+    assert pricore.fail("repo", "add", "acme", url) == line
+
+    ssh_host.authorized.write_text(done.stdout)
+    pricore.run("repo", "add", "acme", url)
+    assert pricore.json("credential", "test", "acme", "deploy")["url"] == url
+    assert pricore.run("credential", "show", "acme", "deploy").stdout == done.stdout
+    assert done.stdout.startswith("ssh-ed25519 ")
+    assert done.stdout.endswith(" pricore-acme-deploy\n")
+    assert (pricore.data / "known_hosts").read_text().startswith(f"[127.0.0.1]:{ssh_host.port} ssh-ed25519 ")
+
+
+def test_a_changed_host_key_is_refused_until_it_is_trusted(
+    pricore: Pricore, ssh_host: SshHost, upstream: GitRepository
+) -> None:
+    """Neither another key nor one of another kind is taken before `trust` says so; what is served stays."""
+    url = ssh_host.url(upstream)
+    made = pricore.json("credential", "add", "acme", "deploy", "--host", ssh_host.host, "--ssh")
+    ssh_host.authorized.write_text(made["public_key"])
+    pricore.run("repo", "add", "acme", url)
+    for kind in ("ed25519", "ecdsa"):
+        ssh_host.start(kind=kind)
+        failed = pricore.run("repo", "sync", "acme", status=1).stderr
+        assert "its SSH host key is not the one in known_hosts" in failed
+        assert "`pricore credential trust` takes it" in failed
+        assert len(failed.splitlines()) == 1
+    assert [item["name"] for item in pricore.json("package", "list", "acme")] == ["acme/library"]
+
+    (key,) = pricore.json("credential", "trust", ssh_host.host, "--yes")["keys"]
+    assert key["kind"].startswith("ecdsa-")
+    assert key["fingerprint"].startswith("SHA256:")
+    pricore.run("repo", "sync", "acme")
+
+
+def test_a_key_is_on_no_disk_even_after_a_kill(
+    pricore: Pricore, ssh_host: SshHost, upstream: GitRepository, tmp_path: Path
+) -> None:
+    """While ssh uses a key, and when everything is killed meanwhile, it is in no file, argument or variable."""
+    made = pricore.json("credential", "add", "acme", "deploy", "--host", ssh_host.host, "--ssh")
+    marker = tmp_path / "begun"
+    ssh_host.authorized.write_text(f'command="touch {marker}; sleep 3" {made["public_key"]}\n')
+    pricore.run("repo", "add", "acme", ssh_host.url(upstream), "--no-sync")
+    with pricore.background("repo", "sync", "acme", TMPDIR=str(pricore.data.parent)) as process:
+        wait_for(marker.exists)
+        seen, names = processes(process.pid)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert any(name.startswith(b"ssh\0") for name in names)
+    assert [path.name for path in pricore.data.parent.glob("pricore-*/*.pub")] == ["key.pub"]
+    for content in (seen, everything(pricore)):
+        assert b"PRIVATE KEY" not in content
+        assert b"openssh-key-v1" not in content
+        assert base64.b64encode(b"openssh-key-v1") not in content
