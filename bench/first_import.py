@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from bench import registries, repositories
 from bench.effort import Effort
 from bench.machine import cores, runner
 from bench.results import Goal, Result, Spread, compare, seconds
+from pricore.access import BY_ITSELF, Access
 from pricore.addresses import parse_address
 from pricore.git import Git
 from pricore.mirror import Mirror
@@ -93,8 +94,8 @@ class _ObservedMirror(Mirror):
         super().__init__(git, path, hold=hold)
         self._on_fetch = on_fetch
 
-    async def fetch(self, url: str, *, only: Sequence[str] | None = None) -> None:
-        await super().fetch(url, only=only)
+    async def fetch(self, url: str, *, access: Access = BY_ITSELF) -> None:
+        await super().fetch(url, access=access)
         self._on_fetch()
 
 

@@ -32,6 +32,8 @@ _AUTHORITY = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9_.+~-]*@)?(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
 )
 
+_HOST = re.compile(r"(?P<host>[A-Za-z0-9_.][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
+
 
 class Address(msgspec.Struct, frozen=True):
     """Where a repository is.
@@ -178,6 +180,40 @@ def host_of(url: str) -> str:
     return match["host"].lower() if match else ""
 
 
+def login_place(url: str) -> tuple[str, str] | None:
+    """The protocol (https, http or ssh) and the host of a stored address, for which a credential has to be.
+
+    The host is in lower case, with the port where that isn't the usual one. None where nobody logs in.
+    """
+    if is_local(url):
+        return None
+    if "://" not in url:
+        return "ssh", host_of(url)
+    parts = urlsplit(url)
+    if parts.scheme not in ("https", "http", "ssh"):
+        return None
+    return parts.scheme, _place(parts.hostname or "", parts.port, parts.scheme)
+
+
+def parse_host(text: str, kind: str) -> str:
+    """The host of a credential as `login_place` has it. Raises InvalidError for anything but a host and a port."""
+    match = _HOST.fullmatch(text)
+    # where git compares hosts for credentials, one with an underscore is none
+    if match is None or ("_" in text and kind == "https") or not 0 < int(match["port"] or 1) < 65536:
+        raise InvalidError(
+            f"{text[:200]!r} is no host such as git.example.com or git.example.com:8443 "
+            "(without https://, and a name beyond ASCII as xn--...)",
+            field="host",
+        )
+    port = int(match["port"]) if match["port"] else None
+    return _place(match["host"].strip("[]"), port, kind)
+
+
+def _place(host: str, port: int | None, scheme: str) -> str:
+    name = f"[{host.lower()}]" if ":" in host else host.lower()
+    return name if port in (None, _PORTS[scheme]) else f"{name}:{port}"
+
+
 def is_local(url: str) -> bool:
     """Whether a stored address is a folder of this machine."""
     return url.startswith(("/", "file://"))
@@ -191,7 +227,7 @@ def _shown(text: str) -> str:
 def _holds_password(host: str) -> InvalidError:
     return _invalid(
         f"the address of {host} holds a user or password, which lists and logs would show; "
-        "put it into ~/.netrc, or use ssh"
+        "give it to `pricore credential add`, or use ssh"
     )
 
 

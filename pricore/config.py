@@ -72,6 +72,11 @@ class Config:
         return self.data / "dists"
 
     @property
+    def known_hosts(self) -> Path:
+        """The keys of SSH hosts that were met, as OpenSSH keeps them."""
+        return self.data / "known_hosts"
+
+    @property
     def key(self) -> Path:
         return self.key_file or self.data / "key"
 

@@ -21,10 +21,10 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import IO, Final, Self, TypeVar
-from urllib.parse import urlsplit
 
-from pricore.addresses import host_of
+from pricore.access import BY_ITSELF, Access, Way, prepare
 from pricore.errors import GitError, GitUnavailableError
+from pricore.models import Login
 
 T = TypeVar("T")
 
@@ -44,8 +44,6 @@ _PASSED_ON: Final = (
 _MOST_OUTPUT: Final = 64 * 1024 * 1024
 _MOST_LISTING_SECONDS: Final = 60
 """What a remote may take to list its refs: a host that sends a trickle must not keep a worker for long."""
-
-_SSH: Final = ("ssh", "-oBatchMode=yes", "-oConnectTimeout=15", "-oStrictHostKeyChecking=accept-new")
 
 
 class Remote:
@@ -83,16 +81,13 @@ class Git:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def ls_remote(self, url: str, *, only: Sequence[str] | None = None) -> Remote:
-        """The branches and tags of a remote, within a minute. Raises GitError, GitUnavailableError.
-
-        `only` confines it to its own host, at these addresses if there are any; None lets it send git elsewhere.
-        """
+    async def ls_remote(self, url: str, *, access: Access = BY_ITSELF) -> Remote:
+        """The branches and tags of a remote, within a minute. Raises GitError, GitUnavailableError."""
         return Remote(
             await self.run(
                 ["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*"],
                 url=url,
-                only=only,
+                access=access,
                 seconds=_MOST_LISTING_SECONDS,
             )
         )
@@ -104,7 +99,7 @@ class Git:
         folder: Path | None = None,
         about: str = "the mirror",
         url: str = "",
-        only: Sequence[str] | None = None,
+        access: Access = BY_ITSELF,
         lines: Iterable[str] | None = None,
         accept: Sequence[int] = (0,),
         hold: int | None = None,
@@ -113,7 +108,7 @@ class Git:
         """The output of one git command, at most 64 MB. `lines` are its standard input.
 
         Errors speak of `url`, and where the trouble is in `folder`, of `about`: never of where that folder is.
-        `only` confines git as it does `ls_remote`. `seconds` bound it where they are less than the timeout.
+        `access` is how it may read that. `seconds` bound it where they are less than the timeout.
 
         `hold` is a descriptor that git gets too: a lock on it ends with git, even when this process is killed.
 
@@ -132,7 +127,7 @@ class Git:
             folder=folder,
             about=about,
             url=url,
-            only=only,
+            access=access,
             lines=lines,
             accept=accept,
             hold=hold,
@@ -147,34 +142,18 @@ class Git:
         folder: Path | None = None,
         about: str = "the mirror",
         url: str = "",
-        only: Sequence[str] | None = None,
+        access: Access = BY_ITSELF,
         lines: Iterable[str] | None = None,
         accept: Sequence[int] = (0,),
         hold: int | None = None,
         seconds: float | None = None,
     ) -> T:
         """What `consume` makes of a command's output, read in a thread of its own; the rest is as for `run`."""
-        child = _Child(_environment(_ssh(url, only)))
-        options = [part for setting in _settings(url, only) for part in ("-c", setting)]
-        if folder is not None:
-            options.append(f"--git-dir={folder}")
-        work = asyncio.get_running_loop().run_in_executor(
-            self._threads, child.run, [*options, *arguments], consume, lines, hold
-        )
         limit = self.timeout if seconds is None else min(self.timeout, seconds)
-        try:
-            async with asyncio.timeout(limit):
-                result, status, message = await asyncio.shield(work)
-        except (asyncio.CancelledError, TimeoutError) as error:
-            child.kill()
-            await asyncio.wait([work])
-            work.exception()  # seen: it ended because it was killed
-            if isinstance(error, TimeoutError):
-                hint = "; git_timeout allows more" if limit == self.timeout else ""
-                raise GitUnavailableError(
-                    f"git {arguments[0]} of {url or about} took longer than {limit:g} seconds{hint}"
-                ) from None
-            raise
+        async with prepare(url, access) as way:
+            result, status, message = await self._run(
+                arguments, consume, way, folder=folder, lines=lines, hold=hold, limit=limit, target=url or about
+            )
         if status in accept:
             return result
         if folder is not None and (not url or str(folder) in _reason(message)):
@@ -183,7 +162,42 @@ class Git:
         _log.debug("git %s of %s: %r", arguments[0], url or about, message)
         if folder is not None:
             message = _without_paths(message, folder)
-        raise _failure(arguments[0], message, url or about)
+        raise _failure(arguments[0], message, url or about, access.login)
+
+    async def _run(
+        self,
+        arguments: Sequence[str],
+        consume: Callable[[IO[bytes]], T],
+        way: Way,
+        *,
+        folder: Path | None,
+        lines: Iterable[str] | None,
+        hold: int | None,
+        limit: float,
+        target: str,
+    ) -> tuple[T, int, str]:
+        """What `_Child.run` gives within the limit, seconds."""
+        child = _Child(_environment(way))
+        options = [part for setting in way.settings for part in ("-c", setting)]
+        if folder is not None:
+            options.append(f"--git-dir={folder}")
+        passed = [*way.descriptors, *(() if hold is None else (hold,))]
+        work = asyncio.get_running_loop().run_in_executor(
+            self._threads, child.run, [*options, *arguments], consume, lines, passed
+        )
+        try:
+            async with asyncio.timeout(limit):
+                return await asyncio.shield(work)
+        except (asyncio.CancelledError, TimeoutError) as error:
+            child.kill()
+            await asyncio.wait([work])
+            work.exception()  # seen: it ended because it was killed
+            if isinstance(error, TimeoutError):
+                hint = "; git_timeout allows more" if limit == self.timeout else ""
+                raise GitUnavailableError(
+                    f"git {arguments[0]} of {target} took longer than {limit:g} seconds{hint}"
+                ) from None
+            raise
 
 
 class _Child:
@@ -209,7 +223,7 @@ class _Child:
         arguments: Sequence[str],
         consume: Callable[[IO[bytes]], T],
         lines: Iterable[str] | None,
-        hold: int | None,
+        passed: Sequence[int],
     ) -> tuple[T, int, str]:
         """What `consume` gives, git's exit status, and the end of what it wrote to standard error."""
         # files, not pipes, on the sides that nobody reads meanwhile: they cannot fill up and block
@@ -217,7 +231,7 @@ class _Child:
             if lines is not None:
                 requests.write("".join(f"{line}\n" for line in lines).encode())
                 requests.seek(0)
-            process = self._start(arguments, errors, requests, hold)
+            process = self._start(arguments, errors, requests, passed)
             try:
                 assert process.stdout is not None  # noqa: S101  # Popen was given a pipe
                 with process.stdout as output:
@@ -234,7 +248,7 @@ class _Child:
         arguments: Sequence[str],
         errors: IO[bytes],
         requests: IO[bytes],
-        hold: int | None,
+        passed: Sequence[int],
     ) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._killed:
@@ -248,65 +262,30 @@ class _Child:
                     env=self._environment,
                     cwd="/",
                     start_new_session=True,
-                    pass_fds=() if hold is None else (hold,),
+                    pass_fds=passed,
                 )
             except FileNotFoundError:
                 raise GitError("git is not installed, or not on PATH") from None
             return self._process
 
 
-def _settings(url: str, only: Sequence[str] | None) -> list[str]:
-    """The configuration that keeps git at the host of `url`; nothing for None.
-
-    By itself git goes where the first answer sends it, which is how renamed repositories on GitHub are found: a
-    host on the outside could send it to one on the inside. And without the addresses that were looked at, the
-    name could mean others a moment later. Raises GitError for git://, which cannot be kept to an address.
-    """
-    if only is None:
-        return []
-    settings = ["http.followRedirects=false"]
-    parts = urlsplit(url)
-    if parts.scheme == "git":
-        raise GitError(f"cannot read {url}: git:// is not followed for who came over the API; give https or ssh")
-    if only and parts.scheme in ("http", "https"):
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        addresses = ",".join(f"[{address}]" if ":" in address else address for address in only)
-        settings.append(f"http.curloptResolve={parts.hostname}:{port}:{addresses}")
-    return settings
-
-
-def _ssh(url: str, only: Sequence[str] | None) -> list[str]:
-    """The command with which git uses ssh; it connects to the first address of `only`, if there is any.
-
-    The host's key is the one that known_hosts has for its name and port. Nothing of the user's own configuration
-    leads elsewhere: no other address, no jump host, and no connection that is open already.
-    """
-    if not only or url.startswith(("http:", "https:")):
-        return [*_SSH]
-    host = host_of(url)
-    port = urlsplit(url).port if "://" in url else None
-    return [
-        *_SSH,
-        f"-oHostName={only[0]}",
-        f"-oHostKeyAlias={host if port in (None, 22) else f'[{host}]:{port}'}",
-        "-oProxyCommand=none",  # goes for ProxyJump too
-        "-oControlPath=none",
-    ]
-
-
-def _environment(ssh: Sequence[str]) -> dict[str, str]:
+def _environment(way: Way) -> dict[str, str]:
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return passed_on | {
-        "GIT_ALLOW_PROTOCOL": "https:http:ssh:git:file",
-        "GIT_ASKPASS": "",
-        "GIT_ATTR_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": str(_CONFIG),
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_SSH_COMMAND": shlex.join(ssh),
-        "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C.UTF-8",
-        "TZ": "UTC",  # zip archives carry local time
-    }
+    return (
+        passed_on
+        | dict(way.environment)
+        | {
+            "GIT_ALLOW_PROTOCOL": "https:http:ssh:git:file",
+            "GIT_ASKPASS": "",
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": str(_CONFIG),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_SSH_COMMAND": shlex.join(way.ssh),
+            "GIT_TERMINAL_PROMPT": "0",
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",  # zip archives carry local time
+        }
+    )
 
 
 _UNAVAILABLE: Final = (
@@ -328,11 +307,20 @@ _UNAVAILABLE: Final = (
     "The requested URL returned error: 429",
 )
 _ADVICE: Final = (
-    ("Host key verification failed", "its SSH host key is not the one in known_hosts"),
-    ("Permission denied (publickey", "it refuses this user's SSH key"),
-    ("could not read Username", "it asks for a user and password; put them into ~/.netrc, or use ssh"),
-    ("Authentication failed", "it refuses the user or password in ~/.netrc"),
-    ("The requested URL returned error: 401", "it refuses the user or password in ~/.netrc"),
+    (
+        "Host key verification failed",
+        "its SSH host key is not the one in known_hosts; if it has a new one, `pricore credential trust` takes it",
+    ),
+    ("could not read Username", "it asks for a user and password; `pricore credential add` keeps them"),
+    (
+        "Permission denied (publickey",
+        "it refuses this user's SSH key; `pricore credential add --ssh` makes another",
+    ),
+    (
+        "Authentication failed",
+        "it refuses the user or password in ~/.netrc; `pricore credential add` keeps others",
+    ),
+    ("error: 401", "it refuses the user or password in ~/.netrc; `pricore credential add` keeps others"),
     ("The requested URL returned error: 403", "it forbids access"),
     ("The requested URL returned error: 30", "it redirects to another address; give that one"),
     ("detected dubious ownership", "the folder belongs to another user; run Pricore as that one, or use ssh"),
@@ -341,14 +329,27 @@ _ADVICE: Final = (
     ("does not appear to be a git repository", "there is no Git repository at that address"),
     ("not a git repository", "there is no Git repository at that address"),
 )
+_LOGIN_ADVICE: Final = (
+    ("could not read Username", "it sends to another host, which doesn't get the credential {}"),
+    ("Permission denied (publickey", "it refuses the key of the credential {}; is its public half there?"),
+    ("Authentication failed", "it refuses the user or token of the credential {}"),
+    ("error: 401", "it refuses the user or token of the credential {}"),
+    ("error: 403", "it doesn't let the credential {} read that"),
+    ("does not exist", "there is no repository at that address, or it is not for the credential {}"),
+    ("not found", "there is no repository at that address, or it is not for the credential {}"),
+)
 
 
-def _failure(command: str, message: str, target: str) -> GitError:
+def _failure(command: str, message: str, target: str, login: Login | None) -> GitError:
     """The error in one line, out of what git wrote."""
     for sign in _UNAVAILABLE:
         if sign in message:
             detail = next(line for line in message.splitlines() if sign in line)
             return GitUnavailableError(f"cannot reach {target}: {_short(detail)}")
+    if login is not None:
+        for sign, meaning in _LOGIN_ADVICE:
+            if sign in message:
+                return GitError(f"cannot read {target}: {meaning.format(login.name)}")
     for sign, meaning in _ADVICE:
         if sign in message:
             return GitError(f"cannot read {target}: {meaning}")

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
+from pricore.access import BY_ITSELF, Access
 from pricore.discovery import place, split_place
 from pricore.errors import GitError
 from pricore.git import Git, split_lines
@@ -45,10 +46,10 @@ class Mirror:
         """Whether it is there; not whether it has everything."""
         return all((self.path / name).exists() for name in ("HEAD", "config", "objects", "refs"))
 
-    async def fetch(self, url: str, *, only: Sequence[str] | None = None) -> None:
+    async def fetch(self, url: str, *, access: Access = BY_ITSELF) -> None:
         """Bring branches and tags to what `url` has now. Raises GitError, GitUnavailableError.
 
-        `only` confines it as it does `Git.ls_remote`.
+        `access` is how it may be read.
         """
         if not self.exists():
             # one that was killed on the way leaves the lock of its configuration
@@ -74,7 +75,7 @@ class Mirror:
                 "+refs/tags/*:refs/tags/*",
             ],
             url=url,
-            only=only,
+            access=access,
         )
 
     async def _write(
@@ -82,7 +83,7 @@ class Mirror:
         arguments: Sequence[str],
         *,
         url: str = "",
-        only: Sequence[str] | None = None,
+        access: Access = BY_ITSELF,
         lines: Iterable[str] | None = None,
     ) -> None:
         """Run a command that changes refs; lock files that a killed git left behind don't stop it."""
@@ -93,7 +94,7 @@ class Mirror:
                     folder=self.path,
                     about=self._about,
                     url=url,
-                    only=only,
+                    access=access,
                     lines=lines,
                     hold=self._hold,
                 )

@@ -45,6 +45,7 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
     `sync_interval` is its own, seconds between two looks at it, 0 for none; None follows its organization.
     `next_sync_at` is when it is looked at without being asked, None for never. `failures` are those since the last
     good sync, the first of them at `failing_since`; `failed_digest` is what was upstream when it failed for good.
+    `credential_id` is the credential that it was given; None for its organization's for the host.
 
     `vanished_versions` says what becomes of released versions whose tag is gone, keep or remove; None follows the
     instance.
@@ -69,6 +70,39 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
     failed_digest: str | None
     vanished_versions: str | None
     created_at: int
+    credential_id: str | None = None
+
+
+class Credential(msgspec.Struct, frozen=True, kw_only=True):
+    """What an organization logs in to a Git host with, without its secret.
+
+    `kind` is https (a user and a token) or ssh (a key of which `public_key` is the public half). `host` is in
+    lower case, with its port where that isn't the usual one. A `plain` one may also go over http://.
+    """
+
+    id: str
+    organization_id: str
+    name: str
+    kind: str
+    host: str
+    username: str
+    public_key: str | None
+    plain: bool
+    created_at: int
+
+
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """A credential with its secret: a token, or a private key in OpenSSH's form. It never shows that."""
+
+    name: str
+    kind: str
+    host: str
+    username: str
+    plain: bool
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Login({self.name!r}, {self.kind}, {self.host!r})"
 
 
 class Ref(msgspec.Struct, frozen=True):

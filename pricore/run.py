@@ -12,9 +12,11 @@ from typing import Final
 import msgspec
 
 from pricore import discovery, dists, metadata
+from pricore.access import Access
 from pricore.addresses import host_of, is_local
 from pricore.clock import now
 from pricore.config import Config
+from pricore.credentials import Credentials
 from pricore.discovery import BRANCHES, TAGS, Discovery, Rules, place, split_place
 from pricore.errors import (
     ConflictError,
@@ -34,6 +36,7 @@ from pricore.models import (
     Repository,
     Version,
 )
+from pricore.sealing import Sealer
 from pricore.store import Store
 from pricore.tables.publishing import Publication, name_taken
 
@@ -97,8 +100,8 @@ class Run:
     async def run(self) -> Report:
         repository = self._repository
         self._progress("Asking what is new", 0, 0)
-        only = await self._where()
-        remote = await self._git.ls_remote(repository.url, only=only)
+        access = await find_access(self._store, self._config, repository)
+        remote = await self._git.ls_remote(repository.url, access=access)
         digest = self.digest = f"{_RULES}:{remote.digest}"
         if digest == repository.refs_digest and self._mirror.exists():
             await self._store.repositories.record_unchanged(repository.id, started_at=self.started_at)
@@ -112,7 +115,7 @@ class Run:
 
         self._progress("Fetching", 0, 0)
         mirrored = self._mirror.exists()
-        await self._mirror.fetch(repository.url, only=only)
+        await self._mirror.fetch(repository.url, access=access)
         refs = await self._places(await self._mirror.refs())
         # in this order: what is deleted in between must not look as if it had never been there
         self._served = await self._store.packages.of_repository(repository.id)
@@ -157,15 +160,6 @@ class Run:
             error = f"{len(self._failed)} archives could not be made: {next(iter(self._failed.values()))}"
         await self._store.runs.finish(self.id, _outcome(report), error=error)
         return report
-
-    async def _where(self) -> Sequence[str] | None:
-        """The addresses at which a confined repository may be read; None for one of the operator's, anywhere.
-
-        Asked each time: what the host's name leads to may have changed since the repository was added.
-        """
-        if not self._repository.confined:
-            return None
-        return await find_outside(host_of(self._repository.url), allowed=self._config.internal_hosts)
 
     async def _read_changed(
         self, refs: Mapping[str, str], remote: Remote, *, everything: bool
@@ -376,6 +370,19 @@ class Run:
             left_out=[LeftOut(ref, reason) for ref, reason in sorted(left_out.items())],
             read=len(changed),
         )
+
+
+async def find_access(store: Store, config: Config, repository: Repository) -> Access:
+    """How a repository may be read: a confined one at the addresses of its host, one of the operator's anywhere.
+
+    Asked each time: what the host's name leads to may have changed since the repository was added. Raises
+    GitError, SealError.
+    """
+    only = None
+    if repository.confined:
+        only = await find_outside(host_of(repository.url), allowed=config.internal_hosts)
+    login = await Credentials(store, Sealer(config.key)).find(repository)
+    return Access(only=only, login=login, known_hosts=config.known_hosts)
 
 
 def _outcome(report: Report) -> Outcome:

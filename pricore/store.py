@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 import aiosqlite
 
 from pricore.errors import NotFoundError, StoreError
+from pricore.tables.credentials import Credentials
 from pricore.tables.jobs import Jobs
 from pricore.tables.organizations import Organizations
 from pricore.tables.packages import Packages
@@ -52,6 +53,7 @@ class Store:
         self._revision = 0
         self.organizations = Organizations(self)
         self.repositories = Repositories(self)
+        self.credentials = Credentials(self)
         self.runs = Runs(self)
         self.packages = Packages(self)
         self.tokens = Tokens(self)

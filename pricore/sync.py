@@ -54,7 +54,13 @@ class Syncer:
         return Mirror(self._git, self._config.repositories / f"{repository_id}.git", url=url, hold=hold)
 
     async def add(
-        self, organization: Organization, address: Address, *, paths: Sequence[str] = (), progress: Progress
+        self,
+        organization: Organization,
+        address: Address,
+        *,
+        paths: Sequence[str] = (),
+        credential_id: str | None = None,
+        progress: Progress,
     ) -> Report:
         """Follow a repository and read it for the first time; where that fails, it is as if never added.
 
@@ -62,7 +68,9 @@ class Syncer:
 
         Raises ConflictError where it is followed already, else whatever `sync` does.
         """
-        repository = await self._store.repositories.add(organization, address, paths=paths)
+        repository = await self._store.repositories.add(
+            organization, address, paths=paths, credential_id=credential_id
+        )
         try:
             return await self.sync(repository, progress=progress)
         except BaseException:

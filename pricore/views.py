@@ -11,6 +11,7 @@ from pricore.config import VANISHED
 from pricore.discovery import TAGS
 from pricore.models import (
     SCOPES,
+    Credential,
     Downloads,
     LeftOut,
     Organization,
@@ -181,6 +182,19 @@ class DownloadsView(msgspec.Struct, frozen=True, kw_only=True):
     versions: list[VersionDownloads]
 
 
+class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
+    """A credential without its secret; `plain_http` ones may also go over http://."""
+
+    id: Id
+    name: str
+    kind: str
+    host: str
+    username: str | None
+    public_key: str | None
+    plain_http: bool
+    created_at: Time
+
+
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     """An access token without its secret; `packages` are the only names that it may see, null means all."""
 
@@ -337,6 +351,19 @@ def downloads(item: Downloads) -> DownloadsView:
             for day, counts in item.days.items()
         ],
         versions=[VersionDownloads(version=name, downloads=count) for name, count in versions.most_common()],
+    )
+
+
+def credential(item: Credential) -> CredentialView:
+    return CredentialView(
+        id=item.id,
+        name=item.name,
+        kind=item.kind,
+        host=item.host,
+        username=item.username or None,
+        public_key=item.public_key,
+        plain_http=item.plain,
+        created_at=rfc3339(item.created_at),
     )
 
 

@@ -97,12 +97,13 @@ class Pricore:
         self._environment |= {f"PRICORE_{name.upper()}": value for name, value in settings.items()}
         self._program = [sys.executable, "-W", "error", "-m", "pricore"]
 
-    def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; no traceback may show, however it ends."""
+    def run(self, *arguments: str, status: int = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, with a text as its standard input; no traceback may show, however it ends."""
         done = subprocess.run(
             [*self._program, *arguments],
             env=self._environment,
             cwd=self.data.parent,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=120,
@@ -112,9 +113,24 @@ class Pricore:
         assert done.returncode == status, f"{arguments}: {done.stdout}{done.stderr}"
         return done
 
-    def json(self, *arguments: str, status: int = 0) -> Any:
+    @contextlib.contextmanager
+    def background(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A command that runs meanwhile, with more variables; it is killed at the end if it is still there."""
+        with subprocess.Popen(
+            [*self._program, *arguments],
+            env=self._environment | environment,
+            cwd=self.data.parent,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def json(self, *arguments: str, status: int = 0, stdin: str | None = None) -> Any:
         """The one document that a command prints with --json."""
-        return json.loads(self.run(*arguments, "--json", status=status).stdout)
+        return json.loads(self.run(*arguments, "--json", status=status, stdin=stdin).stdout)
 
     def fail(self, *arguments: str) -> str:
         """The one line that a command which fails says."""

@@ -171,7 +171,7 @@ def test_a_password_is_refused_with_a_better_place() -> None:
     """The error for a password says why it is bad there and where it belongs."""
     expected = (
         "the address of git.example.com holds a user or password, which lists and logs would show; "
-        "put it into ~/.netrc, or use ssh"
+        "give it to `pricore credential add`, or use ssh"
     )
 
     assert expected == refusal("https://ada:s3cret@git.example.com/a/b")

@@ -15,6 +15,7 @@ from typing import IO
 
 import pytest
 
+from pricore.access import Access
 from pricore.errors import GitError, GitUnavailableError
 from pricore.git import Git
 from pricore.mirror import Mirror
@@ -96,7 +97,7 @@ async def test_a_confined_git_follows_no_redirect(
     read = Mirror(git, tmp_path / "mirror.git").fetch if command == "fetch" else git.ls_remote
     async with await inside.running(), await outside.running():
         with pytest.raises(GitError, match="it redirects to another address; give that one"):
-            await read(f"{outside.url}/library", only=["127.0.0.1"])
+            await read(f"{outside.url}/library", access=Access(only=["127.0.0.1"]))
         assert (len(outside.asked), inside.asked) == (1, [])
         with pytest.raises(GitError, match="there is no repository at that address"):
             await git.ls_remote(f"{outside.url}/library")
@@ -108,7 +109,9 @@ async def test_a_confined_git_goes_where_it_was_looked_at(git: Git, unused_tcp_p
     server = WebServer(unused_tcp_port)
     async with await server.running():
         with pytest.raises(GitError):
-            await git.ls_remote(f"http://Name.example.com:{unused_tcp_port}/library", only=["127.0.0.1"])
+            await git.ls_remote(
+                f"http://Name.example.com:{unused_tcp_port}/library", access=Access(only=["127.0.0.1"])
+            )
         assert server.asked == ["/library/info/refs?service=git-upload-pack"]
 
 
@@ -192,20 +195,22 @@ async def test_a_confined_ssh_goes_where_it_was_looked_at(
     read = Mirror(git, tmp_path / "mirror.git").fetch if command == "fetch" else git.ls_remote
     with pytest.raises(GitUnavailableError, match="cannot reach"):
         await read(url)  # nobody knows that name
-    await read(url, only=["127.0.0.1", "192.0.2.1"])
+    await read(url, access=Access(only=["127.0.0.1", "192.0.2.1"]))
     (line,) = sshd.known_hosts.read_text().splitlines()
     assert line == f"[name.example.com]:{sshd.port} {sshd.host_key}"
 
     other = (sshd.folder / "user.pub").read_text().split()[:2]
     sshd.known_hosts.write_text(f"[name.example.com]:{sshd.port} {' '.join(other)}\n")
     with pytest.raises(GitError, match="its SSH host key is not the one in known_hosts"):
-        await read(url, only=["127.0.0.1"])
+        await read(url, access=Access(only=["127.0.0.1"]))
 
 
 async def test_a_short_address_of_ssh_is_confined_too(git: Git, sshd: SshServer, upstream: GitRepository) -> None:
     """user@host:path goes to the address that was checked; the key is known by the name alone."""
     sshd.configure(f"Port {sshd.port}")
-    await git.ls_remote(f"{getpass.getuser()}@name.example.com:{upstream.folder}/.git", only=["127.0.0.1"])
+    await git.ls_remote(
+        f"{getpass.getuser()}@name.example.com:{upstream.folder}/.git", access=Access(only=["127.0.0.1"])
+    )
     assert sshd.known_hosts.read_text().startswith("name.example.com ")
 
 
@@ -225,7 +230,9 @@ async def test_the_configuration_of_ssh_leads_nowhere_else(
     """Neither another address, nor a jump, nor an open connection of the user's takes the checked one's place."""
     trace = tmp_path / "trace"
     sshd.configure(*line.format(trace=trace).splitlines())
-    remote = await git.ls_remote(f"ssh://name.example.com:{sshd.port}{upstream.folder}", only=["127.0.0.1"])
+    remote = await git.ls_remote(
+        f"ssh://name.example.com:{sshd.port}{upstream.folder}", access=Access(only=["127.0.0.1"])
+    )
     assert set(remote.refs) == {"refs/heads/main"}
     assert sshd.known_hosts.read_text().startswith(f"[name.example.com]:{sshd.port} ")
     assert not trace.exists()
@@ -237,7 +244,7 @@ async def test_a_host_that_is_allowed_by_name_is_not_pinned(
     """Without addresses the user's configuration of ssh counts, as it does for the operator."""
     sshd.configure("HostName 127.0.0.1")
     url = f"ssh://name.example.com:{sshd.port}{upstream.folder}"
-    await git.ls_remote(url, only=[])
+    await git.ls_remote(url, access=Access(only=[]))
     await git.ls_remote(url)
 
 
@@ -246,7 +253,7 @@ async def test_a_confined_git_speaks_no_open_protocol(git: Git) -> None:
     empty: list[str] = []
     for only in (empty, ["127.0.0.1"]):
         with pytest.raises(GitError, match=r"^cannot read git://127\.0\.0\.1:1/x: .* give https or ssh$"):
-            await git.ls_remote("git://127.0.0.1:1/x", only=only)
+            await git.ls_remote("git://127.0.0.1:1/x", access=Access(only=only))
 
 
 async def test_a_trickle_is_no_answer(git: Git, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,13 @@ from pricore import views
 from pricore.addresses import change_address, parse_address
 from pricore.clock import rfc3339
 from pricore.commands.session import Session, SyncInterval, command, print_fields, print_table, printable
+from pricore.credentials import Credentials, check_use
 from pricore.errors import InvalidError, PricoreError
 from pricore.git import Git
 from pricore.management import parse_interval, parse_paths, parse_vanished
 from pricore.models import Organization, Ref, Repository, SyncRun
 from pricore.run import Report
+from pricore.sealing import Sealer
 from pricore.store import Store
 from pricore.sync import Syncer
 
@@ -44,6 +46,9 @@ def add(
     ] = None,
     path: Paths = None,
     sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Read it now.")] = True,
+    credential: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Read it with this one; the host's if not given.")
+    ] = None,
 ) -> None:
     """Follow a repository, and read it for the first time."""
     address = parse_address(url, provider)
@@ -51,11 +56,14 @@ def add(
 
     async def work(store: Store) -> Report | None:
         organization = await store.organizations.get(org)
+        given = None
+        if credential is not None:
+            given = check_use(await store.credentials.get(organization, credential), address.url).id
         with Git(timeout=session.config.git_timeout) as git, session.progress() as progress:
             if sync:
                 syncer = Syncer(store, git, session.config)
-                return await syncer.add(organization, address, paths=paths, progress=progress)
-        await store.repositories.add(organization, address, paths=paths)
+                return await syncer.add(organization, address, paths=paths, progress=progress, credential_id=given)
+        await store.repositories.add(organization, address, paths=paths, credential_id=given)
         return None
 
     report = session.run(work)
@@ -95,13 +103,15 @@ def show_all(session: Session, org: Org) -> None:
 def show(session: Session, org: Org, repo: Repo) -> None:
     """Show a repository, and which of its refs make no version and why."""
 
-    async def work(store: Store) -> tuple[Repository, list[str], list[Ref]]:
+    async def work(store: Store) -> tuple[Repository, str | None, list[str], list[Ref]]:
         found = await find_repository(store, await store.organizations.get(org), repo)
         refs = await store.repositories.refs(found.id)
-        return found, await store.packages.names(found.id), list(refs.values())
+        chosen = await Credentials(store, Sealer(session.config.key)).choose(found)
+        name = None if chosen is None else chosen.name
+        return found, name, await store.packages.names(found.id), list(refs.values())
 
-    found, packages, refs = session.run(work)
-    shown = msgspec.structs.asdict(views.repository(found))
+    found, credential, packages, refs = session.run(work)
+    shown = msgspec.structs.asdict(views.repository(found)) | {"credential": credential}
     document = shown | {"packages": packages, "refs": [views.ref(item) for item in refs]}
 
     def render(console: "Console") -> None:
@@ -166,22 +176,33 @@ def change(
         str | None,
         typer.Option(metavar="POLICY", help="Releases whose tag is gone upstream: keep, remove, or default."),
     ] = None,
+    credential: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Read it with this one; none: with the host's.")
+    ] = None,
 ) -> None:
-    """Follow a repository at another address, as one of another provider, or by other rules.
+    """Follow a repository at another address, as one of another provider, by other rules, or otherwise read.
 
     What is served stays.
     """
-    if all(option is None for option in (url, provider, path, sync_interval, vanished)):
-        raise typer.BadParameter("give --url, --provider, --path, --sync-interval or --vanished")
+    if all(option is None for option in (url, provider, path, sync_interval, vanished, credential)):
+        raise typer.BadParameter("give --url, --provider, --path, --sync-interval, --vanished or --credential")
     paths = parse_paths(path or ())
     policy = None if vanished is None else parse_vanished(vanished)
     interval = None if sync_interval is None else parse_interval(sync_interval)
     moves = url is not None or provider is not None
 
     async def work(store: Store) -> Repository:
-        found = await find_repository(store, await store.organizations.get(org), repo)
+        organization = await store.organizations.get(org)
+        found = await find_repository(store, organization, repo)
+        address = None
         if moves:
             address = change_address(found, url=url, provider=UNSET if provider is None else provider)
+        given = None
+        if credential not in (None, "none"):
+            given = check_use(
+                await store.credentials.get(organization, credential), address.url if address else found.url
+            ).id
+        if address is not None:
             await store.repositories.change(found, address, confined=found.confined and url is None)
         if sync_interval is not None:
             await store.schedule.set_interval(found.organization_id, found.id, interval)
@@ -189,6 +210,8 @@ def change(
             await store.repositories.set_paths(found.id, paths)
         if vanished is not None:
             await store.repositories.set_vanished(found.id, policy)
+        if credential is not None:
+            await store.credentials.give(found.id, given)
         return await store.repositories.find(found.id) or found
 
     changed = session.run(work)

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import msgspec
 
-from pricore.addresses import Address
+from pricore.addresses import Address, login_place
 from pricore.clock import now
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization, Ref, Repository
@@ -33,12 +33,14 @@ class Repositories:
         address: Address,
         *,
         paths: Sequence[str] = (),
+        credential_id: str | None = None,
         confined: bool = False,
         queued: bool = False,
     ) -> Repository:
         """Follow a repository; a confined one may not reach inside the network.
 
-        `paths` are patterns of the folders that are packages, none where it is one itself. With `queued`, its
+        `paths` are patterns of the folders that are packages, none where it is one itself. It is read with a
+        credential, or for None with what the organization has for the host. With `queued`, its
         first sync is asked for at the same time. Raises ConflictError where the organization follows it already.
         """
         async with self._store.transaction() as db:
@@ -49,8 +51,8 @@ class Repositories:
             rows: Any = await db.execute_fetchall(
                 f"""
                 INSERT INTO repositories (id, organization_id, provider, identifier, url, url_key, confined,
-                    refs_digest, sync_status, created_at, next_sync_at, paths)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', 'pending', ?8, ?8 + 60, ?9)
+                    refs_digest, sync_status, created_at, next_sync_at, paths, credential_id)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', 'pending', ?8, ?8 + 60, ?9, ?10)
                 RETURNING {_COLUMNS}
                 """,
                 (
@@ -63,6 +65,7 @@ class Repositories:
                     confined,
                     now(),
                     msgspec.json.encode(paths).decode(),
+                    credential_id,
                 ),
             )
             repository = _repository(rows[0])
@@ -73,8 +76,9 @@ class Repositories:
     async def change(self, repository: Repository, address: Address, *, confined: bool) -> Repository:
         """Follow a repository at another address; what is served stays, and a sync that reads all is asked for.
 
-        Raises ConflictError where the organization follows that address already, NotFoundError where the
-        repository was removed in the meantime.
+        On another host, or by another protocol, it keeps no credential that it was given. Raises ConflictError
+        where the organization follows that address already, NotFoundError where the repository was removed in the
+        meantime.
         """
         async with self._store.transaction() as db:
             url = await _followed(db, repository.organization_id, address, but=repository.id)
@@ -83,10 +87,19 @@ class Repositories:
             rows: Any = await db.execute_fetchall(
                 f"""
                 UPDATE repositories SET provider = ?, identifier = ?, url = ?, url_key = ?, confined = ?,
-                    refs_digest = {READ_ANEW}, failed_digest = NULL, sync_status = 'pending', sync_error = NULL
+                    refs_digest = {READ_ANEW}, failed_digest = NULL, sync_status = 'pending', sync_error = NULL,
+                    credential_id = iif(?, credential_id, NULL)
                 WHERE id = ? RETURNING {_COLUMNS}
                 """,
-                (address.provider, address.identifier, address.url, address.key, confined, repository.id),
+                (
+                    address.provider,
+                    address.identifier,
+                    address.url,
+                    address.key,
+                    confined,
+                    login_place(address.url) == login_place(repository.url),
+                    repository.id,
+                ),
             )
             if not rows:
                 raise NotFoundError(f"the repository {repository.url} was removed")

@@ -122,6 +122,41 @@ CASES: dict[str, tuple[Callable[[World], list[str]], str]] = {
         lambda world: ["token", "create", "acme", "x", "--expires", "soon"],
         "neither a date such as 2027-01-01 nor a span such as 90d",
     ),
+    "a credential for a URL": (
+        lambda world: ["credential", "add", "acme", "x", "--host", "https://git.example.com"],
+        "is no host such as git.example.com",
+    ),
+    "a credential for a name beyond ASCII": (
+        lambda world: ["credential", "add", "acme", "x", "--host", "gît.example.com", "--ssh"],
+        "beyond ASCII as xn--",
+    ),
+    "a credential without a token": (
+        lambda world: ["credential", "add", "acme", "x", "--host", "git.example.com", "--token-file", "/dev/null"],
+        "the token must be one line",
+    ),
+    "a file with no token": (
+        lambda world: ["credential", "add", "acme", "x", "--host", "git.example.com", "--token-file", "/no/file"],
+        "cannot read the token from /no/file: No such file",
+    ),
+    "a user with a line break": (
+        lambda world: [
+            *("credential", "add", "acme", "x", "--host", "git.example.com"),
+            *("--username", "a\nhost=evil.example", "--token-file", world.first.url + "/composer.json"),
+        ],
+        "the user must have",
+    ),
+    "a malformed name of a credential": (
+        lambda world: ["credential", "add", "acme", "none", "--host", "git.example.com", "--ssh"],
+        "is no name of a credential",
+    ),
+    "an unknown credential": (
+        lambda world: ["repo", "add", "acme", "https://git.example.com/x", "--credential", "nothing"],
+        "`pricore credential list acme`",
+    ),
+    "an SSH host that is not there": (
+        lambda world: ["credential", "trust", "127.0.0.1:1", "--yes"],
+        "no SSH server there shows a key",
+    ),
     "a configuration that is not there": (
         lambda world: ["org", "list", "--config", "/no/such/file.yaml"],
         "cannot read the configuration /no/such/file.yaml",

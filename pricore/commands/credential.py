@@ -1,0 +1,270 @@
+"""`pricore credential`: what private repositories are read with."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+import typer
+
+from pricore import known_hosts, views
+from pricore.access import Access
+from pricore.addresses import parse_address, parse_host
+from pricore.commands.repo import Org
+from pricore.commands.session import Session, command, print_fields, print_table
+from pricore.credentials import Credentials, check_use
+from pricore.errors import GitError, InvalidError, NotFoundError
+from pricore.git import Git
+from pricore.models import Credential, Repository
+from pricore.run import find_access
+from pricore.sealing import Sealer
+from pricore.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(name="credential", help="Tokens and SSH keys for Git hosts.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The credential's name.")]
+Host = Annotated[str, typer.Option("--host", metavar="HOST", help="The one host that it is for, with its port.")]
+Username = Annotated[
+    str | None, typer.Option(metavar="USER", help="The user that the token is for; most hosts take any.")
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Read the token from a file; else it is asked for, or read from stdin."),
+]
+_MOST_BYTES: Final = 64 * 1024
+
+
+@command(app, "add")
+def add(
+    session: Session,
+    org: Org,
+    name: Name,
+    host: Host,
+    username: Username = None,
+    ssh: Annotated[bool, typer.Option("--ssh", help="Make an SSH key, instead of keeping a token.")] = False,
+    token_file: TokenFile = None,
+    plain_http: Annotated[
+        bool, typer.Option("--plain-http", help="Send the token over http:// too, where others can read it.")
+    ] = False,
+) -> None:
+    """Keep a token for a Git host, or make an SSH key for it.
+
+    The organization's repositories on that host are read with it.
+    """
+    if ssh and (username is not None or token_file is not None or plain_http):
+        raise typer.BadParameter("--ssh makes a key, without --username, --token-file or --plain-http")
+    parse_host(host, "ssh" if ssh else "https")  # before anybody is asked for a secret
+    token = "" if ssh else _read_token(token_file)
+
+    async def work(store: Store) -> Credential:
+        organization = await store.organizations.get(org)
+        credentials = _credentials(store, session)
+        if ssh:
+            return await credentials.add_ssh(organization, name, host=host)
+        return await credentials.add_https(
+            organization, name, host=host, token=token, username=username, plain=plain_http
+        )
+
+    made = session.run(work)
+
+    def render(console: "Console") -> None:
+        if made.public_key is None:
+            text = f"Added {made.name}: repositories of {org} at {made.host} are read with it over https."
+            console.print(text, markup=False, soft_wrap=True)
+        else:
+            _print_public_key(console, made)
+
+    session.show(views.credential(made), render)
+
+
+@command(app, "list")
+def show_all(session: Session, org: Org) -> None:
+    """List the credentials of an organization, without their secrets; of two for a host, the first is its."""
+
+    async def work(store: Store) -> list[Credential]:
+        return await store.credentials.of_organization((await store.organizations.get(org)).id)
+
+    found = [views.credential(item) for item in session.run(work)]
+    session.show(
+        found,
+        lambda console: print_table(
+            console,
+            ("name", "kind", "host", "user", "created"),
+            [(item.name, item.kind, item.host, item.username, item.created_at) for item in found],
+        ),
+    )
+
+
+@command(app, "show")
+def show(session: Session, org: Org, name: Name) -> None:
+    """Show a credential without its secret; of a key, the public half to paste at the host."""
+    found = session.run(lambda store: _get(store, org, name))
+
+    def render(console: "Console") -> None:
+        if found.public_key is None:
+            print_fields(console, list(msgspec.structs.asdict(views.credential(found)).items()))
+        else:
+            _print_public_key(console, found)
+
+    session.show(views.credential(found), render)
+
+
+@command(app, "change")
+def change(
+    session: Session, org: Org, name: Name, username: Username = None, token_file: TokenFile = None
+) -> None:
+    """Put a new token in the place of the one that is there."""
+    token = _read_token(token_file)
+
+    async def work(store: Store) -> Credential:
+        found = await _get(store, org, name)
+        await _credentials(store, session).change(found, token=token, username=username)
+        return await _get(store, org, name)
+
+    changed = session.run(work)
+    session.show(
+        views.credential(changed), lambda console: console.print(f"Changed {changed.name}.", markup=False)
+    )
+
+
+@command(app, "test")
+def check(
+    session: Session,
+    org: Org,
+    name: Name,
+    url: Annotated[str | None, typer.Argument(metavar="[URL]", help="What to read with it.")] = None,
+) -> None:
+    """Look at a repository with a credential: at the URL, or at one that is read with it."""
+
+    async def work(store: Store) -> tuple[str, int]:
+        found = await _get(store, org, name)
+        if url is None:
+            repository = await _read_with(store, session, found)
+            address, access = repository.url, await find_access(store, session.config, repository)
+        else:
+            address = parse_address(url).url
+            login = await _credentials(store, session).login(check_use(found, address))
+            access = Access(login=login, known_hosts=session.config.known_hosts)
+        with Git(timeout=session.config.git_timeout) as git:
+            remote = await git.ls_remote(address, access=access)
+        return address, len(remote.refs)
+
+    address, refs = session.run(work)
+    session.show(
+        {"credential": name, "url": address, "refs": refs},
+        lambda console: console.print(
+            f"{name} reads {address}: {refs} branches and tags.", markup=False, soft_wrap=True
+        ),
+    )
+
+
+@command(app, "remove")
+def remove(session: Session, org: Org, name: Name) -> None:
+    """Forget a credential; refused while a repository is set to it by name."""
+
+    async def work(store: Store) -> tuple[Credential, int]:
+        found = await _get(store, org, name)
+        readers = await _readers(store, session, found)
+        await store.credentials.remove(found)
+        return found, len(readers)
+
+    found, readers = session.run(work)
+
+    def render(console: "Console") -> None:
+        text = f"Removed {found.name}."
+        if readers:
+            text += (
+                f" {readers} repositories at {found.host} were read with it; now they are read with what else "
+                "there is for that host, or with what this user has."
+            )
+        console.print(text, markup=False, soft_wrap=True)
+
+    session.show({"removed": found.name, "repositories": readers}, render)
+
+
+@command(app, "trust")
+def trust(
+    session: Session,
+    host: Annotated[str, typer.Argument(metavar="HOST", help="An SSH host, with its port if that isn't 22.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Take the SSH keys that a host shows now for its own, in the place of those it had.
+
+    Compare the fingerprints with what the host publishes. It goes for all organizations.
+    """
+    place = parse_host(host, "ssh")
+    bare, _, port = (place, "", "") if place.endswith("]") or ":" not in place else place.rpartition(":")
+    name, number = bare.strip("[]"), int(port) if port else None
+
+    async def work(_: Store) -> list[known_hosts.HostKey]:
+        return await known_hosts.scan(name, number)
+
+    keys = session.run(work)
+    shown = known_hosts.name_of(name, number)
+    if not yes:
+        for key in keys:
+            typer.echo(f"{key.kind} {key.fingerprint}", err=True)
+        typer.confirm(f"Are these the keys of {shown}?", abort=True, err=True)
+    known_hosts.trust(session.config.known_hosts, shown, keys)
+    session.show(
+        {"host": shown, "keys": [{"kind": key.kind, "fingerprint": key.fingerprint} for key in keys]},
+        lambda console: print_table(console, ("trusted", "of"), [(key.fingerprint, shown) for key in keys]),
+    )
+
+
+def _read_token(file: Path | None) -> str:
+    """The token out of a file, from a prompt that shows nothing, or from standard input: never an argument."""
+    if file is None and sys.stdin.isatty():
+        text: str = typer.prompt("Token", hide_input=True, err=True)
+        return text
+    try:
+        if file is None:
+            content = sys.stdin.buffer.read(_MOST_BYTES)
+        else:
+            with file.open("rb") as opened:
+                content = opened.read(_MOST_BYTES)
+        return content.decode()
+    except OSError as error:
+        raise InvalidError(f"cannot read the token from {file}: {error.strerror}", field="token") from None
+    except UnicodeDecodeError:
+        raise InvalidError("the token is no text", field="token") from None
+
+
+def _credentials(store: Store, session: Session) -> Credentials:
+    return Credentials(store, Sealer(session.config.key))
+
+
+async def _get(store: Store, org: str, name: str) -> Credential:
+    return await store.credentials.get(await store.organizations.get(org), name)
+
+
+async def _readers(store: Store, session: Session, credential: Credential) -> list[Repository]:
+    """The repositories that are read with a credential."""
+    credentials, found = _credentials(store, session), []
+    for repository in await store.repositories.of_organization(credential.organization_id):
+        try:
+            chosen = await credentials.choose(repository)
+        except GitError:  # it was given one that isn't for its address
+            continue
+        if chosen is not None and chosen.id == credential.id:
+            found.append(repository)
+    return found
+
+
+async def _read_with(store: Store, session: Session, credential: Credential) -> Repository:
+    for repository in await _readers(store, session, credential):
+        return repository
+    raise NotFoundError(f"no repository is read with {credential.name} yet; give the URL of one")
+
+
+def _print_public_key(console: "Console", credential: Credential) -> None:
+    console.print(credential.public_key, markup=False, soft_wrap=True)
+    typer.echo(
+        f"Paste this at {credential.host}: as a deploy key of a repository, read-only, or as a key of a user who "
+        "may read several.\nGitHub: Settings > Deploy keys. GitLab: Settings > Repository > Deploy keys. "
+        "Bitbucket: Repository settings > Access keys. Gitea: Settings > Deploy keys.",
+        err=True,
+    )

@@ -1,0 +1,126 @@
+"""The keys of SSH hosts that were met, in a file of OpenSSH's form that ssh itself adds to."""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import pwd
+import re
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from pricore.errors import GitUnavailableError, StoreError
+
+_SECONDS: Final = 30
+_MOST_BYTES: Final = 64 * 1024
+_LINE = re.compile(r"(?P<names>[^\s@#]\S*) (?P<kind>[a-z0-9@.-]+) (?P<key>[A-Za-z0-9+/=]+)")
+
+
+class HostKey(msgspec.Struct, frozen=True):
+    """A key that a host shows; `fingerprint` is what its operator publishes."""
+
+    kind: str
+    key: str
+    fingerprint: str
+
+
+def name_of(host: str, port: int | None) -> str:
+    """How a host stands in the file."""
+    return host if port in (None, 22) else f"[{host}]:{port}"
+
+
+def has(file: Path, name: str) -> bool:
+    """Whether a host has a key in a file, of whatever kind."""
+    return any(_means(line, name) for line in _lines(file))
+
+
+def of_user() -> Path:
+    """The file that ssh calls ~/.ssh/known_hosts, whatever HOME says."""
+    return Path(pwd.getpwuid(os.getuid()).pw_dir) / ".ssh" / "known_hosts"
+
+
+async def scan(host: str, port: int | None) -> list[HostKey]:
+    """The keys that a host shows now. Raises GitUnavailableError where it shows none in time."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *("ssh-keyscan", "-T10", f"-p{port or 22}", "-ted25519,ecdsa,rsa", "--", host),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except FileNotFoundError:
+        raise GitUnavailableError("ssh-keyscan is not installed, or not on PATH") from None
+    output = b""
+    try:
+        assert process.stdout is not None  # noqa: S101  # it was given a pipe
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SECONDS):
+                while len(output) < _MOST_BYTES and (piece := await process.stdout.read(4096)):
+                    output += piece
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    found = [key for line in output.decode(errors="replace").splitlines() if (key := _host_key(line))]
+    if not found:
+        raise GitUnavailableError(f"cannot reach {name_of(host, port)}: no SSH server there shows a key")
+    return sorted(found, key=lambda item: item.kind)
+
+
+def trust(file: Path, name: str, keys: list[HostKey]) -> None:
+    """Let these keys be the ones of a host, and no others. Raises StoreError where the file cannot be written."""
+    kept = [line for line in _lines(file) if not _means(line, name)]
+    new = file.with_name(f".{file.name}-{secrets.token_hex(8)}")
+    content = "".join(f"{line}\n" for line in [*kept, *(f"{name} {item.kind} {item.key}" for item in keys)])
+    try:
+        try:
+            with os.fdopen(
+                os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w"
+            ) as written:
+                written.write(content)
+                written.flush()
+                os.fsync(written.fileno())
+            new.replace(file)
+        finally:
+            new.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot write {file}: {error.strerror}; let this user write it") from None
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"cannot read {file}: {error.strerror}; let this user read it") from None
+
+
+def _means(line: str, name: str) -> bool:
+    """Whether a line has a key of a host, by its name or by the hash of that."""
+    match = _LINE.match(line)
+    if match is None:
+        return False
+    if not match["names"].startswith("|1|"):
+        return name in match["names"].split(",")
+    with suppress(ValueError):
+        _, _, salt, digest = match["names"].split("|")
+        return hmac.digest(base64.b64decode(salt), name.encode(), "sha1") == base64.b64decode(digest)
+    return False
+
+
+def _host_key(line: str) -> HostKey | None:
+    match = _LINE.fullmatch(line.strip())
+    if match is None:
+        return None
+    try:
+        digest = hashlib.sha256(base64.b64decode(match["key"], validate=True)).digest()
+    except binascii.Error:
+        return None
+    return HostKey(match["kind"], match["key"], f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}")
