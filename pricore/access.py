@@ -130,7 +130,7 @@ def _ssh(url: str, access: Access) -> list[str]:
         return [*_SSH]
     port = urlsplit(url).port if "://" in url else None
     name = known_hosts.name_of(host_of(url), port)
-    command = [*_SSH, *_trusted(name, access.known_hosts)]
+    command = [*_SSH, *_trusted(access.known_hosts)]
     if access.only:
         command += [
             f"-oHostName={access.only[0]}",
@@ -141,17 +141,15 @@ def _ssh(url: str, access: Access) -> list[str]:
     return command
 
 
-def _trusted(name: str, file: Path | None) -> list[str]:
+def _trusted(file: Path | None) -> list[str]:
     """Trust on first use: afterwards a host has the key that it had, and none of another kind either."""
     if file is None:
         return ["-oStrictHostKeyChecking=accept-new"]
-    files = file, known_hosts.of_user()
-    strict = "yes" if any(known_hosts.has(item, name) for item in files) else "accept-new"
-    quoted = " ".join(f'"{item}"' for item in files).replace("%", "%%")
+    quoted = str(file).replace("%", "%%")
     return [
-        f"-oStrictHostKeyChecking={strict}",
-        f"-oUserKnownHostsFile={quoted}",  # it writes the first and reads both
-        "-oHashKnownHosts=no",
+        "-oStrictHostKeyChecking=accept-new",
+        f'-oUserKnownHostsFile="{quoted}" ~/.ssh/known_hosts',  # it writes the first and reads both
+        "-oHashKnownHosts=no",  # `known_hosts.trust` finds a host by its name
     ]
 
 

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pricore.errors import GitError
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -52,7 +54,13 @@ async def serving(private_key: str) -> AsyncIterator[Path]:
         public = folder / PUBLIC_KEY
         public.touch(mode=0o600)
         public.write_text(_public_line(key) + "\n", encoding="ascii")
-        server = await asyncio.start_unix_server(connected, folder / SOCKET)
+        try:
+            server = await asyncio.start_unix_server(connected, str(folder / SOCKET))
+        except OSError as error:  # such as a path that is too long for a socket
+            raise GitError(
+                f"cannot lend an SSH key: no socket can be made in the folder for temporary files ({error}); "
+                "TMPDIR names another one"
+            ) from None
         try:
             yield folder
         finally:

@@ -4,9 +4,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import hmac
 import os
-import pwd
 import re
 import secrets
 from contextlib import suppress
@@ -19,7 +17,7 @@ from pricore.errors import GitUnavailableError, StoreError
 
 _SECONDS: Final = 30
 _MOST_BYTES: Final = 64 * 1024
-_LINE = re.compile(r"(?P<names>[^\s@#]\S*) (?P<kind>[a-z0-9@.-]+) (?P<key>[A-Za-z0-9+/=]+)")
+_LINE = re.compile(r"(?P<names>[^\s@|#]\S*) (?P<kind>[a-z0-9@.-]+) (?P<key>[A-Za-z0-9+/=]+)")
 
 
 class HostKey(msgspec.Struct, frozen=True):
@@ -33,16 +31,6 @@ class HostKey(msgspec.Struct, frozen=True):
 def name_of(host: str, port: int | None) -> str:
     """How a host stands in the file."""
     return host if port in (None, 22) else f"[{host}]:{port}"
-
-
-def has(file: Path, name: str) -> bool:
-    """Whether a host has a key in a file, of whatever kind."""
-    return any(_means(line, name) for line in _lines(file))
-
-
-def of_user() -> Path:
-    """The file that ssh calls ~/.ssh/known_hosts, whatever HOME says."""
-    return Path(pwd.getpwuid(os.getuid()).pw_dir) / ".ssh" / "known_hosts"
 
 
 async def scan(host: str, port: int | None) -> list[HostKey]:
@@ -75,7 +63,7 @@ async def scan(host: str, port: int | None) -> list[HostKey]:
 
 def trust(file: Path, name: str, keys: list[HostKey]) -> None:
     """Let these keys be the ones of a host, and no others. Raises StoreError where the file cannot be written."""
-    kept = [line for line in _lines(file) if not _means(line, name)]
+    kept = [line for line in _lines(file) if name not in _names(line)]
     new = file.with_name(f".{file.name}-{secrets.token_hex(8)}")
     content = "".join(f"{line}\n" for line in [*kept, *(f"{name} {item.kind} {item.key}" for item in keys)])
     try:
@@ -102,17 +90,9 @@ def _lines(file: Path) -> list[str]:
         raise StoreError(f"cannot read {file}: {error.strerror}; let this user read it") from None
 
 
-def _means(line: str, name: str) -> bool:
-    """Whether a line has a key of a host, by its name or by the hash of that."""
+def _names(line: str) -> list[str]:
     match = _LINE.match(line)
-    if match is None:
-        return False
-    if not match["names"].startswith("|1|"):
-        return name in match["names"].split(",")
-    with suppress(ValueError):
-        _, _, salt, digest = match["names"].split("|")
-        return hmac.digest(base64.b64decode(salt), name.encode(), "sha1") == base64.b64decode(digest)
-    return False
+    return match["names"].split(",") if match else []
 
 
 def _host_key(line: str) -> HostKey | None:

@@ -185,6 +185,43 @@ async def test_a_login_of_another_host_is_never_lent(credentials: Credentials, a
             pass
 
 
+ASKED = {
+    "https://git.example.com/a": True,
+    "https://GIT.example.com:443/b/c": True,
+    "http://git.example.com/a": False,
+    "http://git.example.com:443/a": False,
+    "https://git.example.com:8443/a": False,
+    "https://sub.git.example.com/a": False,
+    "https://evil.example.com/git.example.com": False,
+    "https://git.example.com@evil.example.com/a": False,
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+async def test_git_gives_a_token_to_its_host_alone(asked: str) -> None:
+    """Wherever git is sent on to, to another host, another port or in the open, it gets no token for that."""
+    login = Login(name="deploy", kind="https", host="git.example.com", username="ada", plain=False, secret=TOKEN)
+    async with prepare("https://git.example.com/a", Access(login=login)) as way:
+        options = [part for setting in way.settings for part in ("-c", setting)]
+        process = await asyncio.create_subprocess_exec(
+            *("git", *options, "credential", "fill"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={
+                "PATH": "/usr/bin:/bin",
+                "GIT_CONFIG_NOSYSTEM": "1",
+                "GIT_TERMINAL_PROMPT": "0",
+                **way.environment,
+            },
+            pass_fds=way.descriptors,
+        )
+        output, _ = await process.communicate(f"url={asked}\n\n".encode())
+    assert TOKEN not in " ".join(options)
+    assert (f"username=ada\npassword={TOKEN}\n" in output.decode()) == ASKED[asked]
+    assert (TOKEN in output.decode()) == ASKED[asked]
+
+
 async def test_an_agent_signs_with_its_one_key(tmp_path: Path) -> None:
     """OpenSSH's own tools list the key, make a signature with it and check that; nonsense is a failure."""
     need("ssh-add", "ssh-keygen")
@@ -219,30 +256,17 @@ async def test_an_agent_signs_with_its_one_key(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_hosts_are_known_by_name_and_by_hash(tmp_path: Path) -> None:
-    """A host is found as OpenSSH writes it; trusting it anew replaces its keys and leaves the others'."""
-    need("ssh-keygen")
+def test_a_host_that_is_trusted_has_its_new_keys_alone(tmp_path: Path) -> None:
+    """Trusting a host anew replaces its keys, and leaves those of others and whatever else is in the file."""
     file = tmp_path / "known_hosts"
-    key = agent.create_key("")[1].split()[1]
-    lines = (f"git.example.com,192.0.2.1 ssh-ed25519 {key}", f"[git.example.com]:2222 ssh-ed25519 {key}")
-    file.write_text("# mine\n" + "\n".join(lines) + f"\n@revoked other.example.com ssh-ed25519 {key}\n")
-    hashed = tmp_path / "hashed"
-    hashed.write_text(lines[1] + "\n")
-    subprocess.run(["ssh-keygen", "-q", "-H", "-f", hashed], check=True, capture_output=True)
-
-    for path in (file, hashed):
-        assert known_hosts.has(path, "[git.example.com]:2222")
-        assert not known_hosts.has(path, "[git.example.com]:22")
-        assert not known_hosts.has(path, "other.example.com")
-    assert not known_hosts.has(tmp_path / "none", "git.example.com")
     new = known_hosts.HostKey("ssh-rsa", "AAAA", "")
     known_hosts.trust(file, "git.example.com", [new])
-    assert file.read_text().splitlines() == [
-        "# mine",
-        lines[1],
-        f"@revoked other.example.com ssh-ed25519 {key}",
-        "git.example.com ssh-rsa AAAA",
-    ]
+    assert file.read_text() == "git.example.com ssh-rsa AAAA\n"
+    others = ["# mine", "[git.example.com]:2222 ssh-ed25519 AAAA", "@revoked git.example.com ssh-ed25519 AAAA"]
+    file.write_text("\n".join(["git.example.com,192.0.2.1 ssh-ed25519 AAAA", *others, ""]))
+
+    known_hosts.trust(file, "git.example.com", [new])
+    assert file.read_text().splitlines() == [*others, "git.example.com ssh-rsa AAAA"]
 
 
 def test_a_login_shows_no_secret() -> None:

@@ -3,14 +3,17 @@
 import base64
 import contextlib
 import getpass
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -203,7 +206,10 @@ def test_a_token_goes_to_its_own_host_alone(pricore: Pricore, host: GitHost, tmp
         host.location = f"http://{elsewhere.host}"
         line = pricore.fail("repo", "add", "acme", host.url("private"))
         assert "the credential deploy" in line
-        assert elsewhere.seen
+        host.readers.clear()
+        line = pricore.fail("repo", "add", "acme", host.url("private"))
+        assert "it sends to another host, which doesn't get the credential deploy" in line
+        assert len(elsewhere.seen) == 2
         assert elsewhere.secrets() == set()
         assert host.secrets() == {f"x-access-token:{TOKEN}"}
 
@@ -258,27 +264,38 @@ def test_a_repository_is_given_a_credential_of_its_own(pricore: Pricore, host: G
 
 
 def test_a_token_is_seen_nowhere(pricore: Pricore, host: GitHost) -> None:
-    """Neither files, output nor the processes of a fetch show it, by name, in arguments or in variables."""
+    """What is followed over the API is read with it, and neither files, answers nor processes show it."""
+    pricore = Pricore(pricore.data, internal_hosts="127.0.0.1")
     url = host.url("private")
     shown = pricore.run(
         "credential", "add", "acme", "deploy", "--host", host.host, "--plain-http", stdin=TOKEN
     ).stdout
+    secret = pricore.token("--scope", "repositories:write", "--scope", "repositories:read")
+    host.gate = threading.Event()
     with pricore.serving() as server:
-        pricore.run("repo", "add", "acme", url, "--no-sync")
-        host.gate = threading.Event()
-        pricore.run("org", "change", "acme", "--sync-interval", "1s")
+
+        def ask(body: bytes | None = None) -> str:
+            request = urllib.request.Request(
+                f"{server['url']}/api/organizations/acme/repositories",
+                data=body,
+                headers={"Authorization": f"Bearer {secret}"},
+            )
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return str(answer.read().decode())
+
+        shown += ask(json.dumps({"url": url}).encode())
         assert host.waiting.wait(20)
         seen, names = processes(server["pid"])
         host.gate.set()
-        wait_for(lambda: pricore.json("repo", "show", "acme", url)["sync_status"] == "ok")
-        shown += pricore.run("repo", "show", "acme", url).stdout
+        wait_for(lambda: '"sync_status":"ok"' in ask())
+        shown += ask() + pricore.run("repo", "show", "acme", url).stdout
         for what in (("list", "acme"), ("show", "acme", "deploy"), ("list", "acme", "--json")):
             shown += pricore.run("credential", *what).stdout
     assert any(b"git-remote-http" in name for name in names)
-    for secret in forms(TOKEN):
-        assert secret not in seen
-        assert secret not in everything(pricore)
-        assert secret.decode() not in shown
+    for form in forms(TOKEN):
+        assert form not in seen
+        assert form not in everything(pricore)
+        assert form.decode() not in shown
     with contextlib.closing(sqlite3.connect(pricore.data / "pricore.sqlite3")) as database:
         assert [row[0] for row in database.execute("SELECT name FROM credentials")] == ["deploy"]
 
@@ -345,6 +362,17 @@ class SshHost:
     def url(self, upstream: GitRepository) -> str:
         return f"ssh://{getpass.getuser()}@{self.host}{upstream.folder}/.git"
 
+    def let_user_in(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Give the user a key of its own that opens the host, and a configuration of ssh that names it."""
+        key, config, program = folder / "user", folder / "config", folder / "bin" / "ssh"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+        self.authorized.write_text(key.with_suffix(".pub").read_text())
+        config.write_text(f"IdentityFile {key}\n")
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {config} "$@"\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
     def start(self, *, kind: str = "ed25519") -> None:
         """Begin to serve, or go on, with a new host key."""
         self.stop()
@@ -385,17 +413,27 @@ def upstream(make_repository: Callable[[str], GitRepository]) -> GitRepository:
 
 
 def test_a_key_that_was_made_here_opens_its_host(
-    pricore: Pricore, ssh_host: SshHost, upstream: GitRepository
+    pricore: Pricore,
+    ssh_host: SshHost,
+    upstream: GitRepository,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`add --ssh` prints what to paste; before that the error names the credential, afterwards it is read."""
+    """`add --ssh` prints what to paste: it is read with that then, and with no key of the user's before."""
+    ssh_host.let_user_in(tmp_path, monkeypatch)
+    pricore = Pricore(pricore.data)
     url = ssh_host.url(upstream)
     done = pricore.run("credential", "add", "acme", "deploy", "--host", ssh_host.host, "--ssh")
     assert f"Paste this at {ssh_host.host}" in done.stderr
     line = f"error: cannot read {url}: it refuses the key of the credential deploy; is its public half there?"
     assert pricore.fail("repo", "add", "acme", url) == line
 
-    ssh_host.authorized.write_text(done.stdout)
-    pricore.run("repo", "add", "acme", url)
+    with ssh_host.authorized.open("a") as keys:
+        keys.write(done.stdout)
+    pricore.run("repo", "add", "acme", url, "--no-sync")
+    pricore.run("repo", "change", "acme", url, "--provider", "git", "--credential", "deploy")
+    with pricore.serving():  # on the loop that the server runs on
+        wait_for(lambda: pricore.json("repo", "show", "acme", url)["sync_status"] == "ok")
     assert pricore.json("credential", "test", "acme", "deploy")["url"] == url
     assert pricore.run("credential", "show", "acme", "deploy").stdout == done.stdout
     assert done.stdout.startswith("ssh-ed25519 ")
