@@ -8,7 +8,7 @@ from uuid import uuid4
 import msgspec
 import zstandard
 
-from pricore import metadata, versions
+from pricore import discovery, metadata, versions
 from pricore.clock import now
 from pricore.errors import ConflictError, NotFoundError
 from pricore.metadata import Published
@@ -51,7 +51,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 async def update_repository(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
     cursor = await db.execute(
         """
-        UPDATE repositories SET default_branch = coalesce(?1, default_branch),
+        -- none is one too: where it comes back it has to be marked again
+        UPDATE repositories SET default_branch = iif(?3 IS NULL, default_branch, ?1),
             default_name = coalesce(?2, default_name),
             -- changed to another address, or to be read anew, while it was read: the next sync reads all of it
             refs_digest = iif(url = ?6 AND refs_digest = ?7, coalesce(?3, refs_digest), refs_digest),
@@ -193,6 +194,28 @@ async def mark_replaced(db: "aiosqlite.Connection", repository: Repository, chan
         (change.default_name.lower(), repository.id),
     )
     return dict(rows)
+
+
+async def unmark(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> dict[str, str]:
+    """Take the mark of the default branch from what others make, also unread; gives the packages, by name."""
+    if change.digest is None:
+        return {}
+    rows: Any = await db.execute_fetchall(
+        """
+        SELECT versions.id, entry, packages.name, packages.id FROM versions
+        JOIN packages ON packages.id = package_id
+        WHERE repository_id = ? AND default_branch AND ref <> ? AND replaced_by IS NULL
+        """,
+        (repository.id, f"{discovery.BRANCHES}{change.default_branch or ''}"),
+    )
+    for version_id, content, _, _ in rows:
+        entry = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+        entry.pop("default-branch", None)
+        await db.execute(
+            "UPDATE versions SET default_branch = 0, entry = ? WHERE id = ?",
+            (msgspec.json.encode(entry), version_id),
+        )
+    return {name: package_id for _, _, name, package_id in rows}
 
 
 async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> None:
