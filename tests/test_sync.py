@@ -55,6 +55,11 @@ class Registry:
         package = await self.store.packages.get(self.organization, name)
         return {item.version: item.reference for item in await self.store.packages.versions(package)}
 
+    async def marked(self) -> set[str]:
+        """The versions that say they are the default branch."""
+        (package,) = (await self.store.packages.inline(self.organization.id, None)).values()
+        return {name for name, entry in json.loads(bytes(package)).items() if entry.get("default-branch")}
+
     async def reasons(self, upstream: GitRepository) -> dict[str, str]:
         refs = await self.store.repositories.refs((await self.repository(upstream)).id)
         return {ref.name: ref.reason for ref in refs.values() if ref.reason}
@@ -222,9 +227,33 @@ async def test_the_mark_of_the_default_branch_moves(registry: Registry, upstream
     await registry.add(upstream)
     upstream.git("checkout", "--quiet", "next")
     await registry.sync(upstream)
-    (package,) = (await registry.store.packages.inline(registry.organization.id, None)).values()
-    entries = json.loads(bytes(package))
-    assert {name for name, entry in entries.items() if entry.get("default-branch")} == {"dev-next"}
+    assert await registry.marked() == {"dev-next"}
+
+
+async def test_a_default_branch_that_broke_loses_the_mark(registry: Registry, upstream: GitRepository) -> None:
+    """A branch that is served at its last good commit is not marked once another is the default."""
+    upstream.git("branch", "next")
+    await registry.add(upstream)
+    upstream.commit("{ not JSON")
+    upstream.git("checkout", "--quiet", "next")
+    upstream.commit(files={"a.txt": "a"})
+    await registry.sync(upstream)
+    assert await registry.marked() == {"dev-next"}
+    upstream.git("checkout", "--quiet", "-b", "other")
+    upstream.commit("{ not JSON")
+    await registry.sync(upstream)
+    assert await registry.marked() == set(), "the new one makes no version"
+
+
+async def test_the_mark_comes_back_with_the_default_branch(registry: Registry, upstream: GitRepository) -> None:
+    """Where upstream named a branch that is not there for a while, the one from before is marked again."""
+    await registry.add(upstream)
+    upstream.git("symbolic-ref", "HEAD", "refs/heads/later")
+    await registry.sync(upstream)
+    assert await registry.marked() == set()
+    upstream.git("symbolic-ref", "HEAD", "refs/heads/main")
+    await registry.sync(upstream)
+    assert await registry.marked() == {"dev-main"}
 
 
 async def test_removing_a_repository_leaves_nothing_behind(

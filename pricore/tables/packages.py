@@ -48,9 +48,11 @@ class Packages:
             await publishing.take_out(db, ids, change)
             await publishing.update_refs(db, repository, change)
             renamed = await publishing.mark_replaced(db, repository, change)
-            for name, package_id in (ids | renamed).items():
+            unmarked = await publishing.unmark(db, repository, change)
+            touched = ids | renamed | unmarked
+            for name, package_id in touched.items():
                 await publishing.rebuild(db, package_id, name)
-            if ids or renamed:
+            if touched:
                 await self._store.organizations.touch_root(
                     db, repository.organization_id, names_changed=names_changed
                 )

@@ -10,7 +10,7 @@ import zstandard
 
 from pricore import metadata, versions
 from pricore.clock import now
-from pricore.discovery import split_place
+from pricore.discovery import BRANCHES, split_place
 from pricore.errors import ConflictError, NotFoundError
 from pricore.metadata import Published
 from pricore.models import NewVersion, Ref, Repository
@@ -56,7 +56,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 async def update_repository(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
     cursor = await db.execute(
         """
-        UPDATE repositories SET default_branch = coalesce(?1, default_branch),
+        -- none is one too: where it comes back it has to be marked again
+        UPDATE repositories SET default_branch = iif(?2 IS NULL, default_branch, ?1),
             -- changed to another address, or to be read anew, while it was read: the next sync reads all of it
             refs_digest = iif(url = ?5 AND refs_digest = ?6, coalesce(?2, refs_digest), refs_digest),
             sync_status = CASE WHEN ?2 IS NULL THEN sync_status ELSE 'ok' END,
@@ -227,6 +228,29 @@ async def mark_replaced(db: "aiosqlite.Connection", repository: Repository, chan
         )
         changed |= dict(rows)
     return changed
+
+
+async def unmark(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> dict[str, str]:
+    """Take the mark of the default branch from what others make, also unread; gives the packages, by name."""
+    if change.digest is None:
+        return {}
+    rows: Any = await db.execute_fetchall(
+        """
+        SELECT versions.id, entry, packages.name, packages.id FROM versions
+        JOIN packages ON packages.id = package_id
+        WHERE repository_id = ?1 AND default_branch AND replaced_by IS NULL
+            AND ref <> ?2 AND substr(ref, 1, length(?2) + 1) <> ?2 || ':'
+        """,
+        (repository.id, f"{BRANCHES}{change.default_branch or ''}"),
+    )
+    for version_id, content, _, _ in rows:
+        entry = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+        entry.pop("default-branch", None)
+        await db.execute(
+            "UPDATE versions SET default_branch = 0, entry = ? WHERE id = ?",
+            (msgspec.json.encode(entry), version_id),
+        )
+    return {name: package_id for _, _, name, package_id in rows}
 
 
 async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> None:
