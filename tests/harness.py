@@ -113,6 +113,19 @@ class Pricore:
         assert done.returncode == status, f"{arguments}: {done.stdout}{done.stderr}"
         return done
 
+    def start(self, *arguments: str, log: Path) -> subprocess.Popen[str]:
+        """Begin a command in a session of its own and don't wait for it; its errors go to the end of a log."""
+        with log.open("ab") as errors:
+            return subprocess.Popen(
+                [*self._program, *arguments],
+                env=self._environment,
+                cwd=self.data.parent,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+
     @contextlib.contextmanager
     def background(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
         """A command that runs meanwhile, with more variables; it is killed at the end if it is still there."""
