@@ -1,7 +1,6 @@
 """Killed at any moment, a server comes back with everything that it ever acknowledged."""
 
 import contextlib
-import hashlib
 import http.client
 import json
 import os
@@ -18,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from pricore.versions import normalize
-from tests.harness import Pricore
+from tests.harness import Client, Pricore
 from tests.soak import SEED, TIMES
 
 _ROUNDS: Final = 20
@@ -26,6 +25,7 @@ _ROUNDS: Final = 20
 
 _FOLLOWED: Final = ("acme/one", "acme/two")
 _SECONDS: Final = 30
+"""How long a sync that was acknowledged may take."""
 _SCOPES: Final = (
     *("packages:read", "packages:write", "repositories:read", "repositories:write", "tokens:read", "tokens:write"),
 )
@@ -85,10 +85,10 @@ class Promises:
                 del known[key]
 
 
-class Server:
-    """A `pricore serve` that can be killed, and what it is asked."""
+class Server(Client):
+    """A `pricore serve` that can be killed, and is asked."""
 
-    def __init__(self, pricore: Pricore, log: Path) -> None:
+    def __init__(self, pricore: Pricore, log: Path, secret: str) -> None:
         self.process = pricore.start("serve", "--port", "0", "--json", log=log)
         assert self.process.stdout is not None
         text = ""
@@ -96,36 +96,7 @@ class Server:
             line = self.process.stdout.readline()
             assert line, f"it does not serve: {text}{log.read_text()}"
             text += line
-        host, _, port = json.loads(text)["url"].removeprefix("http://").partition(":")
-        self.address = host, int(port)
-
-    def ask(self, method: str, path: str, secret: str, document: Any = None) -> tuple[int, bytes]:
-        """The status and the body; raises OSError or HTTPException where the server is killed meanwhile."""
-        connection = http.client.HTTPConnection(*self.address, timeout=_SECONDS)
-        with contextlib.closing(connection):
-            body = None if document is None else json.dumps(document)
-            connection.request(method, path, body, {"Authorization": f"Bearer {secret}"})
-            response = connection.getresponse()
-            return response.status, response.read()
-
-    def read(self, path: str, secret: str) -> Any:
-        status, body = self.ask("GET", path, secret)
-        assert status == 200, f"{path}: {status} {body[:300]!r}"
-        return json.loads(body)
-
-    def versions(self, package: str, secret: str) -> dict[str, dict[str, Any]]:
-        """Both halves of a package's metadata, whole, by version; nothing where it is not there."""
-        found = {}
-        for half in ("", "~dev"):
-            status, body = self.ask("GET", f"/org/acme/p2/{package}{half}.json", secret)
-            if status == 404:
-                continue
-            assert status == 200, body
-            entry: dict[str, Any] = {}
-            for change in json.loads(body)["packages"][package]:
-                entry = {key: value for key, value in (entry | change).items() if value != "__unset"}
-                found[entry["version"]] = entry
-        return found
+        super().__init__(json.loads(text)["url"], secret)
 
     def kill(self, *, with_git: bool) -> None:
         """SIGKILL it, and each git that it runs too, or leave those to themselves."""
@@ -183,7 +154,7 @@ class World:
     def live(self, rounds: int) -> None:
         """So many times: start, find everything that was acknowledged, use it, kill it."""
         for number in range(rounds + 1):
-            server = Server(self._pricore, self._log)
+            server = Server(self._pricore, self._log, self._secret)
             try:
                 self._check(server)
                 if number < rounds:
@@ -239,7 +210,7 @@ class World:
             package = chance.choice(_FOLLOWED)
             tags = [self._upstreams[package].release() for _ in range(chance.randint(1, 2))]
             path = f"/api/organizations/acme/repositories/{self._promises.repositories[package]}/sync"
-            status, body = server.ask("POST", path, self._secret)
+            status, body = server.ask("POST", path)
             assert status == 200, body
             self._promises.tags |= {(package, tag): commit for tag, commit in tags}
             time.sleep(chance.uniform(0, 0.1))
@@ -252,11 +223,11 @@ class World:
             if self._promises.good and chance.random() < 0.4:
                 chosen = chance.choice([*self._promises.good])
                 secret = self._promises.good.pop(chosen)
-                status, body = server.ask("DELETE", f"{path}/{chosen}", self._secret)
+                status, body = server.ask("DELETE", f"{path}/{chosen}")
                 assert status == 200, body
                 self._promises.revoked.add(secret)
             else:
-                status, body = server.ask("POST", path, self._secret, {"name": "made"})
+                status, body = server.ask("POST", path, {"name": "made"})
                 assert status == 201, body
                 made = json.loads(body)["data"]
                 self._promises.good[made["id"]] = made["token"]
@@ -267,7 +238,7 @@ class World:
         """Read metadata as clients do: a release that was seen once is promised to all who locked it."""
         while True:
             package = chance.choice(_FOLLOWED)
-            for version, entry in server.versions(package, self._secret).items():
+            for version, entry in server.versions(package).items():
                 if not version.startswith("dev-"):
                     dist = entry["dist"]
                     self._promises.served.setdefault((package, version), (dist["reference"], dist["shasum"]))
@@ -279,7 +250,7 @@ class World:
             package, _ = self._upstreams.popitem()
             self._promises.forget(package)
             path = f"/api/organizations/acme/repositories/{self._promises.repositories.pop(package)}"
-            status, body = server.ask("DELETE", path, self._secret)
+            status, body = server.ask("DELETE", path)
             assert status == 200, body
             self._promises.removed.add(package)
             yield
@@ -288,7 +259,7 @@ class World:
             for known in (self._promises.tags, self._promises.served):
                 known.pop((package, version), None)
             path = f"/api/organizations/acme/packages/{package}/versions/{version}"
-            status, body = server.ask("DELETE", path, self._secret)
+            status, body = server.ask("DELETE", path)
             assert status in (200, 404), body
             if status == 200:
                 self._promises.deleted.add((package, version))
@@ -339,17 +310,17 @@ class World:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         for secret in promises.good.values():
-            assert server.ask("GET", "/api/token", secret)[0] == 200, "a token that was shown is lost"
+            assert server.ask("GET", "/api/token", secret=secret)[0] == 200, "a token that was shown is lost"
         for secret in promises.revoked:
-            assert server.ask("GET", "/api/token", secret)[0] == 401, "a token that was revoked works"
+            assert server.ask("GET", "/api/token", secret=secret)[0] == 401, "a token that was revoked works"
         for package, repository in promises.repositories.items():
-            found = server.read(f"/api/organizations/acme/repositories/{repository}", self._secret)["data"]
+            found = server.read(f"/api/organizations/acme/repositories/{repository}")["data"]
             assert found["url"] == str(self._upstreams[package].folder)
         self._wait_for_tags(server)
-        names = server.read("/org/acme/packages.json", self._secret).get("available-packages", [])
+        names = server.read("/org/acme/packages.json").get("available-packages", [])
         assert not promises.removed & {*names}, "a repository that was removed is served"
         for package in names:
-            for version, entry in server.versions(package, self._secret).items():
+            for version, entry in server.versions(package).items():
                 self._check_version(server, package, version, entry)
         missing = promises.served.keys() - self._seen
         assert not missing, f"served before, and not any more: {missing}"
@@ -363,7 +334,7 @@ class World:
             found = {
                 (package, version): entry["dist"]["reference"]
                 for package in packages
-                for version, entry in server.versions(package, self._secret).items()
+                for version, entry in server.versions(package).items()
             }
             missing = {key: commit for key, commit in self._promises.tags.items() if found.get(key) != commit}
             if not missing:
@@ -378,10 +349,7 @@ class World:
         if version[0].isdigit() and package in self._upstreams:
             before = self._promises.served.setdefault(key, (dist["reference"], dist["shasum"]))
             assert before == (dist["reference"], dist["shasum"]), f"{key} is not what it was"
-        path = "/" + dist["url"].split("/", 3)[3]
-        status, body = server.ask("GET", path, self._secret)
-        assert status == 200, f"{path}: {status} {body[:300]!r}"
-        assert hashlib.sha1(body).hexdigest() == dist["shasum"], path
+        server.download(entry)
 
 
 @pytest.mark.parametrize("number", range(TIMES))
