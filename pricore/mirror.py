@@ -61,6 +61,15 @@ class Mirror:
             # $Format:%d$ would put the names of today's refs into an archive: its bytes have to depend on
             # the commit alone, or the checksum could not be kept
             attributes.write_text("* -export-subst\n", encoding="ascii")
+        await asyncio.to_thread(_remove_halves, self.path)
+        try:
+            await self._fetch(url, access)
+        except BaseException:
+            # what there is of a pack can be all the space that there was
+            await asyncio.shield(asyncio.to_thread(_remove_halves, self.path))
+            raise
+
+    async def _fetch(self, url: str, access: Access) -> None:
         await self._write(
             [
                 "fetch",
@@ -292,6 +301,12 @@ def _tree_entries(content: bytes, size: int) -> Iterator[_Entry]:
 
 def _remove_lock_files(mirror: Path) -> None:
     for path in (*mirror.glob("*.lock"), *(mirror / "refs").rglob("*.lock")):
+        path.unlink(missing_ok=True)
+
+
+def _remove_halves(mirror: Path) -> None:
+    """Remove the packs of fetches that came to no end, which git leaves; who writes any holds the lock."""
+    for path in (mirror / "objects" / "pack").glob("tmp_*"):
         path.unlink(missing_ok=True)
 
 

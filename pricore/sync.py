@@ -21,6 +21,7 @@ from pricore.errors import (
     GitUnavailableError,
     NotFoundError,
     PricoreError,
+    StoreError,
     SyncError,
 )
 from pricore.git import Git
@@ -157,6 +158,8 @@ class Syncer:
                     raise
         except _BusyError:
             raise SyncError(f"another process has been syncing {repository.url} for too long") from None
+        except OSError as error:
+            raise StoreError(f"cannot sync {repository.url}: {error.strerror or error}") from error
 
     async def _record(self, run: Run, repository: Repository, error: Exception | None = None) -> None:
         """Keep what a sync failed with, None if it was stopped; where its repository was removed, tidy up.
@@ -168,15 +171,14 @@ class Syncer:
             if error is not None:
                 raise _removed(repository) from error
         elif error is not None:
-            expected = isinstance(error, PricoreError)
             await self._store.repositories.record_failure(
                 repository.id,
-                str(error) if expected else "something unexpected went wrong; the server's log says what",
+                _reason(error),
                 started_at=run.started_at,
                 run_id=run.id,
                 digest=run.digest,
                 refs_digest=repository.refs_digest,
-                retry=isinstance(error, GitUnavailableError) or not expected,
+                retry=isinstance(error, GitUnavailableError | StoreError) or not isinstance(error, PricoreError),
             )
         elif run.id is not None:
             await self._store.runs.interrupt(run.id)
@@ -215,6 +217,19 @@ class Syncer:
 
 class _BusyError(Exception):
     """Somebody else holds a repository, and goes on to."""
+
+
+def _reason(error: Exception) -> str:
+    """Why a sync failed, for who may see the repository: no folders of the server."""
+    match error:
+        case StoreError():
+            return f"the database cannot be written: {error.__cause__ or 'the log says why'}"
+        case PricoreError():
+            return str(error)
+        case OSError():
+            return f"a file of the server's cannot be written: {error.strerror or 'its log says why'}"
+        case _:
+            return "something unexpected went wrong; the server's log says what"
 
 
 def _removed(repository: Repository) -> NotFoundError:

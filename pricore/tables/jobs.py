@@ -84,14 +84,16 @@ class Jobs:
         async with self._store.transaction(revise=False) as db:
             await db.execute("DELETE FROM jobs WHERE id = ?", (job.id,))
 
-    async def put_back(self) -> None:
-        """Let every job that was begun wait again: for the start, when nothing can be at work."""
+    async def put_back(self, job: Job | None = None) -> None:
+        """Let a job that was begun wait again; for None every one, at the start, when nothing can be at work."""
+        chosen = (None if job is None else job.id,)
         async with self._store.transaction(revise=False) as db:
             await db.execute(
                 """
-                DELETE FROM jobs WHERE started_at IS NOT NULL AND repository_id IN (
+                DELETE FROM jobs WHERE started_at IS NOT NULL AND id = coalesce(?, id) AND repository_id IN (
                     SELECT repository_id FROM jobs WHERE started_at IS NULL
                 )
-                """
+                """,
+                chosen,
             )
-            await db.execute("UPDATE jobs SET started_at = NULL")
+            await db.execute("UPDATE jobs SET started_at = NULL WHERE id = coalesce(?, id)", chosen)
