@@ -15,12 +15,14 @@ from pricore.models import Repository
 
 PROVIDERS: Final = ("github", "gitlab", "bitbucket", "gitea", "git")
 
-_HOSTS: Final[Mapping[str, str]] = {
+HOSTS: Final[Mapping[str, str]] = {
     "github": "github.com",
     "gitlab": "gitlab.com",
     "bitbucket": "bitbucket.org",
     "gitea": "codeberg.org",
 }
+"""Where each provider is if nothing else is said."""
+
 _MOST_CHARACTERS: Final = 2000
 _SCP_LIKE = re.compile(r"(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>(?!//)[^\s:][^\s]*)")
 _SHORT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
@@ -49,6 +51,19 @@ class Address(msgspec.Struct, frozen=True):
     local: bool
 
 
+class Instance(msgspec.Struct, frozen=True):
+    """A provider at a host, with its port where that isn't the usual one; a `plain` one is spoken to over http://."""
+
+    provider: str
+    host: str
+    plain: bool = False
+
+    @property
+    def url(self) -> str:
+        """Where it is, without a slash at the end."""
+        return f"{'http' if self.plain else 'https'}://{self.host}"
+
+
 def parse_address(text: str, provider: str | None = None, *, folders: bool = True) -> Address:
     """Understand the address of a repository.
 
@@ -57,10 +72,7 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
     open, for a secret inside the URL, and for options in disguise.
     """
     text = text.strip()
-    if provider is not None and provider not in PROVIDERS:
-        raise InvalidError(
-            f"there is no provider {provider[:80]}; choose one of {', '.join(PROVIDERS)}", field="provider"
-        )
+    provider = None if provider is None else parse_provider(provider)
     if not text or text.startswith("-") or not text.isprintable() or len(text) > _MOST_CHARACTERS:
         raise _invalid(
             f"{_shown(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git"
@@ -74,8 +86,8 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
         return _from_url(text, provider, folders=folders)
     if is_path:
         return _from_folder(Path(text))
-    if provider is not None and provider in _HOSTS and _SHORT.fullmatch(text):
-        return _from_url(f"https://{_HOSTS[provider]}/{text.removesuffix('.git')}.git", provider)
+    if provider is not None and provider in HOSTS and _SHORT.fullmatch(text):
+        return address_at(Instance(provider, HOSTS[provider]), text)
     if folders and _is_folder(text):
         return _from_folder(Path(text))
     if re.match(r"[^/@:]+:[^/]*@", text):
@@ -90,6 +102,41 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
         )
         raise _invalid(f"{text[:200]} {hint}")
     raise _invalid(f"{_shown(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git")
+
+
+def parse_provider(text: str) -> str:
+    """A provider by its name; Forgejo is a Gitea. Raises InvalidError."""
+    found = "gitea" if text == "forgejo" else text
+    if found not in PROVIDERS:
+        raise InvalidError(
+            f"there is no provider {text[:80]}; choose one of {', '.join(PROVIDERS)}", field="provider"
+        )
+    return found
+
+
+def parse_instance(provider: str, host: str | None = None) -> Instance:
+    """A provider where it is, or at a host of one's own: git.example.com:8443, or http://... to go without TLS.
+
+    Raises InvalidError for what is no provider or no host, and for one that has no host of its own.
+    """
+    provider = parse_provider(provider)
+    if host is None:
+        if provider not in HOSTS:
+            raise InvalidError(f"say with --host where that {provider} is", field="host")
+        return Instance(provider, HOSTS[provider])
+    scheme, mark, rest = host.partition("://")
+    if not mark:
+        scheme, rest = "https", host
+    if scheme not in ("https", "http"):
+        raise InvalidError(f"{host[:200]!r} is no host such as git.example.com", field="host")
+    return Instance(provider, parse_host(rest.rstrip("/"), scheme), plain=scheme == "http")
+
+
+def address_at(instance: Instance, name: str) -> Address:
+    """The address of owner/name at a provider. Raises InvalidError for what is no such name."""
+    return parse_address(
+        f"{instance.url}/{name.strip('/').removesuffix('.git')}.git", instance.provider, folders=False
+    )
 
 
 def _from_url(text: str, provider: str | None, *, folders: bool = True) -> Address:
@@ -124,7 +171,7 @@ def _known(url: str, host: str, path: str, provider: str | None, *, port: int | 
     path = path.strip("/").removesuffix(".git")
     if not path:
         raise _invalid(f"{_shown(url)} names no repository on a host")
-    by_host = next((name for name, known in _HOSTS.items() if known == host.lower()), "git")
+    by_host = next((name for name, known in HOSTS.items() if known == host.lower()), "git")
     provider = provider or by_host
     identifier = path if provider != "git" else f"{host.lower()}/{path}"
     return Address(provider, identifier, url, f"{_with_port(host.lower(), port)}/{path}", local=False)

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from pricore.commands import credential, org, package, repo, serve, token, webhook
+from pricore.commands import credential, discover, org, package, repo, serve, token, webhook
 from pricore.errors import PricoreError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(serve.app)
 app.add_typer(org.app)
+repo.app.add_typer(discover.app)
 repo.app.add_typer(webhook.app)
 app.add_typer(repo.app)
 app.add_typer(credential.app)
