@@ -75,7 +75,7 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
     provider = None if provider is None else parse_provider(provider)
     if not text or text.startswith("-") or not text.isprintable() or len(text) > _MOST_CHARACTERS:
         raise _invalid(
-            f"{_shown(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git"
+            f"{without_login(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git"
         )
     is_path = text.startswith(("/", "./", "../", "~")) or text in (".", "..")
     if not folders and (is_path or text.lower().startswith("file:")):
@@ -88,10 +88,10 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
         return _from_folder(Path(text))
     if provider is not None and provider in HOSTS and _SHORT.fullmatch(text):
         return address_at(Instance(provider, HOSTS[provider]), text)
-    if folders and _is_folder(text):
+    if folders and is_folder(text):
         return _from_folder(Path(text))
     if re.match(r"[^/@:]+:[^/]*@", text):
-        raise _holds_password(_shown(text))
+        raise _holds_password(without_login(text))
     if "::" not in text and (match := _SCP_LIKE.fullmatch(text)):
         return _known(text, match["host"], match["path"], provider)
     if _SHORT.fullmatch(text):
@@ -101,7 +101,9 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
             else "is no URL; for a repository on GitHub, its provider is github"
         )
         raise _invalid(f"{text[:200]} {hint}")
-    raise _invalid(f"{_shown(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git")
+    raise _invalid(
+        f"{without_login(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git"
+    )
 
 
 def parse_provider(text: str) -> str:
@@ -145,7 +147,7 @@ def _from_url(text: str, provider: str | None, *, folders: bool = True) -> Addre
         host, password = parts.hostname or "", parts.password
         port = parts.port
     except ValueError:
-        raise _invalid(f"{_shown(text)} is not a valid URL") from None
+        raise _invalid(f"{without_login(text)} is not a valid URL") from None
     if parts.scheme not in _SCHEMES:
         schemes = _SCHEMES if folders else _SCHEMES[:3]
         raise _invalid(f"git cannot be asked for {parts.scheme}:// here; use one of {', '.join(schemes)}")
@@ -163,14 +165,14 @@ def _from_url(text: str, provider: str | None, *, folders: bool = True) -> Addre
         return _from_folder(Path(parts.path), url=text)
     # a host or user with a leading dash would be an option of ssh
     if not _AUTHORITY.fullmatch(parts.netloc):
-        raise _invalid(f"{_shown(text)} names no repository on a host")
+        raise _invalid(f"{without_login(text)} names no repository on a host")
     return _known(text, host, parts.path, provider, port=None if port == _PORTS[parts.scheme] else port)
 
 
 def _known(url: str, host: str, path: str, provider: str | None, *, port: int | None = None) -> Address:
     path = path.strip("/").removesuffix(".git")
     if not path:
-        raise _invalid(f"{_shown(url)} names no repository on a host")
+        raise _invalid(f"{without_login(url)} names no repository on a host")
     by_host = next((name for name, known in HOSTS.items() if known == host.lower()), "git")
     provider = provider or by_host
     identifier = path if provider != "git" else f"{host.lower()}/{path}"
@@ -193,7 +195,8 @@ def _from_folder(folder: Path, *, url: str | None = None) -> Address:
     return Address("git", path, url or path, f"file:{path.removesuffix('.git')}", local=True)
 
 
-def _is_folder(text: str) -> bool:
+def is_folder(text: str) -> bool:
+    """Whether a folder of that path is there."""
     try:
         return Path(text).is_dir()
     except OSError:  # too long for a name
@@ -266,8 +269,8 @@ def is_local(url: str) -> bool:
     return url.startswith(("/", "file://"))
 
 
-def _shown(text: str) -> str:
-    """An address for a message, without the user and password that it may hold."""
+def without_login(text: str) -> str:
+    """An address as it may be shown: short, and without the user and password that it may hold."""
     return re.sub(r"\A([A-Za-z]+://)?.*@", r"\1", text, flags=re.DOTALL)[:200]
 
 

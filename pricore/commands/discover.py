@@ -1,6 +1,5 @@
 """`pricore repo discover`: what somebody has at a Git host, listed and followed in one go."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,14 +9,14 @@ import msgspec
 import typer
 
 from pricore.addresses import Address, Instance, address_at, parse_address, parse_instance
+from pricore.commands.following import follow_all
 from pricore.commands.repo import Host, Org
 from pricore.commands.session import Session, command, print_table, printable
 from pricore.commands.webhook import check_public, register
-from pricore.credentials import Credentials, check_use
-from pricore.errors import InvalidError, NoPackageError, PricoreError
+from pricore.credentials import Credentials
+from pricore.errors import InvalidError, PricoreError
 from pricore.git import Git
 from pricore.models import Organization, Repository
-from pricore.run import Progress
 from pricore.sealing import Sealer, WebhookSecrets
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -129,9 +128,7 @@ def discover(
         async with connect(instance, login) as asked:
             candidates = await _look(asked, owner, instance, wanted, await _followed(store, organization))
             if add:
-                with Git(timeout=session.config.git_timeout) as git, session.progress() as progress:
-                    adder = _Adder(store, organization, Syncer(store, git, session.config), credential)
-                    await adder.add_all(candidates, session.config.sync_workers, progress)
+                await _add(store, organization, candidates, credential, session)
             if webhooks:
                 secrets = WebhookSecrets(store, sealer)
                 for item in candidates:
@@ -184,53 +181,29 @@ async def _look(
     return sorted(candidates, key=lambda item: item.name.lower())
 
 
-class _Adder:
-    """Follows candidates, several at a time; one that fails doesn't stop the others."""
-
-    def __init__(self, store: Store, organization: Organization, syncer: Syncer, credential: str | None) -> None:
-        self._store = store
-        self._organization = organization
-        self._syncer = syncer
-        self._credential = credential
-
-    async def add_all(self, candidates: Sequence[Candidate], together: int, progress: Progress) -> None:
-        """Follow those that are new."""
-        new = [item for item in candidates if item.status == "new"]
-        left, done = iter(new), 0
-
-        async def work() -> None:
-            nonlocal done
-            for item in left:
-                await self._add(item)
-                done += 1
-                progress(f"Reading repositories of {self._organization.slug}", done, len(new))
-
-        progress(f"Reading repositories of {self._organization.slug}", done, len(new))
-        async with asyncio.TaskGroup() as group:
-            for _ in range(together):
-                group.create_task(work())
-
-    async def _add(self, item: Candidate) -> None:
-        try:
-            given = await self._given(item.address.url)
-            report = await self._syncer.add(
-                self._organization, item.address, credential_id=given, progress=lambda text, done, total: None
-            )
-        except NoPackageError:
-            item.status = "no package"
-        except PricoreError as error:
-            item.status, item.error = "failed", str(error)
-        else:
-            item.status, item.packages = "added", report.packages
-            item.repository = await self._store.repositories.get(
-                self._organization, item.address.url, url_key=item.address.key
-            )
-
-    async def _given(self, url: str) -> str | None:
-        """The id of the credential to read it with, where one was named and is for its address."""
-        if self._credential is None or not url.startswith("http"):
-            return None
-        return check_use(await self._store.credentials.get(self._organization, self._credential), url).id
+async def _add(
+    store: Store,
+    organization: Organization,
+    candidates: Sequence[Candidate],
+    credential: str | None,
+    session: Session,
+) -> None:
+    """Follow those that are new."""
+    given = None if credential is None else await store.credentials.get(organization, credential)
+    new = [item for item in candidates if item.status == "new"]
+    with Git(timeout=session.config.git_timeout) as git, session.progress() as progress:
+        outcomes = await follow_all(
+            Syncer(store, git, session.config),
+            organization,
+            [item.address for item in new],
+            credential=given,
+            together=session.config.sync_workers,
+            progress=progress,
+        )
+    repositories = await _followed(store, organization)
+    for item, outcome in zip(new, outcomes, strict=True):
+        item.status, item.packages, item.error = outcome.status, outcome.packages, outcome.error
+        item.repository = repositories.get(item.address.key)
 
 
 async def _register(
