@@ -357,7 +357,9 @@ def _failure(command: str, message: str, target: str, login: Login | None) -> Gi
     for sign, meaning in _ADVICE:
         if sign in message:
             return GitError(f"cannot read {target}: {meaning}")
-    return GitError(f"git {command} of {target} failed: {_short(_reason(message))}")
+    # one that could list its refs a moment ago, and cannot send them, is not well
+    kind = GitUnavailableError if command == "fetch" else GitError
+    return kind(f"git {command} of {target} failed: {_short(_reason(message))}")
 
 
 _MIRROR_ADVICE: Final = (
