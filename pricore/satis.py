@@ -1,6 +1,7 @@
-"""A satis.json understood: the repositories that it names, and what their hosts are logged in to with."""
+"""What another registry follows, understood: a satis.json with the logins of its hosts, or a list of addresses."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -68,11 +69,21 @@ class Satis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_satis(path: Path) -> Satis:
-    """Understand a satis.json, and the auth.json beside it if there is one. Raises InvalidError."""
-    document = _read(path)
+    """Understand a satis.json, and the auth.json beside it if there is one; or a list of addresses, a line each.
+
+    `-` is the standard input. Raises InvalidError.
+    """
+    content = _read(path)
+    if not content.lstrip().startswith(("{", "[")):
+        lines = [line.strip() for line in content.splitlines()]
+        document: dict[str, Any] = {
+            "repositories": [{"type": "vcs", "url": line} for line in lines if line and not line.startswith("#")]
+        }
+    else:
+        document = _parse(content, path)
     settings = _mapping(document.get("config"))
     auth = path.parent / "auth.json"
-    secrets = [settings, _read(auth)] if auth.is_file() else [settings]
+    secrets = [settings, _parse(_read(auth), auth)] if auth.is_file() else [settings]
     tokens = {token.host: token for found in reversed(secrets) for token in _tokens(found)}
     repositories = []
     for item in _items(document.get("repositories")):
@@ -89,14 +100,23 @@ def read_satis(path: Path) -> Satis:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+        if str(path) == "-":
+            content = sys.stdin.buffer.read(_MOST_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                content = file.read(_MOST_BYTES + 1)
+        if len(content) <= _MOST_BYTES:
+            return content.decode("utf-8-sig")
     except OSError as error:
         raise InvalidError(f"cannot read {path}: {error.strerror}", field="file") from None
-    if len(content) > _MOST_BYTES:
-        raise InvalidError(f"{path} has more than {_MOST_BYTES // 1024**2} MB", field="file")
+    except UnicodeDecodeError:
+        raise InvalidError(f"{path} is no text", field="file") from None
+    raise InvalidError(f"{path} has more than {_MOST_BYTES // 1024**2} MB", field="file")
+
+
+def _parse(content: str, path: Path) -> dict[str, Any]:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:

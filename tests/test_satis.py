@@ -126,7 +126,6 @@ def test_the_tokens_of_hosts_that_are_followed_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is no JSON, line 1"),
         ("{\n]", "is no JSON, line 2"),
         ("[]", "is no satis.json"),
         ("[" * 100_000, "is no JSON"),
@@ -139,6 +138,19 @@ def test_what_is_no_satis_json(tmp_path: Path, content: str, message: str) -> No
         read(tmp_path, content)
     with pytest.raises(InvalidError, match=r"cannot read .*: No such file or directory"):
         read_satis(tmp_path / "nothing")
+
+
+def test_a_list_of_addresses(tmp_path: Path) -> None:
+    """What other registries have in their databases: a line each, with logins or without."""
+    found = read(
+        tmp_path, "\ufeff# from a database\n\nhttps://a.example/x.git\r\n  https://t:x-oauth-basic@b.example/y\n"
+    )
+    assert [item.url for item in found.repositories] == ["https://a.example/x.git", "https://b.example/y"]
+    assert found.tokens == [Token("b.example", None, "t")]
+    assert read(tmp_path, "").repositories == []
+    (tmp_path / "satis.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(InvalidError, match="is no text"):
+        read_satis(tmp_path / "satis.json")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`pricore import`: the same repositories as a Satis has."""
+"""`pricore import`: the same repositories as another registry has."""
 
 import re
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from pricore.addresses import parse_address
 from pricore.commands.following import follow_all
 from pricore.commands.session import Session, command, print_table, printable
 from pricore.credentials import Credentials
+from pricore.errors import InvalidError
 from pricore.git import Git
 from pricore.management import check_slug, slug_of
 from pricore.models import Organization
@@ -42,19 +43,23 @@ class Item:
 @command(app, "import")
 def import_satis(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="SATIS_JSON", help="The file that Satis is run with.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A satis.json, or a list of addresses; - is the standard input.")
+    ],
     org: Annotated[
         str | None,
         typer.Option(metavar="SLUG", help="The organization; made of the name in the file if not given."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
 ) -> None:
-    """Follow the repositories of a satis.json, in an organization that is made if it isn't there.
+    """Follow the repositories of a satis.json or a list, in an organization that is made if it isn't there.
 
     The tokens in it, and in the auth.json beside it, become credentials. Run again, it goes on with what is new.
     """
     satis = read_satis(file)
-    slug = check_slug(org) if org is not None else slug_of(satis.name.partition("/")[0] or "satis")
+    if org is None and not satis.name:
+        raise InvalidError(f"{file} doesn't name an organization: say which with --org", field="org")
+    slug = check_slug(org) if org is not None else slug_of(satis.name.partition("/")[0])
 
     async def work(store: Store) -> tuple[list[Item], list[str]]:
         organization = await store.organizations.find(slug)

@@ -58,6 +58,14 @@ def test_a_satis_moves_with_one_command(satis: Path, tmp_path: Path) -> None:
             project.run("update")
             assert project.locked().keys() == {"acme/library", "acme/tool"}
 
+            # the lock names archives of the old registry; Composer takes the new one's with the same versions
+            pricore.run("import", "-", "--org", "next", stdin=f"{tmp_path}/upstream/local\n")
+            pricore.run("import", str(satis), "--org", "next")
+            project.write(require={"acme/library": "^1.0", "acme/tool": "*"}, registry=f"{served['url']}/org/next")
+            project.log_in(served["url"], pricore.token(org="next"))
+            project.run("update", "mirrors")
+            assert {package["dist"]["url"].split("/")[4] for package in project.locked().values()} == {"next"}
+
         again = pricore.json("import", str(satis))
         assert [item["status"] for item in again["repositories"]] == [
             *("followed", "followed", "no package", "passed over"),
@@ -74,7 +82,12 @@ def test_mistakes_are_told(satis: Path, tmp_path: Path) -> None:
     satis.write_text("{")
     assert "is no JSON, line 1" in pricore.fail("import", str(satis))
     satis.write_text(
-        json.dumps({"repositories": [{"type": "vcs", "url": f"./upstream/{name}"} for name in ("gone", "local")]})
+        json.dumps(
+            {
+                "name": "Satis",
+                "repositories": [{"type": "vcs", "url": f"./upstream/{name}"} for name in ("gone", "local")],
+            }
+        )
     )
     assert "is not a slug" in pricore.fail("import", str(satis), "--org", "Not A Slug")
     done = pricore.run("import", str(satis), "--json", status=1)
@@ -83,3 +96,5 @@ def test_mistakes_are_told(satis: Path, tmp_path: Path) -> None:
         done.stderr == f"error: cannot read {tmp_path}/upstream/gone: there is no Git repository at that address\n"
     )
     assert [item["slug"] for item in pricore.json("org", "list")] == ["satis"]
+    satis.write_text("https://git.example.com/a.git\n")
+    assert "doesn't name an organization: say which with --org" in pricore.fail("import", str(satis))
