@@ -115,8 +115,8 @@ class Syncer:
         A `scheduled` one, for which nobody asked, doesn't try again what failed for good and is still the same.
 
         Raises GitError where it cannot be read, SyncError or ConflictError where nothing in it can be
-        published; the failure is on record then, and what was served before still is. Raises NotFoundError where
-        it was removed in the meantime.
+        published; the failure is on record then, and what was served before still is. Raises StoreError where
+        nothing could be recorded, NotFoundError where it was removed in the meantime.
         """
         # a task of its own, so that a removal can stop it without its caller
         task = asyncio.create_task(self._sync(repository, progress, scheduled=scheduled))
@@ -155,6 +155,8 @@ class Syncer:
                     raise
                 except Exception as error:
                     await self._record(run, found, error)
+                    if isinstance(error, StoreError | OSError):
+                        raise SyncError(_reason(error)) from error
                     raise
         except _BusyError:
             raise SyncError(f"another process has been syncing {repository.url} for too long") from None
@@ -222,12 +224,12 @@ class _BusyError(Exception):
 def _reason(error: Exception) -> str:
     """Why a sync failed, for who may see the repository: no folders of the server."""
     match error:
-        case StoreError():
-            return f"the database cannot be written: {error.__cause__ or 'the log says why'}"
+        case StoreError(__cause__=Exception() as cause):
+            return f"the database cannot be written: {cause}"
         case PricoreError():
             return str(error)
         case OSError():
-            return f"a file of the server's cannot be written: {error.strerror or 'its log says why'}"
+            return f"this server failed: {error.strerror or type(error).__name__}"
         case _:
             return "something unexpected went wrong; the server's log says what"
 
