@@ -89,7 +89,7 @@ def world(tmp_path: Path, make_repository: Callable[[str], GitRepository]) -> It
     try:
         yield World(tmp_path, Disk(folder), make_repository("library"))
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def _refused(answer: tuple[int, bytes]) -> None:
