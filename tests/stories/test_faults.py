@@ -136,7 +136,7 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("faults")
     pricore = Pricore(
-        folder / "data", git_timeout="4", sync_interval=str(_INTERVAL), inline_limit="0", rate_limits="off"
+        folder / "data", git_timeout="6", sync_interval=str(_INTERVAL), inline_limit="0", rate_limits="off"
     )
     pricore.run("org", "create", "acme")
     bystander = GitRepository(folder / "bystander")
@@ -166,7 +166,7 @@ FAULTS: Final[dict[str, tuple[Callable[[Host], None], str, bool]]] = {
     "down": (Host.stop, "Connection refused", True),
     "silent": (
         Host.say_nothing,
-        "git ls-remote of {url} took longer than 4 seconds; git_timeout allows more",
+        "git ls-remote of {url} took longer than 6 seconds; git_timeout allows more",
         True,
     ),
     "closed": (Host.refuse, "git ls-remote of {url} failed: remote error: repository not exported", False),
