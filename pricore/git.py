@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -45,6 +47,37 @@ _MOST_OUTPUT: Final = 64 * 1024 * 1024
 _MOST_LISTING_SECONDS: Final = 60
 """What a remote may take to list its refs: a host that sends a trickle must not keep a worker for long."""
 
+_MOST_LISTING: Final = 16 * 1024 * 1024
+_LONG_NAME: Final = re.compile(rb"\t(refs/(?=[^\n^]{996}|(?:[^\n^]*/)?[^\n^/]{251})[^\n^]{55})")
+"""The beginning of a ref for which file systems have no name that leaves room for `.lock` behind it."""
+
+MOST_REFS: Final = 20_000
+"""Branches and tags that a repository may have; the largest public PHP ones have some 4,000."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What git and its helpers may take, each process: bytes of memory, and of a file that it writes.
+
+    Where the kernel has no such limit for another process (it has on Linux), nothing holds them.
+    """
+
+    memory: int = 1024**3
+    file: int | None = None
+
+    def lay_on(self, process: int) -> None:
+        """Hold a process that has just begun, and all that it begins."""
+        if not hasattr(resource, "prlimit"):
+            return
+        with suppress(ProcessLookupError):  # it has ended
+            resource.prlimit(process, resource.RLIMIT_DATA, (self.memory, self.memory))
+            if self.file is not None:
+                resource.prlimit(process, resource.RLIMIT_FSIZE, (self.file, self.file))
+
+
+BOUNDS: Final = Bounds()
+"""Enough to take in the largest repositories that have been seen."""
+
 
 class Remote:
     """What a remote offers; `digest` is equal for equal offers."""
@@ -66,6 +99,18 @@ class Remote:
         candidates = (named[1].decode(errors="backslashreplace") if named else "", "master")
         return next((branch for branch in candidates if f"refs/heads/{branch}" in self.refs), None)
 
+    def check(self, url: str) -> None:
+        """Refuse with GitError what cannot be followed; `url` is the remote's."""
+        count = self._listing.count(b"\trefs/") - self._listing.count(b"^{}\n")
+        if count > MOST_REFS:
+            raise GitError(
+                f"{url} has {count:,} branches and tags, more than the {MOST_REFS:,} that are read: "
+                "delete some there"
+            )
+        if found := _LONG_NAME.search(self._listing):
+            name = _short(found[1].decode(errors="replace"))
+            raise GitError(f"{url} has a branch or tag with a name too long for a file, {name}...")
+
 
 class Git:
     """The runner of git, a context manager; `timeout` bounds each run, seconds."""
@@ -82,14 +127,23 @@ class Git:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def ls_remote(self, url: str, *, access: Access = BY_ITSELF) -> Remote:
-        """The branches and tags of a remote, within a minute. Raises GitError, GitUnavailableError."""
-        return Remote(
-            await self.run(
-                ["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*"],
-                url=url,
-                access=access,
-                seconds=_MOST_LISTING_SECONDS,
-            )
+        """The branches and tags of a remote, within a minute.
+
+        Raises GitError, also for more than can be followed, and GitUnavailableError.
+        """
+
+        def consume(output: IO[bytes]) -> Remote:
+            # in this thread: so many lines would hold up the loop
+            remote = Remote(read_all(output, f"git ls-remote of {url}", most=_MOST_LISTING))
+            remote.check(url)
+            return remote
+
+        return await self.read(
+            ["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*"],
+            consume,
+            url=url,
+            access=access,
+            seconds=_MOST_LISTING_SECONDS,
         )
 
     async def run(
@@ -104,11 +158,13 @@ class Git:
         accept: Sequence[int] = (0,),
         hold: int | None = None,
         seconds: float | None = None,
+        bounds: Bounds = BOUNDS,
     ) -> bytes:
         """The output of one git command, at most 64 MB. `lines` are its standard input.
 
         Errors speak of `url`, and where the trouble is in `folder`, of `about`: never of where that folder is.
-        `access` is how it may read that. `seconds` bound it where they are less than the timeout.
+        `access` is how it may read that. `seconds` bound it where they are less than the timeout, `bounds` what it
+        takes of the machine.
 
         `hold` is a descriptor that git gets too: a lock on it ends with git, even when this process is killed.
 
@@ -116,10 +172,7 @@ class Git:
         """
 
         def read(output: IO[bytes]) -> bytes:
-            content = output.read(_MOST_OUTPUT + 1)
-            if len(content) > _MOST_OUTPUT:
-                raise GitError(f"git {arguments[0]} of {url or about} gives more than 64 MB")
-            return content
+            return read_all(output, f"git {arguments[0]} of {url or about}")
 
         return await self.read(
             arguments,
@@ -132,6 +185,7 @@ class Git:
             accept=accept,
             hold=hold,
             seconds=seconds,
+            bounds=bounds,
         )
 
     async def read(
@@ -147,12 +201,21 @@ class Git:
         accept: Sequence[int] = (0,),
         hold: int | None = None,
         seconds: float | None = None,
+        bounds: Bounds = BOUNDS,
     ) -> T:
         """What `consume` makes of a command's output, read in a thread of its own; the rest is as for `run`."""
         limit = self.timeout if seconds is None else min(self.timeout, seconds)
         async with prepare(url, access) as way:
             result, status, message = await self._run(
-                arguments, consume, way, folder=folder, lines=lines, hold=hold, limit=limit, target=url or about
+                arguments,
+                consume,
+                way,
+                folder=folder,
+                lines=lines,
+                hold=hold,
+                limit=limit,
+                bounds=bounds,
+                target=url or about,
             )
         if status in accept:
             return result
@@ -174,10 +237,11 @@ class Git:
         lines: Iterable[str] | None,
         hold: int | None,
         limit: float,
+        bounds: Bounds,
         target: str,
     ) -> tuple[T, int, str]:
         """What `_Child.run` gives within the limit, seconds."""
-        child = _Child(_environment(way))
+        child = _Child(_environment(way), bounds)
         options = [part for setting in way.settings for part in ("-c", setting)]
         if folder is not None:
             options.append(f"--git-dir={folder}")
@@ -203,8 +267,9 @@ class Git:
 class _Child:
     """One git process and the thread that reads it; `kill` may come from any other thread at any time."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], bounds: Bounds) -> None:
         self._environment = environment
+        self._bounds = bounds
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
@@ -266,6 +331,7 @@ class _Child:
                 )
             except FileNotFoundError:
                 raise GitError("git is not installed, or not on PATH") from None
+            self._bounds.lay_on(self._process.pid)
             return self._process
 
 
@@ -307,6 +373,7 @@ _UNAVAILABLE: Final = (
     "The requested URL returned error: 429",
 )
 _ADVICE: Final = (
+    ("ut of memory", "git needs more than 1 GB of memory for it"),
     (
         "Host key verification failed",
         "its SSH host key is not the one in known_hosts; if it has a new one, `pricore credential trust` takes it",
@@ -390,6 +457,14 @@ def _reason(message: str) -> str:
 
 def _short(line: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in line.removeprefix("fatal: ").strip())[:300]
+
+
+def read_all(output: IO[bytes], what: str, *, most: int = _MOST_OUTPUT) -> bytes:
+    """All that comes. Raises GitError, which says of `what`, for more than `most` bytes."""
+    content = output.read(most + 1)
+    if len(content) > most:
+        raise GitError(f"{what} gives more than {most // 1024**2} MB")
+    return content
 
 
 def split_lines(output: bytes) -> list[str]:
