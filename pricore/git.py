@@ -59,11 +59,13 @@ MOST_REFS: Final = 20_000
 class Bounds:
     """What git and its helpers may take, each process: bytes of memory, and of a file that it writes.
 
-    Where the kernel has no such limit for another process (it has on Linux), nothing holds them.
+    `seconds` are of a processor's time. Where the kernel has no such limit for another process (it has on Linux),
+    nothing holds them.
     """
 
     memory: int = 1024**3
     file: int | None = None
+    seconds: int | None = None
 
     def lay_on(self, process: int) -> None:
         """Hold a process that has just begun, and all that it begins."""
@@ -73,6 +75,8 @@ class Bounds:
             resource.prlimit(process, resource.RLIMIT_DATA, (self.memory, self.memory))
             if self.file is not None:
                 resource.prlimit(process, resource.RLIMIT_FSIZE, (self.file, self.file))
+            if self.seconds is not None:
+                resource.prlimit(process, resource.RLIMIT_CPU, (self.seconds, self.seconds + 1))
 
 
 BOUNDS: Final = Bounds()
@@ -219,6 +223,8 @@ class Git:
             )
         if status in accept:
             return result
+        if status == -signal.SIGXCPU:
+            message = f"fatal: more than {bounds.seconds} seconds of a processor's time"
         if folder is not None and (not url or str(folder) in _reason(message)):
             _log.info("git %s in %s: %r", arguments[0], folder, message)
             raise _mirror_failure(arguments[0], message, folder, about)

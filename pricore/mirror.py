@@ -3,14 +3,14 @@
 import asyncio
 import itertools
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
 from pricore.access import BY_ITSELF, Access
 from pricore.discovery import place, split_place
 from pricore.errors import ArchiveError, GitError
+from pricore.folders import MOST_TREE, Search
 from pricore.git import BOUNDS, MOST_REFS, Bounds, Git, read_all, split_lines
 from pricore.models import CommitFile
 
@@ -19,17 +19,8 @@ T = TypeVar("T")
 _MOST_COMMIT: Final = 64 * 1024
 _MOST_CONTENT: Final = 128 * 1024 * 1024
 _MOST_ARCHIVE_SECONDS: Final = 300
-_ARCHIVE_BOUNDS: Final = Bounds(memory=512 * 1024**2)
+_ARCHIVE_BOUNDS: Final = Bounds(memory=512 * 1024**2, seconds=60)
 _LEAST_ROOM: Final = 64 * 1024
-_MOST_TREE: Final = 1024 * 1024
-"""Bytes of a folder's list that is searched: some 25,000 entries."""
-_MOST_TREES: Final = 100_000
-"""Different folders that are searched in one go."""
-
-_Entry = tuple[bytes, bytes, str]
-"""What is in a folder: mode, name, id."""
-_Node = tuple[str, frozenset[tuple[str, ...]]]
-"""A tree, and what is left of the patterns to match below it, in parts."""
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -206,35 +197,18 @@ class Mirror:
             lines=lines,
         )
 
-    async def find_folders(self, commits: Sequence[str], patterns: Sequence[str]) -> dict[str, dict[str, str]]:
+    async def find_folders(self, commits: Sequence[str], patterns: Sequence[str]) -> dict[str, Mapping[str, str]]:
         """The folders of commits that match patterns and have a composer.json: path to tree, by commit.
 
         In a pattern, *, ? and [] stand for a part of one folder's name; "." is the root. Raises GitError where
         more match than can be meant.
         """
-        wanted = frozenset(tuple(pattern.split("/")) if pattern != "." else () for pattern in patterns)
         trees = await self._trees(commits)
-        below: dict[_Node, list[tuple[str, _Node]]] = {}
-        packages: set[str] = set()
-        # all commits at once, level by level: most share most of their folders, which are read once
-        level = {(tree, wanted) for tree in trees.values()}
-        while level:
-            entries = await self._entries({tree for tree, _ in level})
-            for node in level:
-                below[node] = _children(node, entries[node[0]])
-                if () in node[1] and _has_file(entries[node[0]], b"composer.json"):
-                    packages.add(node[0])
-            level = {child for node in level for _, child in below[node]} - below.keys()
-            if len(below) + len(level) > _MOST_TREES:
-                raise GitError(
-                    f"{' and '.join(patterns)} match too many folders in {self._about}: say more exactly"
-                )
-        return await asyncio.to_thread(
-            lambda: {
-                commit: dict(_collect((trees[commit], wanted), "", below, packages)) if commit in trees else {}
-                for commit in commits
-            }
-        )
+        search = Search(trees.values(), patterns, self._about)
+        while search.wanted:
+            await self._look(search)
+        found = await asyncio.to_thread(lambda: {tree: search.folders(tree) for tree in set(trees.values())})
+        return {commit: found[trees[commit]] if commit in trees else {} for commit in commits}
 
     async def _trees(self, commits: Sequence[str]) -> dict[str, str]:
         """The tree of each commit; what is no commit has none."""
@@ -249,17 +223,16 @@ class Mirror:
         found = zip(commits, answers, strict=True)
         return {commit: answer[0] for commit, answer in found if answer[1] == "tree"}
 
-    async def _entries(self, trees: Collection[str]) -> dict[str, list[_Entry]]:
-        """What is in trees, each read once; one that is too large has nothing that could be a package."""
-        ordered = sorted(trees)
+    async def _look(self, search: Search) -> None:
+        """Give a search what it wants, and let it go on."""
+        wanted = search.wanted
 
-        def consume(output: IO[bytes]) -> dict[str, list[_Entry]]:
-            answers = itertools.chain(_batch_answers(output, _MOST_TREE), itertools.repeat((b"", b"")))
-            return {tree: list(_tree_entries(next(answers)[1], len(tree) // 2)) for tree in ordered}
+        def consume(output: IO[bytes]) -> None:
+            for tree, (_, content) in zip(wanted, _batch_answers(output, MOST_TREE), strict=False):
+                search.take(tree, content)
 
-        return await self._git.read(
-            ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=ordered
-        )
+        await self._git.read(["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=wanted)
+        await asyncio.to_thread(search.descend)
 
     async def keep(self, commits: Iterable[str]) -> None:
         """Hold commits for good, whatever happens to the branches and tags that led to them."""
@@ -322,52 +295,9 @@ class Mirror:
         return made.decode().strip()
 
 
-def _children(node: _Node, entries: Sequence[_Entry]) -> list[tuple[str, _Node]]:
-    """The folders in a tree that lead on, each with what is left to match below it."""
-    found: list[tuple[str, _Node]] = []
-    _, patterns = node
-    for mode, raw, child in entries:
-        name = raw.decode(errors="backslashreplace")
-        if mode != b"40000" or name in (".", "..", ".git") or not name.isprintable() or set(name) & set(":\\"):
-            continue
-        rest = frozenset(
-            pattern[1:]
-            for pattern in patterns
-            if pattern and fnmatchcase(name, pattern[0]) and (name[0] != "." or pattern[0][0] == ".")
-        )
-        if rest:
-            found.append((name, (child, rest)))
-    return found
-
-
-def _collect(
-    node: _Node, path: str, below: Mapping[_Node, Sequence[tuple[str, _Node]]], packages: Collection[str]
-) -> Iterator[tuple[str, str]]:
-    """The packages at and below a node, as path and tree."""
-    tree, patterns = node
-    if () in patterns and tree in packages:
-        yield path, tree
-    for name, child in below[node]:
-        yield from _collect(child, f"{path}/{name}" if path else name, below, packages)
-
-
-def _has_file(entries: Iterable[_Entry], name: bytes) -> bool:
-    return any(found == name and mode.startswith(b"100") for mode, found, _ in entries)
-
-
-def _tree_entries(content: bytes, size: int) -> Iterator[_Entry]:
-    """The entries of a tree object, whose ids have `size` bytes."""
-    if len(content) > _MOST_TREE:
-        return
-    start = 0
-    while (space := content.find(b" ", start)) > 0:
-        end = content.index(b"\0", space)
-        yield content[start:space], content[space + 1 : end], content[end + 1 : end + 1 + size].hex()
-        start = end + 1 + size
-
-
 _NO_ARCHIVE: Final = (
     ("ut of memory", "too large for an archive: git needs more than 512 MB of memory for its files"),
+    ("of a processor's time", "too large for an archive: git needs more than a minute for its folders"),
     ("invalid path '", "no archive can be made: a file in it has a name that git refuses, such as .. or .git"),
 )
 

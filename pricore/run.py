@@ -208,17 +208,18 @@ class Run:
         if not patterns:
             return dict(refs)
         folders = await self._mirror.find_folders(list(dict.fromkeys(refs.values())), patterns)
+        count = sum(len(folders[commit]) or 1 for commit in refs.values())
+        if count > _MOST_PLACES:
+            raise SyncError(
+                f"{' and '.join(patterns)} make {count:,} versions of {self._repository.url}, "
+                f"and no more than {_MOST_PLACES:,} are followed: say more exactly"
+            )
         places: dict[str, str] = {}
         for ref, commit in refs.items():
             places |= {place(ref, path): commit for path in folders[commit]} or {ref: commit}
             if "" not in folders[commit]:
                 self._empty.add(commit)
             self._trees |= {place(commit, path): tree for path, tree in folders[commit].items() if path}
-        if len(places) > _MOST_PLACES:
-            raise SyncError(
-                f"{' and '.join(patterns)} make {len(places)} versions of {self._repository.url}, "
-                f"and no more than {_MOST_PLACES} are followed: say more exactly"
-            )
         return places
 
     def _without_deleted(self, refs: Mapping[str, str]) -> dict[str, str]:
