@@ -10,23 +10,18 @@ import hashlib
 import logging
 import os
 import re
-import resource
 import shlex
 import signal
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from threading import Lock
 from typing import IO, Final, Self, TypeVar
 
 from pricore.access import BY_ITSELF, Access, Way, prepare
 from pricore.errors import GitError, GitUnavailableError
 from pricore.models import Login
+from pricore.process import BOUNDS, Bounds, Child, Messages
 
 T = TypeVar("T")
 
@@ -53,34 +48,6 @@ _LONG_NAME: Final = re.compile(rb"\t(refs/(?=[^\n^]{996}|(?:[^\n^]*/)?[^\n^/]{25
 
 MOST_REFS: Final = 20_000
 """Branches and tags that a repository may have; the largest public PHP ones have some 4,000."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """What git and its helpers may take, each process: bytes of memory, and of a file that it writes.
-
-    `seconds` are of a processor's time. Where the kernel has no such limit for another process (it has on Linux),
-    nothing holds them.
-    """
-
-    memory: int = 1024**3
-    file: int | None = None
-    seconds: int | None = None
-
-    def lay_on(self, process: int) -> None:
-        """Hold a process that has just begun, and all that it begins."""
-        if not hasattr(resource, "prlimit"):
-            return
-        with suppress(ProcessLookupError):  # it has ended
-            resource.prlimit(process, resource.RLIMIT_DATA, (self.memory, self.memory))
-            if self.file is not None:
-                resource.prlimit(process, resource.RLIMIT_FSIZE, (self.file, self.file))
-            if self.seconds is not None:
-                resource.prlimit(process, resource.RLIMIT_CPU, (self.seconds, self.seconds + 1))
-
-
-BOUNDS: Final = Bounds()
-"""Enough to take in the largest repositories that have been seen."""
 
 
 class Remote:
@@ -246,99 +213,32 @@ class Git:
         bounds: Bounds,
         target: str,
     ) -> tuple[T, int, str]:
-        """What `_Child.run` gives within the limit, seconds."""
-        child = _Child(_environment(way), bounds)
+        """What `consume` gives, git's exit status and its last messages, within the limit, seconds."""
+        child = Child(_environment(way), bounds)
         options = [part for setting in way.settings for part in ("-c", setting)]
         if folder is not None:
             options.append(f"--git-dir={folder}")
         passed = [*way.descriptors, *(() if hold is None else (hold,))]
-        work = asyncio.get_running_loop().run_in_executor(
-            self._threads, child.run, [*options, *arguments], consume, lines, passed
-        )
-        try:
-            async with asyncio.timeout(limit):
-                return await asyncio.shield(work)
-        except (asyncio.CancelledError, TimeoutError) as error:
-            child.kill()
-            await asyncio.wait([work])
-            work.exception()  # seen: it ended because it was killed
-            if isinstance(error, TimeoutError):
-                hint = "; git_timeout allows more" if limit == self.timeout else ""
-                raise GitUnavailableError(
-                    f"git {arguments[0]} of {target} took longer than {limit:g} seconds{hint}"
-                ) from None
-            raise
-
-
-class _Child:
-    """One git process and the thread that reads it; `kill` may come from any other thread at any time."""
-
-    def __init__(self, environment: Mapping[str, str], bounds: Bounds) -> None:
-        self._environment = environment
-        self._bounds = bounds
-        self._lock = Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._killed = False
-
-    def kill(self) -> None:
-        with self._lock:
-            self._killed = True
-            # the whole group: fetch has helpers (ssh, git-remote-https) that would live on
-            if self._process is not None and self._process.poll() is None:
-                # its thread may have reaped it a moment ago, which would be told instead of a cancellation
-                with suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-
-    def run(
-        self,
-        arguments: Sequence[str],
-        consume: Callable[[IO[bytes]], T],
-        lines: Iterable[str] | None,
-        passed: Sequence[int],
-    ) -> tuple[T, int, str]:
-        """What `consume` gives, git's exit status, and the end of what it wrote to standard error."""
-        # files, not pipes, on the sides that nobody reads meanwhile: they cannot fill up and block
-        with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as requests:
-            if lines is not None:
-                requests.write("".join(f"{line}\n" for line in lines).encode())
-                requests.seek(0)
-            process = self._start(arguments, errors, requests, passed)
+        with Messages(child.kill) as messages:
+            run = partial(child.run, errors=messages.descriptor, lines=lines, passed=passed)
+            work = asyncio.get_running_loop().run_in_executor(self._threads, run, [*options, *arguments], consume)
             try:
-                assert process.stdout is not None  # noqa: S101  # Popen was given a pipe
-                with process.stdout as output:
-                    result = consume(output)
-                status = process.wait()
-            finally:
-                self.kill()
-                process.wait()
-            errors.seek(max(0, errors.seek(0, os.SEEK_END) - 8192))
-            return result, status, errors.read().decode(errors="replace")
-
-    def _start(
-        self,
-        arguments: Sequence[str],
-        errors: IO[bytes],
-        requests: IO[bytes],
-        passed: Sequence[int],
-    ) -> subprocess.Popen[bytes]:
-        with self._lock:
-            if self._killed:
-                raise GitError("git was stopped before it began")
-            try:
-                self._process = subprocess.Popen(
-                    ["git", *arguments],
-                    stdin=requests,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    env=self._environment,
-                    cwd="/",
-                    start_new_session=True,
-                    pass_fds=passed,
-                )
-            except FileNotFoundError:
-                raise GitError("git is not installed, or not on PATH") from None
-            self._bounds.lay_on(self._process.pid)
-            return self._process
+                async with asyncio.timeout(limit):
+                    result, status = await asyncio.shield(work)
+            except (asyncio.CancelledError, TimeoutError) as error:
+                child.kill()
+                await asyncio.wait([work])
+                work.exception()  # seen: it ended because it was killed
+                if isinstance(error, TimeoutError):
+                    hint = "; git_timeout allows more" if limit == self.timeout else ""
+                    raise GitUnavailableError(
+                        f"git {arguments[0]} of {target} took longer than {limit:g} seconds{hint}"
+                    ) from None
+                raise
+            message = messages.end()
+        if messages.too_many:
+            raise GitError(f"git {arguments[0]} of {target} was stopped: it gets messages without an end")
+        return result, status, message
 
 
 def _environment(way: Way) -> dict[str, str]:

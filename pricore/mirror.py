@@ -11,8 +11,9 @@ from pricore.access import BY_ITSELF, Access
 from pricore.discovery import place, split_place
 from pricore.errors import ArchiveError, GitError
 from pricore.folders import MOST_TREE, Search
-from pricore.git import BOUNDS, MOST_REFS, Bounds, Git, read_all, split_lines
+from pricore.git import MOST_REFS, Git, read_all, split_lines
 from pricore.models import CommitFile
+from pricore.process import BOUNDS, Bounds
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from pricore.errors import GitError
-from pricore.git import Bounds
+from pricore.process import Bounds
 from tests.harness import GitRepository
 from tests.hostile.harness import Registry, blob, reasons, tag_tree, tree
 

@@ -12,7 +12,7 @@ import pytest
 
 from pricore.config import Config
 from pricore.errors import SyncError
-from pricore.git import Bounds
+from pricore.process import Bounds
 from pricore.sync import Syncer
 from tests.harness import GitRepository, need
 from tests.hostile.harness import Registry, blob, opened, reasons, silent, tag_tree, tree
