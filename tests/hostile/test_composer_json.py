@@ -5,7 +5,6 @@ import time
 import pytest
 
 from pricore.errors import GitError
-from pricore.process import Bounds
 from tests.harness import GitRepository
 from tests.hostile.harness import Registry, blob, reasons, tag_tree, tree
 
@@ -43,11 +42,8 @@ async def test_a_composer_json_that_composer_would_not_read_costs_its_own_ref(
     assert await registry.versions() == {"1.0.0", "dev-main", *good}
 
 
-async def test_a_huge_composer_json_is_not_unpacked(
-    registry: Registry, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_huge_composer_json_is_not_unpacked(registry: Registry, upstream: GitRepository) -> None:
     """Its size is enough to refuse it: gigabytes that are packed well are not read to be thrown away."""
-    monkeypatch.setattr("pricore.git.BOUNDS", Bounds(memory=64 * 1024**2))
     for n in range(5):
         tag_tree(upstream, f"2.{n}.0")
     huge = "100644", b"composer.json", blob(upstream, bytes(200 * 1024**2))
