@@ -8,7 +8,7 @@ import typer
 from msgspec import UNSET
 
 from pricore import views
-from pricore.addresses import change_address, parse_address
+from pricore.addresses import Address, address_at, change_address, parse_address, parse_instance
 from pricore.clock import rfc3339
 from pricore.commands.session import Session, SyncInterval, command, print_fields, print_table, printable
 from pricore.credentials import Credentials, check_use
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 app = typer.Typer(name="repo", help="Git repositories that are followed.", no_args_is_help=True)
 
 Org = Annotated[str, typer.Argument(metavar="ORG", help="The organization's slug.")]
+Host = Annotated[
+    str | None,
+    typer.Option(metavar="HOST", help="Where the provider is, unless at its usual host: git.example.com:8443."),
+]
 Paths = Annotated[
     list[str] | None,
     typer.Option(
@@ -44,6 +48,7 @@ def add(
     provider: Annotated[
         str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git; read off the URL if not given.")
     ] = None,
+    host: Host = None,
     path: Paths = None,
     sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Read it now.")] = True,
     credential: Annotated[
@@ -51,7 +56,7 @@ def add(
     ] = None,
 ) -> None:
     """Follow a repository, and read it for the first time."""
-    address = parse_address(url, provider)
+    address = _parse(url, provider, host)
     paths = parse_paths(path or ())
 
     async def work(store: Store) -> Report | None:
@@ -284,6 +289,17 @@ def remove(session: Session, org: Org, repo: Repo) -> None:
             f"Removed {found.url}" + (f" with {', '.join(packages)}." if packages else "."), markup=False
         ),
     )
+
+
+def _parse(text: str, provider: str | None, host: str | None) -> Address:
+    """The address of what is to be followed, which may be owner/name at a host."""
+    if host is None:
+        return parse_address(text, provider)
+    if provider is None:
+        raise typer.BadParameter("--host says where a --provider is: give that too")
+    if "://" in text or ":" in text or text.startswith(("/", ".", "~")):
+        raise typer.BadParameter("--host is for owner/name; a whole address has its host")
+    return address_at(parse_instance(provider, host), text)
 
 
 async def find_repository(store: Store, organization: Organization, text: str) -> Repository:

@@ -42,13 +42,16 @@ def serve(session: Session, host: _Host = None, port: _Port = None, public_url: 
     """Serve the registry, everything in one process. An empty data folder is made ready first."""
     session = session.with_flags(host=host, port=port, public_url=public_url)
     with _listen(session.config) as bound:
-        url = base_url(session.config, port=bound.getsockname()[1])
+        address, number, *_ = bound.getsockname()
+        url = base_url(session.config, port=number)
+        listens = f"{f'[{address}]' if ':' in address else address}:{number}"
 
         def ready() -> None:
+            behind = f", and listens on {listens}" if session.config.public_url else ""
             session.show(
-                {"url": url, "data": str(session.config.data)},
+                {"url": url, "listens": listens, "data": str(session.config.data)},
                 lambda console: console.print(
-                    f"Pricore serves {session.config.data} at {url}", markup=False, soft_wrap=True
+                    f"Pricore serves {session.config.data} at {url}{behind}", markup=False, soft_wrap=True
                 ),
             )
 
