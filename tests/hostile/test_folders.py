@@ -139,10 +139,11 @@ async def test_a_package_of_too_many_files_is_none(
         monkeypatch.setattr(f"pricore.{module}.MOST_TREE", 10_000)
     manifest = "100644", b"composer.json", blob(upstream, b'{"name": "acme/library"}')
     files = [("100644", b"f%06d" % n, manifest[2]) for n in range(1000)]
+    huge = "100644", b"composer.json", blob(upstream, b'{"name": "acme/huge"}')
     packages = tree(
         upstream,
         [
-            ("40000", b"huge", tree(upstream, [manifest, *files])),
+            ("40000", b"huge", tree(upstream, [huge, *files])),
             ("40000", b"library", tree(upstream, [manifest])),
         ],
     )
