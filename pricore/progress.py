@@ -6,6 +6,7 @@ file; the kernel lets go of it with the process, so that what one that was kille
 """
 
 import fcntl
+import itertools
 import os
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,7 +20,10 @@ from pricore.models import Progress, Step, SyncRun
 from pricore.store import Store
 
 _SIZE: Final = 256
-"""Bytes of the file: one record, overwritten in place. Its checksum tells one that is half another."""
+"""Bytes of a record. The file has two, overwritten in turn: whoever finds one half written has the other."""
+
+_MOST_READS: Final = 10
+"""Both were overwritten while they were read: that is rare enough, and a next time takes no time."""
 
 OnProgress = Callable[[Step, int, int], None]
 """Told what is going on, how much of it is done, and how much there is (0: nobody knows)."""
@@ -34,12 +38,14 @@ def publish(folder: Path, repository_id: str, run_id: str) -> Iterator[OnProgres
     path, made = _file(folder, repository_id), folder / f"{repository_id}.progress-new"
     descriptor = None
     with suppress(OSError):
-        descriptor = _create(path, made, Progress(run_id, Step.LISTING, 0, 0))
+        descriptor = _create(path, made, _pack(0, Progress(run_id, Step.LISTING, 0, 0)))
+    numbers = itertools.count(1)
 
     def tell(step: Step, done: int, total: int) -> None:
         if descriptor is not None:
+            number = next(numbers)
             with suppress(OSError):
-                os.pwrite(descriptor, _pack(Progress(run_id, step, done, total)), 0)
+                os.pwrite(descriptor, _pack(number, Progress(run_id, step, done, total)), number % 2 * _SIZE)
 
     try:
         yield tell
@@ -59,12 +65,12 @@ def read(folder: Path, repository_id: str) -> Progress | None:
     try:
         if _try_lock(descriptor):
             return None  # nobody has it: who wrote it is no more
-        found = None
-        for _ in range(10):  # it is being overwritten: that takes no time
-            found = _unpack(os.pread(descriptor, _SIZE, 0))
-            if found is not None:
-                break
-        return found
+        for _ in range(_MOST_READS):
+            content = os.pread(descriptor, 2 * _SIZE, 0)
+            found = [item for item in (_unpack(content[:_SIZE]), _unpack(content[_SIZE:])) if item is not None]
+            if found:
+                return max(found, key=lambda item: item[0])[1]
+        return None
     finally:
         os.close(descriptor)
 
@@ -96,12 +102,12 @@ async def follow(store: Store, folder: Path, repository_id: str, run: SyncRun) -
     return again
 
 
-def _create(path: Path, made: Path, first: Progress) -> int:
+def _create(path: Path, made: Path, first: bytes) -> int:
     """The descriptor of a new file, which is locked and whole before anybody finds it."""
     descriptor = os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.pwrite(descriptor, _pack(first), 0)
+        os.pwrite(descriptor, first, 0)
         made.rename(path)
     except BaseException:
         os.close(descriptor)
@@ -121,17 +127,17 @@ def _file(folder: Path, repository_id: str) -> Path:
     return folder / f"{repository_id}.progress"
 
 
-def _pack(progress: Progress) -> bytes:
-    content = msgspec.json.encode(progress)
+def _pack(number: int, progress: Progress) -> bytes:
+    content = msgspec.json.encode((number, progress))
     return (b"%08x" % zlib.crc32(content) + content).ljust(_SIZE)
 
 
-def _unpack(record: bytes) -> Progress | None:
-    """The progress in a record, None where it is not whole."""
+def _unpack(record: bytes) -> tuple[int, Progress] | None:
+    """The progress in a record with its number, None where it is not whole."""
     content = record[8:].rstrip()
     if record[:8] != b"%08x" % zlib.crc32(content):
         return None
     try:
-        return msgspec.json.decode(content, type=Progress)
+        return msgspec.json.decode(content, type=tuple[int, Progress])
     except msgspec.MsgspecError:  # of another release of the program
         return None
