@@ -29,6 +29,7 @@ class _Connection(asyncio.Protocol):
         self._request = request
         self._start = start
         self._received = b""
+        self._left = 0
         self._running = False
         self._transport: asyncio.WriteTransport
 
@@ -54,6 +55,11 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is one without saying so
 
     def data_received(self, data: bytes) -> None:
+        if self._left:
+            self._left -= len(data)
+            if self._left <= 0:
+                self._answered()
+            return
         self._received += data
         end = self._received.find(b"\r\n\r\n") + 4
         if end < 4:
@@ -63,9 +69,12 @@ class _Connection(asyncio.Protocol):
             self.idle.set()
             return
         length = _LENGTH.search(self._received, 0, end)
-        if len(self._received) < end + (int(length[1]) if length else 0):
-            return
+        self._left = end + (int(length[1]) if length else 0) - len(self._received)
         self._received = b""
+        if self._left <= 0:
+            self._answered()
+
+    def _answered(self) -> None:
         self.answers += 1
         if self._running:
             self._transport.write(self._request)
@@ -124,7 +133,7 @@ async def main() -> None:
 async def _connect(given: dict[str, Any], server: dict[str, Any]) -> _Target:
     parts = urlsplit(server["url"])
     headers = {"Host": parts.netloc, **given["headers"]}
-    lines = [f"GET {given['path']} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    lines = [f"GET {server['path']} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
     request = "\r\n".join(lines).encode()
     start = b"HTTP/1.1 %d " % given["status"]
     connections = []

@@ -11,7 +11,8 @@ class Effort:
     `tags` and `files` make up the large repository, `many_tags` the largest. `repositories` are as many as one
     instance may follow, and all are looked at within `look_seconds`. `slices` of load, `starts`, `pairs` of
     imports and of updates, `syncs` and `pushes` are how often each is timed. `packages` are the sizes of
-    organizations, and `distance` is how far away a client is, seconds there and back.
+    organizations, `distance` is how far away a client is, seconds there and
+    back. `dists` are archives that are downloaded.
     """
 
     tags: int
@@ -26,6 +27,7 @@ class Effort:
     pushes: int
     packages: tuple[int, ...]
     distance: float
+    dists: int
 
 
 FULL: Final = Effort(
@@ -41,6 +43,7 @@ FULL: Final = Effort(
     pushes=20,
     packages=(1, 5, 20, 60),
     distance=0.03,
+    dists=30,
 )
 QUICK: Final = Effort(
     tags=30,
@@ -55,4 +58,5 @@ QUICK: Final = Effort(
     pushes=2,
     packages=(2,),
     distance=0.005,
+    dists=3,
 )

@@ -31,15 +31,23 @@ class Rates:
 
 
 def put_load(
-    servers: Sequence[Server], path: str, headers: Mapping[str, str], *, status: int, slices: int, core: int | None
+    servers: Sequence[Server],
+    path: str | Sequence[str],
+    headers: Mapping[str, str],
+    *,
+    status: int,
+    slices: int,
+    core: int | None,
 ) -> list[Rates]:
-    """Load on each server in turn, that many slices each, from a client on that core.
+    """Load on each server in turn, that many slices each, from a client on that core; `path` is one, or one each.
 
     Raises RuntimeError where an answer has another status.
     """
     request = {
-        "servers": [{"url": server.url, "pid": server.pid} for server in servers],
-        "path": path,
+        "servers": [
+            {"url": server.url, "pid": server.pid, "path": path if isinstance(path, str) else path[number]}
+            for number, server in enumerate(servers)
+        ],
         "headers": dict(headers),
         "status": status,
         "connections": CONNECTIONS,

@@ -38,15 +38,15 @@ def git(*arguments: str, folder: Path, stdin: bytes | None = None) -> None:
 _PERSON = (("NAME", "Ada"), ("EMAIL", "ada@example.com"))
 
 
-def create(folder: Path, *, name: str, tags: int, files: int) -> str:
+def create(folder: Path, *, name: str, tags: int, files: int, source: Path | None = None) -> str:
     """Make a bare repository of the package `name` and give its URL.
 
     It has that many tagged releases, the oldest first, and one commit more on `main`; the same arguments give the
-    same commits.
+    same commits. Its files are made up, or those of `source`.
     """
     folder.mkdir(parents=True)
     git("init", "--quiet", "--bare", "--initial-branch=main", folder=folder)
-    git("fast-import", "--quiet", folder=folder, stdin=b"".join(_stream(name, tags, files)))
+    git("fast-import", "--quiet", folder=folder, stdin=b"".join(_stream(name, tags, files, source)))
     git("repack", "-a", "-d", "-q", folder=folder)  # as a host keeps it
     git("pack-refs", "--all", folder=folder)
     return folder.as_uri()
@@ -57,18 +57,31 @@ def release(number: int) -> str:
     return f"{number // 100 + 1}.{number // 10 % 10}.{number % 10}"
 
 
-def _stream(name: str, tags: int, files: int) -> Iterator[bytes]:
+def _contents(name: str, files: int, source: Path | None) -> dict[str, str]:
+    """The first files, by path."""
+    if source is not None:
+        return {
+            str(path.relative_to(source)): path.read_text(encoding="utf-8")
+            for path in sorted(source.rglob("*.php"))
+        }
     random = Random(name)
+    return {f"Part{file // 20}/File{file}.php": _text(random) for file in range(files)}
+
+
+def _stream(name: str, tags: int, files: int, source: Path | None) -> Iterator[bytes]:
+    random, contents = Random(name), _contents(name, files, source)
     for number in range(tags + 1):
-        changed = range(files) if number == 0 else sorted(random.sample(range(files), min(_CHANGED, files)))
+        changed = list(contents) if number == 0 else random.sample(list(contents), min(_CHANGED, len(contents)))
         yield (
             f"commit refs/heads/main\nmark :{number + 1}\n"
             f"committer Ada <ada@example.com> {1_500_000_000 + number * 86_400} +0000\n"
         ).encode()
         yield _data(f"Change {number}\n")
         yield b"M 100644 inline composer.json\n" + _data(composer_json(name, number))
-        for file in changed:
-            yield f"M 100644 inline src/Part{file // 20}/File{file}.php\n".encode() + _data(_text(random))
+        for file in sorted(changed):
+            if number:
+                contents[file] = _text(random) if source is None else f"{contents[file]}// change {number}\n"
+            yield f"M 100644 inline src/{file}\n".encode() + _data(contents[file])
         if number < tags:
             yield f"reset refs/tags/{release(number)}\nfrom :{number + 1}\n".encode()
 

@@ -15,12 +15,14 @@ from pricore.models import Repository
 
 PROVIDERS: Final = ("github", "gitlab", "bitbucket", "gitea", "git")
 
-_HOSTS: Final[Mapping[str, str]] = {
+HOSTS: Final[Mapping[str, str]] = {
     "github": "github.com",
     "gitlab": "gitlab.com",
     "bitbucket": "bitbucket.org",
     "gitea": "codeberg.org",
 }
+"""Where each provider is if nothing else is said."""
+
 _MOST_CHARACTERS: Final = 2000
 _SCP_LIKE = re.compile(r"(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>(?!//)[^\s:][^\s]*)")
 _SHORT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
@@ -49,6 +51,19 @@ class Address(msgspec.Struct, frozen=True):
     local: bool
 
 
+class Instance(msgspec.Struct, frozen=True):
+    """A provider at a host, with its port where that isn't the usual one; a `plain` one is spoken to over http://."""
+
+    provider: str
+    host: str
+    plain: bool = False
+
+    @property
+    def url(self) -> str:
+        """Where it is, without a slash at the end."""
+        return f"{'http' if self.plain else 'https'}://{self.host}"
+
+
 def parse_address(text: str, provider: str | None = None, *, folders: bool = True) -> Address:
     """Understand the address of a repository.
 
@@ -57,13 +72,10 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
     open, for a secret inside the URL, and for options in disguise.
     """
     text = text.strip()
-    if provider is not None and provider not in PROVIDERS:
-        raise InvalidError(
-            f"there is no provider {provider[:80]}; choose one of {', '.join(PROVIDERS)}", field="provider"
-        )
+    provider = None if provider is None else parse_provider(provider)
     if not text or text.startswith("-") or not text.isprintable() or len(text) > _MOST_CHARACTERS:
         raise _invalid(
-            f"{_shown(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git"
+            f"{without_login(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git"
         )
     is_path = text.startswith(("/", "./", "../", "~")) or text in (".", "..")
     if not folders and (is_path or text.lower().startswith("file:")):
@@ -74,12 +86,12 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
         return _from_url(text, provider, folders=folders)
     if is_path:
         return _from_folder(Path(text))
-    if provider is not None and provider in _HOSTS and _SHORT.fullmatch(text):
-        return _from_url(f"https://{_HOSTS[provider]}/{text.removesuffix('.git')}.git", provider)
-    if folders and _is_folder(text):
+    if provider is not None and provider in HOSTS and _SHORT.fullmatch(text):
+        return address_at(Instance(provider, HOSTS[provider]), text)
+    if folders and is_folder(text):
         return _from_folder(Path(text))
     if re.match(r"[^/@:]+:[^/]*@", text):
-        raise _holds_password(_shown(text))
+        raise _holds_password(without_login(text))
     if "::" not in text and (match := _SCP_LIKE.fullmatch(text)):
         return _known(text, match["host"], match["path"], provider)
     if _SHORT.fullmatch(text):
@@ -89,7 +101,44 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
             else "is no URL; for a repository on GitHub, its provider is github"
         )
         raise _invalid(f"{text[:200]} {hint}")
-    raise _invalid(f"{_shown(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git")
+    raise _invalid(
+        f"{without_login(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git"
+    )
+
+
+def parse_provider(text: str) -> str:
+    """A provider by its name; Forgejo is a Gitea. Raises InvalidError."""
+    found = "gitea" if text == "forgejo" else text
+    if found not in PROVIDERS:
+        raise InvalidError(
+            f"there is no provider {text[:80]}; choose one of {', '.join(PROVIDERS)}", field="provider"
+        )
+    return found
+
+
+def parse_instance(provider: str, host: str | None = None) -> Instance:
+    """A provider where it is, or at a host of one's own: git.example.com:8443, or http://... to go without TLS.
+
+    Raises InvalidError for what is no provider or no host, and for one that has no host of its own.
+    """
+    provider = parse_provider(provider)
+    if host is None:
+        if provider not in HOSTS:
+            raise InvalidError(f"say with --host where that {provider} is", field="host")
+        return Instance(provider, HOSTS[provider])
+    scheme, mark, rest = host.partition("://")
+    if not mark:
+        scheme, rest = "https", host
+    if scheme not in ("https", "http"):
+        raise InvalidError(f"{host[:200]!r} is no host such as git.example.com", field="host")
+    return Instance(provider, parse_host(rest.rstrip("/"), scheme), plain=scheme == "http")
+
+
+def address_at(instance: Instance, name: str) -> Address:
+    """The address of owner/name at a provider. Raises InvalidError for what is no such name."""
+    return parse_address(
+        f"{instance.url}/{name.strip('/').removesuffix('.git')}.git", instance.provider, folders=False
+    )
 
 
 def _from_url(text: str, provider: str | None, *, folders: bool = True) -> Address:
@@ -98,7 +147,7 @@ def _from_url(text: str, provider: str | None, *, folders: bool = True) -> Addre
         host, password = parts.hostname or "", parts.password
         port = parts.port
     except ValueError:
-        raise _invalid(f"{_shown(text)} is not a valid URL") from None
+        raise _invalid(f"{without_login(text)} is not a valid URL") from None
     if parts.scheme not in _SCHEMES:
         schemes = _SCHEMES if folders else _SCHEMES[:3]
         raise _invalid(f"git cannot be asked for {parts.scheme}:// here; use one of {', '.join(schemes)}")
@@ -116,15 +165,15 @@ def _from_url(text: str, provider: str | None, *, folders: bool = True) -> Addre
         return _from_folder(Path(parts.path), url=text)
     # a host or user with a leading dash would be an option of ssh
     if not _AUTHORITY.fullmatch(parts.netloc):
-        raise _invalid(f"{_shown(text)} names no repository on a host")
+        raise _invalid(f"{without_login(text)} names no repository on a host")
     return _known(text, host, parts.path, provider, port=None if port == _PORTS[parts.scheme] else port)
 
 
 def _known(url: str, host: str, path: str, provider: str | None, *, port: int | None = None) -> Address:
     path = path.strip("/").removesuffix(".git")
     if not path:
-        raise _invalid(f"{_shown(url)} names no repository on a host")
-    by_host = next((name for name, known in _HOSTS.items() if known == host.lower()), "git")
+        raise _invalid(f"{without_login(url)} names no repository on a host")
+    by_host = next((name for name, known in HOSTS.items() if known == host.lower()), "git")
     provider = provider or by_host
     identifier = path if provider != "git" else f"{host.lower()}/{path}"
     return Address(provider, identifier, url, f"{_with_port(host.lower(), port)}/{path}", local=False)
@@ -146,7 +195,8 @@ def _from_folder(folder: Path, *, url: str | None = None) -> Address:
     return Address("git", path, url or path, f"file:{path.removesuffix('.git')}", local=True)
 
 
-def _is_folder(text: str) -> bool:
+def is_folder(text: str) -> bool:
+    """Whether a folder of that path is there."""
     try:
         return Path(text).is_dir()
     except OSError:  # too long for a name
@@ -219,8 +269,8 @@ def is_local(url: str) -> bool:
     return url.startswith(("/", "file://"))
 
 
-def _shown(text: str) -> str:
-    """An address for a message, without the user and password that it may hold."""
+def without_login(text: str) -> str:
+    """An address as it may be shown: short, and without the user and password that it may hold."""
     return re.sub(r"\A([A-Za-z]+://)?.*@", r"\1", text, flags=re.DOTALL)[:200]
 
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from pricore.commands import credential, org, package, repo, serve, token, webhook
+from pricore.commands import credential, discover, org, package, repo, satis, serve, token, webhook
 from pricore.errors import PricoreError
 
 app = typer.Typer(
@@ -19,7 +19,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(serve.app)
+app.add_typer(satis.app)
 app.add_typer(org.app)
+repo.app.add_typer(discover.app)
 repo.app.add_typer(webhook.app)
 app.add_typer(repo.app)
 app.add_typer(credential.app)

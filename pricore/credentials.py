@@ -9,7 +9,7 @@ import msgspec
 
 from pricore import agent
 from pricore.access import may_use
-from pricore.addresses import login_place, parse_host
+from pricore.addresses import Instance, login_place, parse_host
 from pricore.clock import now
 from pricore.errors import GitError, InvalidError, SealError
 from pricore.models import Credential, Login, Organization, Repository
@@ -97,12 +97,16 @@ class Credentials:
         chosen = await self.choose(repository)
         return None if chosen is None else await self.login(chosen)
 
-    async def for_host(self, organization_id: str, host: str) -> Login | None:
-        """The user and token of an organization for a host, for its API over https.
+    async def for_api(
+        self, organization: Organization, instance: Instance, name: str | None = None
+    ) -> Login | None:
+        """What a provider's API is asked with: the credential of that name, else the oldest for the host, or None.
 
-        None where there is none. Raises InvalidError for what is no host, SealError.
+        Raises NotFoundError where there is none of that name, InvalidError where it isn't for the host, SealError.
         """
-        chosen = await self._table.of_host(organization_id, kind="https", host=parse_host(host, "https"))
+        if name is not None:
+            return await self.login(check_use(await self._table.get(organization, name), f"{instance.url}/"))
+        chosen = await self._table.of_host(organization.id, kind="https", host=instance.host, plain=instance.plain)
         return None if chosen is None else await self.login(chosen)
 
     async def choose(self, repository: Repository) -> Credential | None:

@@ -48,6 +48,12 @@ class InvalidError(PricoreError):
         self.field = field
 
 
+class ProviderError(PricoreError):
+    """The API of a Git host cannot be reached, refuses what it was asked, or answers with something else."""
+
+    code = "provider"
+
+
 class BadRequestError(PricoreError):
     """A request that cannot be read at all."""
 
@@ -107,6 +113,12 @@ class SyncError(PricoreError):
     """A repository was read, and what is in it cannot be published."""
 
     code = "sync"
+
+
+class NoPackageError(SyncError):
+    """No branch and no tag of a repository has a composer.json: it is none for Composer."""
+
+    code = "no_package"
 
 
 class DistError(PricoreError):

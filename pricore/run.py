@@ -21,6 +21,7 @@ from pricore.discovery import BRANCHES, TAGS, Discovery, Rules, place, split_pla
 from pricore.errors import (
     ConflictError,
     GitError,
+    NoPackageError,
     SyncError,
 )
 from pricore.git import Git, Remote
@@ -145,7 +146,7 @@ class Run:
         found = await asyncio.to_thread(discovery.discover, changed, files, rules)
         found = await self._without_foreign_names(found)
         if not (found.candidates or self._served or self._deleted):
-            raise SyncError(_nothing_found(repository.url, found.left_out))
+            raise _nothing_found(repository.url, found.left_out)
 
         last: list[NewVersion] = []
         async for batch, more in self._with_checksums(found.candidates):
@@ -446,9 +447,9 @@ def _in_order(changed: Mapping[str, str], refs: Mapping[str, str]) -> dict[str, 
     return {ref: commit for ref, commit in refs.items() if ref in changed}
 
 
-def _nothing_found(url: str, left_out: Mapping[str, str]) -> str:
+def _nothing_found(url: str, left_out: Mapping[str, str]) -> SyncError:
     reasons = set(left_out.values())
     if reasons <= {"no composer.json"}:
-        return f"no branch or tag of {url} has a composer.json: add one with a name, and push it"
+        return NoPackageError(f"no branch or tag of {url} has a composer.json: add one with a name, and push it")
     ref = next((name for name in left_out if name.startswith(BRANCHES)), next(iter(left_out)))
-    return f"no version can be made of {url}; {ref.removeprefix('refs/')}: {left_out[ref]}"
+    return SyncError(f"no version can be made of {url}; {ref.removeprefix('refs/')}: {left_out[ref]}")

@@ -9,7 +9,7 @@ from tests.harness import need
 
 def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
     """Each part measures against its peer, and the page names the command that gives each figure again."""
-    need("composer", "php")
+    need("composer", "php", "nginx")
     page = tmp_path / "results.md"
     done = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--output", str(page)],
@@ -32,6 +32,9 @@ def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
         "p2 GET during the first sync of 60 tags",
         "start to first answer, 20 repositories with 1,000 versions",
         "looking at 20 idle repositories",
+        "first download of an archive",
+        "bytes of an archive",
+        "downloads of a kept archive",
         "composer update of 2 of 2 packages",
         "`python -m bench --only import --quick`",
     ):

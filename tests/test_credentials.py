@@ -10,7 +10,7 @@ import pytest
 
 from pricore import agent, known_hosts
 from pricore.access import Access, may_use, prepare
-from pricore.addresses import login_place, parse_address, parse_host
+from pricore.addresses import login_place, parse_address, parse_host, parse_instance
 from pricore.credentials import Credentials
 from pricore.errors import ConflictError, GitError, InvalidError, SealError
 from pricore.models import Login, Organization, Repository
@@ -106,8 +106,10 @@ async def test_a_token_is_found_for_its_host_alone(
     ):
         assert await credentials.find(await follow(store, acme, url)) is None
     assert await credentials.find(await follow(store, other, "https://git.example.com/a/b")) is None
-    assert await credentials.for_host(acme.id, "git.example.com:443") == found
-    assert await credentials.for_host(other.id, "git.example.com") is None
+    instance = parse_instance("gitea", "git.example.com:443")
+    assert await credentials.for_api(acme, instance) == found
+    assert await credentials.for_api(other, instance) is None
+    assert await credentials.for_api(acme, parse_instance("gitea", "http://git.example.com")) is None
 
 
 async def test_a_given_credential_comes_first_and_goes_nowhere_else(

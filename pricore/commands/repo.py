@@ -1,6 +1,5 @@
 """`pricore repo`: the Git repositories that are followed."""
 
-import functools
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -8,7 +7,7 @@ import typer
 from msgspec import UNSET
 
 from pricore import progress, views
-from pricore.addresses import change_address, parse_address
+from pricore.addresses import Address, address_at, change_address, parse_address, parse_instance
 from pricore.clock import rfc3339
 from pricore.commands.session import (
     STEPS,
@@ -19,6 +18,7 @@ from pricore.commands.session import (
     print_fields,
     print_table,
     printable,
+    steps_of,
 )
 from pricore.credentials import Credentials, check_use
 from pricore.errors import InvalidError, PricoreError
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 app = typer.Typer(name="repo", help="Git repositories that are followed.", no_args_is_help=True)
 
 Org = Annotated[str, typer.Argument(metavar="ORG", help="The organization's slug.")]
+Host = Annotated[
+    str | None,
+    typer.Option(metavar="HOST", help="Where the provider is, unless at its usual host: git.example.com:8443."),
+]
 Paths = Annotated[
     list[str] | None,
     typer.Option(
@@ -53,6 +57,7 @@ def add(
     provider: Annotated[
         str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git; read off the URL if not given.")
     ] = None,
+    host: Host = None,
     path: Paths = None,
     sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Read it now.")] = True,
     credential: Annotated[
@@ -60,7 +65,7 @@ def add(
     ] = None,
 ) -> None:
     """Follow a repository, and read it for the first time."""
-    address = parse_address(url, provider)
+    address = _parse(url, provider, host)
     paths = parse_paths(path or ())
 
     async def work(store: Store) -> Report | None:
@@ -71,7 +76,9 @@ def add(
         with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
             if sync:
                 syncer = Syncer(store, git, session.config)
-                return await syncer.add(organization, address, paths=paths, progress=bar, credential_id=given)
+                return await syncer.add(
+                    organization, address, paths=paths, progress=steps_of(bar), credential_id=given
+                )
         await store.repositories.add(organization, address, paths=paths, credential_id=given)
         return None
 
@@ -303,6 +310,17 @@ def remove(session: Session, org: Org, repo: Repo) -> None:
     )
 
 
+def _parse(text: str, provider: str | None, host: str | None) -> Address:
+    """The address of what is to be followed, which may be owner/name at a host."""
+    if host is None:
+        return parse_address(text, provider)
+    if provider is None:
+        raise typer.BadParameter("--host says where a --provider is: give that too")
+    if "://" in text or ":" in text or text.startswith(("/", ".", "~")):
+        raise typer.BadParameter("--host is for owner/name; a whole address has its host")
+    return address_at(parse_instance(provider, host), text)
+
+
 async def find_repository(store: Store, organization: Organization, text: str) -> Repository:
     """The repository that an id, an identifier or any way to write its address means. Raises NotFoundError."""
     try:
@@ -320,7 +338,7 @@ async def _sync_all(
     for number, repository in enumerate(repositories, start=1):
         about = f"{repository.identifier} ({number}/{len(repositories)}): " if len(repositories) > 1 else ""
         try:
-            reports.append(await syncer.sync(repository, progress=functools.partial(bar, about=about)))
+            reports.append(await syncer.sync(repository, progress=steps_of(bar, about=about)))
         except PricoreError as error:
             failures.append((repository.url, str(error)))
     return reports, failures

@@ -15,7 +15,7 @@ import typer
 from pricore import auth, sample
 from pricore.addresses import Address, parse_address
 from pricore.commands.repo import print_report
-from pricore.commands.session import Session, base_url, command
+from pricore.commands.session import Session, base_url, command, steps_of
 from pricore.config import Config
 from pricore.errors import ConfigError
 from pricore.git import Git
@@ -42,13 +42,16 @@ def serve(session: Session, host: _Host = None, port: _Port = None, public_url: 
     """Serve the registry, everything in one process. An empty data folder is made ready first."""
     session = session.with_flags(host=host, port=port, public_url=public_url)
     with _listen(session.config) as bound:
-        url = base_url(session.config, port=bound.getsockname()[1])
+        address, number, *_ = bound.getsockname()
+        url = base_url(session.config, port=number)
+        listens = f"{f'[{address}]' if ':' in address else address}:{number}"
 
         def ready() -> None:
+            behind = f", and listens on {listens}" if session.config.public_url else ""
             session.show(
-                {"url": url, "data": str(session.config.data)},
+                {"url": url, "listens": listens, "data": str(session.config.data)},
                 lambda console: console.print(
-                    f"Pricore serves {session.config.data} at {url}", markup=False, soft_wrap=True
+                    f"Pricore serves {session.config.data} at {url}{behind}", markup=False, soft_wrap=True
                 ),
             )
 
@@ -130,9 +133,9 @@ async def _set_up(
             addresses = [parse_address(str(await sample.create(git, session.config.data / "sample" / "hello")))]
         for address in addresses:
             if address.url not in followed:
-                with session.progress() as progress:
+                with session.progress() as bar:
                     syncer = Syncer(store, git, session.config)
-                    reports.append(await syncer.add(organization, address, progress=progress))
+                    reports.append(await syncer.add(organization, address, progress=steps_of(bar)))
     if any(item.name == _TOKEN_NAME for item in await store.tokens.of_organization(organization.id)):
         return organization, reports, None
     secret = auth.create_secret()

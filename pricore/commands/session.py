@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
 import typer
@@ -40,11 +40,8 @@ STEPS: Final[Mapping[Step, str]] = {
 """Each step in words."""
 
 
-class Bar(Protocol):
-    """Shows how far a sync is, and what it is `about` where there are several."""
-
-    def __call__(self, step: Step, done: int, total: int, *, about: str = "") -> None:
-        """Show that."""
+Bar = Callable[[str, int, int], None]
+"""Shows what is going on, how much of it is done, and how much there is (0: nobody knows)."""
 
 
 def _common(
@@ -121,7 +118,7 @@ class Session:
     def progress(self) -> Iterator[Bar]:
         """A bar on the terminal for work that takes a while; nothing where no person looks."""
         if self.json or not sys.stderr.isatty():
-            yield lambda step, done, total, *, about="": None
+            yield lambda text, done, total: None
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -135,11 +132,16 @@ class Session:
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("", total=None, count="")
 
-            def show(step: Step, done: int, total: int, *, about: str = "") -> None:
+            def show(text: str, done: int, total: int) -> None:
                 count = f"{done}/{total}" if total else ""
-                bar.update(task, description=about + STEPS[step], completed=done, total=total or None, count=count)
+                bar.update(task, description=text, completed=done, total=total or None, count=count)
 
             yield show
+
+
+def steps_of(bar: Bar, *, about: str = "") -> Callable[[Step, int, int], None]:
+    """Shows the steps of a sync on a bar, and what it is `about` where there are several."""
+    return lambda step, done, total: bar(about + STEPS[step], done, total)
 
 
 def base_url(config: Config, *, port: int | None = None) -> str:

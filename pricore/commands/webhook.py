@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pricore.addresses import PROVIDERS
-from pricore.commands.repo import Org, Repo, find_repository
+from pricore.addresses import Instance, host_of, login_place, parse_address, parse_instance, parse_provider
+from pricore.commands.repo import Host, Org, Repo, find_repository
 from pricore.commands.session import Session, base_url, command, print_fields
+from pricore.config import Config
+from pricore.credentials import Credentials
 from pricore.errors import InvalidError
 from pricore.models import Repository
 from pricore.sealing import Sealer, WebhookSecrets
@@ -15,6 +17,8 @@ from pricore.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pricore.providers import Provider
 
 app = typer.Typer()
 
@@ -58,24 +62,51 @@ def webhook(
         str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git; the repository's if not given.")
     ] = None,
     rotate: Annotated[bool, typer.Option("--rotate", help="Make the secret anew; the old one ends.")] = False,
+    registers: Annotated[
+        bool, typer.Option("--register", help="Register it at the Git host, or bring it up to date there.")
+    ] = False,
+    host: Host = None,
+    credential: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Register it with this one; the host's if not given.")
+    ] = None,
 ) -> None:
-    """Show what to paste at the Git host, so that it says when something was pushed.
+    """Show what to paste at the Git host, so that it says when something was pushed; or register it there.
 
     The secret is made the first time.
     """
-    if provider is not None and provider not in PROVIDERS:
-        raise InvalidError(
-            f"there is no provider {provider}; choose one of {', '.join(PROVIDERS)}", field="provider"
+    from pricore.providers import connect  # loads aiohttp
+
+    given = None if provider is None else parse_provider(provider)
+    if registers:
+        check_public(session.config)
+    elif host is not None or credential is not None:
+        raise typer.BadParameter("--host and --credential are for --register")
+
+    async def work(store: Store) -> tuple[Repository, str, bool | None]:
+        organization = await store.organizations.get(org)
+        found = await find_repository(store, organization, repo)
+        sealer = Sealer(session.config.key)
+        secrets = WebhookSecrets(store, sealer)
+        secret = await secrets.provide(found.id, rotate=rotate)
+        if not registers:
+            return found, secret, None
+        instance = _instance_of(found, given or found.provider, host)
+        login = await Credentials(store, sealer).for_api(organization, instance, credential)
+        async with connect(instance, login) as asked:
+            name = parse_address(found.url, instance.provider).identifier
+            created = await register(asked, name, found, instance, secrets, session.config.public_url)
+        return found, secret, created
+
+    found, secret, created = session.run(work)
+    kind = given or found.provider
+    url = _url(base_url(session.config), kind, found)
+    if created is not None:
+        done = "created" if created else "updated"
+        session.show(
+            {"url": url, "provider": kind, "webhook": done},
+            lambda console: console.print(f"The webhook of {found.url} is {done}.", markup=False, soft_wrap=True),
         )
-
-    async def work(store: Store) -> tuple[Repository, str]:
-        found = await find_repository(store, await store.organizations.get(org), repo)
-        secrets = WebhookSecrets(store, Sealer(session.config.key))
-        return found, await secrets.provide(found.id, rotate=rotate)
-
-    found, secret = session.run(work)
-    kind = provider or found.provider
-    url = f"{base_url(session.config)}/webhooks/{kind}/{found.id}"
+        return
 
     def render(console: "Console") -> None:
         print_fields(console, [("URL", url), ("secret", secret)])
@@ -86,3 +117,44 @@ def webhook(
     session.show({"url": url, "secret": secret, "provider": kind}, render)
     if not session.config.public_url:
         typer.echo("Set public_url (PRICORE_PUBLIC_URL) to where the Git host reaches this registry.", err=True)
+
+
+def check_public(config: Config) -> None:
+    """Refuse with InvalidError to register webhooks where nobody knows where this registry is reached."""
+    if not config.public_url:
+        raise InvalidError(
+            "set public_url (PRICORE_PUBLIC_URL) to where the Git host reaches this registry", field="public_url"
+        )
+
+
+async def register(
+    asked: "Provider",
+    name: str,
+    repository: Repository,
+    instance: Instance,
+    secrets: WebhookSecrets,
+    public_url: str,
+) -> bool:
+    """Register the webhook of a repository, owner/name there; whether it had none before.
+
+    Raises what the provider does, and SealError.
+    """
+    from pricore.providers import Hook
+
+    secret = await secrets.provide(repository.id)
+    return await asked.register(name, Hook(url=_url(public_url, instance.provider, repository), secret=secret))
+
+
+def _url(base: str, provider: str, repository: Repository) -> str:
+    return f"{base}/webhooks/{provider}/{repository.id}"
+
+
+def _instance_of(repository: Repository, provider: str, host: str | None) -> Instance:
+    """Where a repository is, unless the host is said."""
+    if host is None:
+        place = login_place(repository.url)
+        if place is None:
+            raise InvalidError(f"{repository.url} is at no Git host with an API", field="provider")
+        # the port of ssh is none of the API's
+        host = host_of(repository.url) if place[0] == "ssh" else f"{place[0]}://{place[1]}"
+    return parse_instance(provider, host)

@@ -1,0 +1,115 @@
+"""Archives: the first download, those after it, their bytes, and the disk that they take, beside plain zips."""
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from bench import peers, registries, repositories, servers
+from bench.effort import Effort
+from bench.load import CONNECTIONS, put_load
+from bench.machine import runner, server_and_load
+from bench.results import Goal, Result, Spread, compare, rate, seconds, size
+
+_PACKAGE: Final = "acme/console"
+_SOURCE: Final = Path("/usr/share/php/Symfony/Component/Console")
+"""What Debian's Composer brings: a package as people have them."""
+
+_BUILT_GOAL: Final = Goal(1.2)
+_BYTES_GOAL: Final = Goal(0.5)
+_RATE_GOAL: Final = Goal(0.7, at_least=True)
+
+
+def measure(folder: Path, effort: Effort) -> list[Result]:
+    """The times of first downloads as pairs, and where nginx is there, of those that are kept, and the bytes."""
+    source = _SOURCE if _SOURCE.is_dir() else None
+    tags = effort.dists + 1
+    upstream = folder / "upstream"
+    url = repositories.create(upstream, name=_PACKAGE, tags=tags, files=effort.files, source=source)
+    data, zips = folder / "data", folder / "zips"
+    secret = runner()(_fill(data, url))
+    headers = {**servers.authorization(secret), "Accept-Encoding": "zstd"}
+    core, load = server_and_load()
+    zips.mkdir()
+    with servers.pricore(data, core=core, sync_interval=0) as server:
+        _download(server, tags - 1, headers)  # the first one loads what all of them need
+        ours, against = [], []
+        for number in range(effort.dists):
+            ours.append(_download(server, number, headers))
+            against.append(_archive(upstream, zips, number, core))
+        what = f"first download of an archive, {'symfony/console' if source else f'{effort.files} files'}"
+        results = [
+            compare(what, ours, against, seconds, name="git archive --format=zip", goal=_BUILT_GOAL),
+            *_sizes(data, zips, effort.dists),
+        ]
+        if peers.has_nginx():
+            with peers.nginx(folder / "nginx", zips, core=core) as other:
+                paths = [_path(0), f"/{repositories.release(0)}.zip"]
+                mine, theirs = put_load(
+                    [server, other], paths, headers, status=200, slices=effort.slices, core=load
+                )
+            results.append(
+                compare(
+                    f"downloads of a kept archive, {CONNECTIONS} connections, by the clock",
+                    mine.by_clock,
+                    theirs.by_clock,
+                    rate,
+                    name="nginx, git's zip",
+                    goal=_RATE_GOAL,
+                )
+            )
+    return results
+
+
+async def _fill(data: Path, url: str) -> str:
+    async with registries.opened(data) as registry:
+        await registry.follow(url)
+        return await registry.create_token()
+
+
+def _path(number: int) -> str:
+    return f"/org/{registries.ORGANIZATION}/packages/{_PACKAGE}/{repositories.release(number)}.zip"
+
+
+def _download(server: servers.Server, number: int, headers: dict[str, str]) -> float:
+    began = time.perf_counter()
+    answer = servers.get(server.url + _path(number), headers)
+    took = time.perf_counter() - began
+    if answer.status != 200 or answer.headers["content-encoding"] != "zstd":
+        raise RuntimeError(f"it answered {answer.status}: {answer.headers}")
+    return took
+
+
+def _archive(upstream: Path, zips: Path, number: int, core: int | None) -> float:
+    """Seconds that git takes to write the usual zip."""
+    release = repositories.release(number)
+    command = ["git", "-C", str(upstream), "archive", "--format=zip", f"--output={zips}/{release}.zip", release]
+    if core is not None and shutil.which("taskset"):
+        command = ["taskset", "--cpu-list", str(core), *command]
+    began = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - began
+
+
+def _sizes(data: Path, zips: Path, count: int) -> list[Result]:
+    """The bytes of one archive, and of the disk for all of them."""
+    kept = sorted(path.stat().st_size for path in (data / "dists").rglob("*.zst"))
+    plain = sorted(path.stat().st_size for path in zips.iterdir())
+    mirrors = sum(path.stat().st_size for path in (data / "repositories").rglob("*") if path.is_file())
+    ratio = kept[len(kept) // 2] / plain[count // 2]
+    return [
+        Result(
+            what="bytes of an archive on the wire and on the disk, zstd",
+            ours=size(kept[len(kept) // 2]),
+            against=f"git's zip {size(plain[count // 2])}",
+            ratio=Spread.of([ratio]),
+            goal=_BYTES_GOAL,
+            met=_BYTES_GOAL.met(ratio),
+        ),
+        Result(
+            what=f"disk for {count + 1} archives that were all asked for, and the mirror",
+            ours=f"{size(sum(kept))} and {size(mirrors)}",
+            against=f"a zip of each version, as Satis keeps them {size(sum(plain) * (count + 1) / count)}",
+        ),
+    ]

@@ -1,0 +1,70 @@
+"""Following many repositories in one go: several are read at a time, and one that fails stops no other."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from pricore.addresses import Address
+from pricore.commands.session import Bar
+from pricore.credentials import check_use
+from pricore.errors import NoPackageError, PricoreError
+from pricore.models import Credential, Organization
+from pricore.sync import Syncer
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a repository that was to be followed: added, no package, or failed with an error."""
+
+    status: str
+    packages: Sequence[str] = ()
+    error: str | None = None
+
+
+async def follow_all(
+    syncer: Syncer,
+    organization: Organization,
+    addresses: Sequence[Address],
+    *,
+    credential: Credential | None = None,
+    together: int,
+    bar: Bar,
+) -> list[Outcome]:
+    """Follow repositories and read them for the first time, `together` at once; gives what became of each.
+
+    A credential that is given is for those that it fits.
+    """
+    outcomes: list[Outcome | None] = [None] * len(addresses)
+    left = iter(enumerate(addresses))
+
+    async def work() -> None:
+        for number, address in left:
+            outcomes[number] = await _follow(syncer, organization, address, credential)
+            show()
+
+    def show() -> None:
+        done = sum(1 for outcome in outcomes if outcome is not None)
+        bar(f"Reading repositories of {organization.slug}", done, len(addresses))
+
+    show()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(together):
+            group.create_task(work())
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+async def _follow(
+    syncer: Syncer, organization: Organization, address: Address, credential: Credential | None
+) -> Outcome:
+    try:
+        given = None
+        if credential is not None and address.url.startswith("http"):
+            given = check_use(credential, address.url).id
+        report = await syncer.add(
+            organization, address, credential_id=given, progress=lambda text, done, total: None
+        )
+    except NoPackageError:
+        return Outcome("no package")
+    except PricoreError as error:
+        return Outcome("failed", error=str(error))
+    return Outcome("added", report.packages)
