@@ -85,7 +85,10 @@ class Jobs:
             await db.execute("DELETE FROM jobs WHERE id = ?", (job.id,))
 
     async def put_back(self) -> None:
-        """Let every job that was begun wait again: for the start, when nothing can be at work."""
+        """Let every job that was begun wait again: for the start, when nothing can be at work.
+
+        Under another id: the run that was cut off is in the history with the old one.
+        """
         async with self._store.transaction(revise=False) as db:
             await db.execute(
                 """
@@ -94,4 +97,6 @@ class Jobs:
                 )
                 """
             )
-            await db.execute("UPDATE jobs SET started_at = NULL")
+            begun: Any = await db.execute_fetchall("SELECT id FROM jobs WHERE started_at IS NOT NULL")
+            for (job_id,) in begun:
+                await db.execute("UPDATE jobs SET id = ?, started_at = NULL WHERE id = ?", (str(uuid4()), job_id))
