@@ -5,13 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test check lint format bench clean
+.PHONY: quickstart test soak check lint format bench clean
 
 quickstart: $(READY)
 	$(BIN)/pricore quickstart
 
 test: $(READY)
 	$(BIN)/pytest --numprocesses=auto --dist=worksteal
+
+# The tests that try at random, for many minutes: 200 kills, hundreds of histories. PRICORE_SOAK=30 for more still.
+soak: export PRICORE_SOAK ?= 10
+soak: $(READY)
+	$(BIN)/pytest --numprocesses=auto tests/test_histories.py tests/stories/test_kill.py
 
 check: lint test
 

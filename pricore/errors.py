@@ -98,7 +98,10 @@ class GitError(PricoreError):
 
 
 class GitUnavailableError(GitError):
-    """The host of a repository could not be reached or did not answer in time; trying again may help."""
+    """The host of a repository could not be reached or did not answer in time, or a disk is full.
+
+    Trying again may help.
+    """
 
     code = "git_unavailable"
 

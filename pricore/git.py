@@ -192,6 +192,9 @@ class Git:
             return result
         if status == -signal.SIGXCPU:
             message = f"fatal: more than {bounds.seconds} seconds of a processor's time"
+        if full := next((line for line in message.splitlines() if any(sign in line for sign in _FULL)), None):
+            detail = _short(full if folder is None else _without_paths(full, folder))
+            raise GitUnavailableError(f"git {arguments[0]} of {url or about} failed: {detail}")
         if folder is not None and (not url or str(folder) in _reason(message)):
             _log.info("git %s in %s: %r", arguments[0], folder, message)
             raise _mirror_failure(arguments[0], message, folder, about)
@@ -278,6 +281,7 @@ _UNAVAILABLE: Final = (
     "The requested URL returned error: 5",
     "The requested URL returned error: 429",
 )
+_FULL: Final = ("No space left on device", "Disk quota exceeded")
 _ADVICE: Final = (
     ("ut of memory", "git needs more than 1 GB of memory for it"),
     (
@@ -326,7 +330,9 @@ def _failure(command: str, message: str, target: str, login: Login | None) -> Gi
     for sign, meaning in _ADVICE:
         if sign in message:
             return GitError(f"cannot read {target}: {meaning}")
-    return GitError(f"git {command} of {target} failed: {_short(_reason(message))}")
+    # one that could list its refs a moment ago, and cannot send them, is not well
+    kind = GitUnavailableError if command == "fetch" else GitError
+    return kind(f"git {command} of {target} failed: {_short(_reason(message))}")
 
 
 _MIRROR_ADVICE: Final = (
@@ -335,13 +341,15 @@ _MIRROR_ADVICE: Final = (
 )
 
 
-def _mirror_failure(command: str, message: str, folder: Path, about: str) -> GitError:
-    """The error where the trouble is on this side; it doesn't say where this server keeps its data."""
+def _mirror_failure(command: str, message: str, folder: Path, about: str) -> GitUnavailableError:
+    """The error where the trouble is on this side, until that is mended; it names no folder of the server."""
     for sign, meaning in _MIRROR_ADVICE:
         if sign in message:
-            return GitError(f"cannot read {about}: {meaning}")
+            return GitUnavailableError(f"cannot read {about}: {meaning}")
     reason = _short(_without_paths(_reason(message), folder))
-    return GitError(f"git {command} of {about} failed: {reason} (look at its folder in the data folder)")
+    return GitUnavailableError(
+        f"git {command} of {about} failed: {reason} (look at its folder in the data folder)"
+    )
 
 
 def _without_paths(text: str, folder: Path) -> str:

@@ -35,6 +35,8 @@ class Queue:
         self._busy: dict[str, str] = {}
         # organizations that had their turn, the latest last
         self._served: list[str] = []
+        # whether the log has been told that the database cannot be written
+        self._failing = False
 
     async def add(self, repository_id: str, *, by_webhook: bool = False) -> None:
         """Ask for a sync; it is on disk when this returns."""
@@ -52,7 +54,9 @@ class Queue:
             try:
                 await self._store.jobs.put_back()
                 await self._hand_out(tasks)
-            except Exception:  # noqa: BLE001  # a database that is locked or full for a while must not end all syncing
+            except StoreError as error:
+                await self._wait_for_store(error)
+            except Exception:  # noqa: BLE001  # a database that cannot be read for a while must not end all syncing
                 _log.exception("the queue of syncs cannot be read or written; it is tried again")
                 await asyncio.sleep(_POLL_SECONDS)
             finally:
@@ -94,9 +98,16 @@ class Queue:
 
     async def _do(self, repository_id: str, job: Job | None) -> None:
         try:
-            await self._sync(repository_id, job)
-            if job is not None:
-                await self._store.jobs.finish(job)
+            try:
+                await self._sync(repository_id, job)
+            except StoreError as error:
+                await self._wait_for_store(error)
+                if job is not None:
+                    await self._store.jobs.put_back(job)
+            else:
+                if job is not None:
+                    await self._store.jobs.finish(job)
+                self._failing = False
         finally:
             del self._busy[repository_id]
 
@@ -115,13 +126,19 @@ class Queue:
                 )
         except NotFoundError as error:
             _log.info("%s", error)  # removed on purpose while it was read
-        except StoreError as error:
-            _log.error("%s", error)
-            await asyncio.sleep(_POLL_SECONDS)  # nothing is on record, so that it would come again at once
+        except StoreError:
+            raise
         except PricoreError as error:
             _log.warning("%s", error)  # the repository's record has it too
         except Exception:  # noqa: BLE001  # one repository must not end the syncing of all others
             _log.exception("syncing %s failed", repository.url)
+
+    async def _wait_for_store(self, error: StoreError) -> None:
+        """Let time pass where nothing can be put on record, which would come again at once; told once."""
+        if not self._failing:
+            _log.error("%s; nothing is synced until that works again", error)
+        self._failing = True
+        await asyncio.sleep(_POLL_SECONDS)
 
     async def _pause(self, *, full: bool) -> float:
         """Seconds until there may be something to do that nobody tells of."""

@@ -102,6 +102,8 @@ class Run:
         self._empty: set[str] = set()
         # packages that were there when it began, or that it made
         self._there: frozenset[str] = frozenset()
+        # whether releases outlive their tags
+        self._keep = (repository.vanished_versions or config.vanished_versions) == "keep"
 
     async def run(self) -> Report:
         repository = self._repository
@@ -137,12 +139,12 @@ class Run:
             default_names=names,
             paths=repository.paths,
             source_url=None if is_local(repository.url) else repository.url,
-            # a branch that is gone claims its version no longer; a released one does
             accepted={ref.name: ref.accepted for ref in self._known.values() if ref.accepted},
+            # a branch that is gone claims its version no longer; a release does, where it is kept
             served={
                 key: version
                 for key, version in self._served.items()
-                if version.ref in refs or version.ref.startswith(TAGS)
+                if version.ref in refs or (self._keep and version.ref.startswith(TAGS))
             },
         )
         found = await asyncio.to_thread(discovery.discover, changed, files, rules)
@@ -186,7 +188,7 @@ class Run:
             for ref, commit in refs.items()
             if ref not in self._known or self._known[ref].commit != commit
         }
-        if any(ref not in refs and ref not in self._deleted for ref in self._known):
+        if self._vanished(refs) or any(ref not in refs and ref not in self._deleted for ref in self._known):
             changed |= {ref: refs[ref] for ref, known in self._known.items() if known.reason and ref in refs}
         default = f"{BRANCHES}{remote.default_branch or ''}"
         named = {ref: commit for ref, commit in refs.items() if split_place(ref)[0] == default}
@@ -207,6 +209,16 @@ class Run:
             everything = True
             files = await self._files(refs)
         return self._without_deleted(refs if everything else _in_order(changed, refs)), files, names
+
+    def _vanished(self, refs: Mapping[str, str]) -> list[tuple[str, str]]:
+        """The releases whose tag is gone: those to be marked, or where that is the policy, removed."""
+        return [
+            key
+            for key, version in self._served.items()
+            if version.ref.startswith(TAGS)
+            and version.ref not in refs
+            and not (self._keep and version.gone_at is not None)
+        ]
 
     async def _places(self, refs: Mapping[str, str]) -> dict[str, str]:
         """The refs themselves, or where folders are packages, these in each; a ref with none stays alone."""
@@ -324,28 +336,20 @@ class Run:
     ) -> Publication:
         """The transaction that ends the sync: on top of its versions what was left out, went, and was seen."""
         supplied = {(candidate.package.lower(), candidate.version) for candidate in found.candidates}
-        keep = (self._repository.vanished_versions or self._config.vanished_versions) == "keep"
-        removed: list[tuple[str, str]] = []
-        gone: list[tuple[str, str]] = []
+        vanished = [key for key in self._vanished(refs) if key not in supplied]
+        removed = [] if self._keep else vanished
         for ref in self._known.values():
             version = self._served.get(((ref.package or "").lower(), ref.version or ""))
-            if ref.name in refs or version is None or version.ref != ref.name:
+            if ref.name in refs or ref.name.startswith(TAGS) or version is None or version.ref != ref.name:
                 continue
             key = (ref.package or "").lower(), version.version
             if key not in supplied:
-                (gone if keep and ref.name.startswith(TAGS) else removed).append(key)
-        if not keep:
-            # those that vanished while they were kept
-            removed += [
-                key
-                for key, version in self._served.items()
-                if version.gone_at is not None and version.ref not in refs and key not in supplied
-            ]
+                removed.append(key)
         left_out = [self._left_out(ref, changed[ref], reason) for ref, reason in found.left_out.items()]
         return msgspec.structs.replace(
             change,
             removed=removed,
-            gone=gone,
+            gone=vanished if self._keep else [],
             refs=[*change.refs, *left_out],
             forgotten=[ref for ref in self._known if ref not in refs],
             # where an archive could not be made, the next sync has to look again

@@ -78,7 +78,7 @@ class Store:
                 "give one that this user can write with --data or PRICORE_DATA"
             ) from None
         except sqlite3.Error as error:
-            advice = "check that this user may write the folder"
+            advice = "check that this user may write the folder, and that there is space on its disk"
             if not isinstance(error, sqlite3.OperationalError):
                 advice = "move what is there away, or give another --data"
             raise StoreError(f"cannot open the database {self.path}: {error}; {advice}") from None

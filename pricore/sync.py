@@ -22,6 +22,7 @@ from pricore.errors import (
     GitUnavailableError,
     NotFoundError,
     PricoreError,
+    StoreError,
     SyncError,
 )
 from pricore.git import Git
@@ -131,8 +132,8 @@ class Syncer:
         again what failed for good and is still the same.
 
         Raises GitError where it cannot be read, SyncError or ConflictError where nothing in it can be
-        published; the failure is on record then, and what was served before still is. Raises NotFoundError where
-        it was removed in the meantime.
+        published; the failure is on record then, and what was served before still is. Raises StoreError where
+        nothing could be recorded, NotFoundError where it was removed in the meantime.
         """
         # a task of its own, so that a removal can stop it without its caller
         task = asyncio.create_task(self._sync(repository, progress, run_id=run_id, scheduled=scheduled))
@@ -183,6 +184,8 @@ class Syncer:
                     return await self._work(run, found)
         except _BusyError:
             raise SyncError(f"another process has been syncing {repository.url} for too long") from None
+        except OSError as error:
+            raise StoreError(f"cannot sync {repository.url}: {error.strerror or error}") from error
 
     async def _work(self, run: Run, repository: Repository) -> Report:
         """What a run reports; what stops it is on record."""
@@ -196,6 +199,8 @@ class Syncer:
             raise
         except Exception as error:
             await self._record(run, repository, error)
+            if isinstance(error, StoreError | OSError):
+                raise SyncError(_reason(error)) from error
             raise
 
     async def _record(self, run: Run, repository: Repository, error: Exception | None = None) -> None:
@@ -208,15 +213,14 @@ class Syncer:
             if error is not None:
                 raise _removed(repository) from error
         elif error is not None:
-            expected = isinstance(error, PricoreError)
             await self._store.repositories.record_failure(
                 repository.id,
-                str(error) if expected else "something unexpected went wrong; the server's log says what",
+                _reason(error),
                 started_at=run.started_at,
                 run_id=run.id,
                 digest=run.digest,
                 refs_digest=repository.refs_digest,
-                retry=isinstance(error, GitUnavailableError) or not expected,
+                retry=isinstance(error, GitUnavailableError | StoreError) or not isinstance(error, PricoreError),
             )
         elif run.id is not None:
             await self._store.runs.interrupt(run.id)
@@ -256,6 +260,19 @@ class Syncer:
 
 class _BusyError(Exception):
     """Somebody else holds a repository, and goes on to."""
+
+
+def _reason(error: Exception) -> str:
+    """Why a sync failed, for who may see the repository: no folders of the server."""
+    match error:
+        case StoreError(__cause__=Exception() as cause):
+            return f"the database cannot be written: {cause}"
+        case PricoreError():
+            return str(error)
+        case OSError():
+            return f"this server failed: {error.strerror or type(error).__name__}"
+        case _:
+            return "something unexpected went wrong; the server's log says what"
 
 
 def _removed(repository: Repository) -> NotFoundError:

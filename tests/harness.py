@@ -1,6 +1,8 @@
 """What the stories drive: real Git repositories, the real `pricore` program, and the real Composer."""
 
 import contextlib
+import hashlib
+import http.client
 import json
 import os
 import shutil
@@ -113,6 +115,19 @@ class Pricore:
         assert done.returncode == status, f"{arguments}: {done.stdout}{done.stderr}"
         return done
 
+    def start(self, *arguments: str, log: Path) -> subprocess.Popen[str]:
+        """Begin a command in a session of its own and don't wait for it; its errors go to the end of a log."""
+        with log.open("ab") as errors:
+            return subprocess.Popen(
+                [*self._program, *arguments],
+                env=self._environment,
+                cwd=self.data.parent,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+
     @contextlib.contextmanager
     def background(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
         """A command that runs meanwhile, with more variables; it is killed at the end if it is still there."""
@@ -188,6 +203,55 @@ def _read_document(process: subprocess.Popen[str], errors: Path) -> Any:
             return json.loads(text)
     process.wait(timeout=10)
     raise AssertionError(f"it did not serve: {text}{errors.read_text()}")
+
+
+class Client:
+    """Who asks a registry at a URL over HTTP, with a token."""
+
+    def __init__(self, url: str, secret: str) -> None:
+        host, _, port = url.removeprefix("http://").partition(":")
+        self._address = host, int(port)
+        self._secret = secret
+
+    def ask(
+        self, method: str, path: str, document: Any = None, *, secret: str | None = None, **headers: str
+    ) -> tuple[int, bytes]:
+        """The status and the body; raises OSError or HTTPException where the server goes away meanwhile."""
+        connection = http.client.HTTPConnection(*self._address, timeout=30)
+        with contextlib.closing(connection):
+            body = None if document is None else json.dumps(document)
+            headers = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, {"Authorization": f"Bearer {secret or self._secret}"} | headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    def read(self, path: str) -> Any:
+        """The document at a path, which has to be there."""
+        status, body = self.ask("GET", path)
+        assert status == 200, f"{path}: {status} {body[:300]!r}"
+        return json.loads(body)
+
+    def versions(self, package: str) -> dict[str, dict[str, Any]]:
+        """Both halves of a package's metadata, whole, by version; nothing where it is not there."""
+        found = {}
+        for half in ("", "~dev"):
+            status, body = self.ask("GET", f"/org/acme/p2/{package}{half}.json")
+            if status == 404:
+                continue
+            assert status == 200, body
+            entry: dict[str, Any] = {}
+            for change in json.loads(body)["packages"][package]:
+                entry = {key: value for key, value in (entry | change).items() if value != "__unset"}
+                found[entry["version"]] = entry
+        return found
+
+    def download(self, entry: Mapping[str, Any]) -> bytes:
+        """The archive of a version, which has the checksum that its metadata says."""
+        path = "/" + entry["dist"]["url"].split("/", 3)[3]
+        status, body = self.ask("GET", path)
+        assert status == 200, f"{path}: {status} {body[:300]!r}"
+        assert hashlib.sha1(body).hexdigest() == entry["dist"]["shasum"], path
+        return body
 
 
 class Composer:

@@ -1,6 +1,7 @@
 """What is synced without being asked, in which order, and when again where it failed."""
 
 import asyncio
+import random
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
@@ -151,6 +152,30 @@ async def test_what_fails_for_good_is_not_tried_before_it_changes(
     assert (await registry.sync(repository, scheduled=False)).failures == 2, "somebody asked"
     upstream.commit({"name": "acme/empty"})
     assert (await registry.sync(repository)).sync_status == "ok"
+
+
+async def test_what_found_no_space_is_tried_again_soon(
+    registry: Registry, acme: Organization, make_repository: MakeRepository
+) -> None:
+    """A database that is full fails a sync for now, not for good: it is tried like an unreachable host."""
+    upstream = make_repository("large")
+    upstream.commit({"name": "acme/large"})
+    repository = await registry.sync(await registry.follow(acme, upstream.url))
+    noise = random.Random(1).randbytes(50_000).hex()
+    upstream.commit({"name": "acme/large", "extra": {"noise": noise}})
+
+    async def limit(pages: int) -> None:
+        writer = registry.store._writer
+        rows: Any = await writer.execute_fetchall("PRAGMA page_count")
+        ((count,),) = rows
+        await writer.execute(f"PRAGMA max_page_count = {count + pages}")
+
+    await limit(4)
+    failed = await registry.sync(repository)
+    assert failed.sync_error == "the database cannot be written: database or disk is full"
+    assert 27 <= registry.wait(failed) <= 33
+    await limit(10_000)
+    assert (await registry.sync(failed)).sync_status == "ok"
 
 
 async def test_a_name_that_becomes_free_is_taken_by_the_schedule(

@@ -350,14 +350,17 @@ async def test_a_first_sync_that_was_killed_on_the_way_is_begun_anew(
 
 
 async def test_what_a_killed_git_left_behind_stops_nothing(registry: Registry, upstream: GitRepository) -> None:
-    """Lock files of a git that is no more, and half a mirror, are cleared away by the next sync."""
+    """Lock files of a git that is no more, half a pack and half a mirror are cleared away by the next sync."""
     await registry.add(upstream)
     mirror = registry.syncer.mirror((await registry.repository(upstream)).id).path
     for name in ("packed-refs.lock", "refs/tags/1.1.0.lock", "refs/heads/main.lock"):
         (mirror / name).touch()
+    half = mirror / "objects" / "pack" / "tmp_pack_Vsq0xb"
+    half.touch()
     upstream.commit(files={"a.txt": "a"})
     upstream.tag("1.1.0")
     assert (await registry.sync(upstream)).added == ["acme/library:1.1.0"]
+    assert not half.exists()
 
     shutil.rmtree(mirror / "objects")
     (mirror / "config").unlink()

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.githost import GitHost
-from tests.harness import GitRepository, Pricore, need
+from tests.harness import Client, GitRepository, Pricore, need
 
 TOKEN = "tok-3n1gm4-of-acme"
 OTHER_TOKEN = "tok-s0mething-else"
@@ -353,13 +353,17 @@ def test_a_changed_host_key_is_refused_until_it_is_trusted(
     made = pricore.json("credential", "add", "acme", "deploy", "--host", ssh_host.host, "--ssh")
     ssh_host.authorized.write_text(made["public_key"])
     pricore.run("repo", "add", "acme", url)
-    for kind in ("ed25519", "ecdsa"):
-        ssh_host.start(kind=kind)
-        failed = pricore.run("repo", "sync", "acme", status=1).stderr
-        assert "its SSH host key is not the one in known_hosts" in failed
-        assert "`pricore credential trust` takes it" in failed
-        assert len(failed.splitlines()) == 1
-    assert [item["name"] for item in pricore.json("package", "list", "acme")] == ["acme/library"]
+    with pricore.serving() as server:
+        client = Client(server["url"], pricore.token())
+        before = client.versions("acme/library")
+        for kind in ("ed25519", "ecdsa"):
+            ssh_host.start(kind=kind)
+            failed = pricore.run("repo", "sync", "acme", status=1).stderr
+            assert "its SSH host key is not the one in known_hosts" in failed
+            assert "`pricore credential trust` takes it" in failed
+            assert len(failed.splitlines()) == 1
+        assert client.versions("acme/library") == before
+        assert [client.download(entry) for entry in before.values()]
 
     (key,) = pricore.json("credential", "trust", ssh_host.host, "--yes")["keys"]
     assert key["kind"].startswith("ecdsa-")

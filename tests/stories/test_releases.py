@@ -163,3 +163,14 @@ def test_removing_vanished_releases_can_be_the_rule(
     pricore.run("repo", "change", "acme", upstream.url, "--vanished", "keep")
     upstream.git("tag", "-d", "1.1.0")
     assert pricore.json("repo", "sync", "acme")["synced"][0]["kept"] == [f"{NAME}:1.1.0"]
+
+
+def test_a_release_that_goes_makes_room(world: World) -> None:
+    """Where 1.0.0 and v1.0.0 mean the same, one waits for the other, and is served once that one is removed."""
+    world.upstream.tag("v1.0.0")
+    world.pricore.run("repo", "change", "acme", world.upstream.url, "--vanished", "remove")
+    report = world.pricore.json("repo", "sync", "acme")["synced"][0]
+    assert [item["ref"] for item in report["left_out"]] == ["refs/tags/v1.0.0"]
+    world.upstream.git("tag", "-d", "1.0.0")
+    report = world.pricore.json("repo", "sync", "acme")["synced"][0]
+    assert (report["added"], report["removed"], report["left_out"]) == ([f"{NAME}:v1.0.0"], [f"{NAME}:1.0.0"], [])
