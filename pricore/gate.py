@@ -50,6 +50,15 @@ class Gate:
         auth.check_access(token, organization=organization, scope=scope)
         return token
 
+    async def readmit(self, request: web.Request, *, organization: str | None, scope: str | None) -> Token:
+        """The token of a request that goes on for long, as it is now; it counts against no limit.
+
+        Raises UnauthorizedError, NotFoundError or ForbiddenError.
+        """
+        token = await self._authenticator.identify(request.headers.get(hdrs.AUTHORIZATION), at=time.time())
+        auth.check_access(token, organization=organization, scope=scope)
+        return token
+
     async def _identify(self, request: web.Request) -> Token:
         try:
             return await self._authenticator.identify(request.headers.get(hdrs.AUTHORIZATION), at=time.time())

@@ -190,11 +190,11 @@ class Git:
             )
         if status in accept:
             return result
+        if status == -signal.SIGXCPU:
+            message = f"fatal: more than {bounds.seconds} seconds of a processor's time"
         if full := next((line for line in message.splitlines() if any(sign in line for sign in _FULL)), None):
             detail = _short(full if folder is None else _without_paths(full, folder))
             raise GitUnavailableError(f"git {arguments[0]} of {url or about} failed: {detail}")
-        if status == -signal.SIGXCPU:
-            message = f"fatal: more than {bounds.seconds} seconds of a processor's time"
         if folder is not None and (not url or str(folder) in _reason(message)):
             _log.info("git %s in %s: %r", arguments[0], folder, message)
             raise _mirror_failure(arguments[0], message, folder, about)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from pricore.errors import NotFoundError, PricoreError, StoreError
-from pricore.models import Job
+from pricore.models import Job, Step
 from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.tables.jobs import BY_HAND, BY_WEBHOOK
@@ -99,7 +99,7 @@ class Queue:
     async def _do(self, repository_id: str, job: Job | None) -> None:
         try:
             try:
-                await self._sync(repository_id, scheduled=job is None)
+                await self._sync(repository_id, job)
             except StoreError as error:
                 await self._wait_for_store(error)
                 if job is not None:
@@ -111,12 +111,13 @@ class Queue:
         finally:
             del self._busy[repository_id]
 
-    async def _sync(self, repository_id: str, *, scheduled: bool) -> None:
+    async def _sync(self, repository_id: str, job: Job | None) -> None:
         repository = await self._store.repositories.find(repository_id)
         if repository is None:
             return
         try:
-            report = await self._syncer.sync(repository, progress=_unwatched, scheduled=scheduled)
+            run_id = None if job is None else job.id
+            report = await self._syncer.sync(repository, progress=_unwatched, run_id=run_id, scheduled=job is None)
             for version in report.moved:
                 _log.warning(
                     "%s: the tag of %s moved; it stays as it was, and `pricore package accept` takes the new one",
@@ -145,5 +146,5 @@ class Queue:
         return _POLL_SECONDS if due is None else min(_POLL_SECONDS, max(_LEAST_SECONDS, due - time.time()))
 
 
-def _unwatched(text: str, done: int, total: int) -> None:
+def _unwatched(step: Step, done: int, total: int) -> None:
     """Progress that nobody looks at."""

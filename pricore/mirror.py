@@ -59,11 +59,13 @@ class Mirror:
             # $Format:%d$ would put the names of today's refs into an archive: its bytes have to depend on
             # the commit alone, or the checksum could not be kept
             attributes.write_text("* -export-subst\n", encoding="ascii")
+        await asyncio.to_thread(_remove_halves, self.path)
         try:
             await self._fetch(url, access)
-        finally:
-            for half in _halves(self.path):
-                half.unlink(missing_ok=True)
+        except BaseException:
+            # what there is of a pack can be all the space that there was
+            await asyncio.shield(asyncio.to_thread(_remove_halves, self.path))
+            raise
 
     async def _fetch(self, url: str, access: Access) -> None:
         bounds = BOUNDS
@@ -310,6 +312,12 @@ def _size(mirror: Path) -> int:
 def _halves(mirror: Path) -> list[Path]:
     """What a fetch that was cut off has brought so far; git would leave it for weeks."""
     return [*(mirror / "objects" / "pack").glob("tmp_*")]
+
+
+def _remove_halves(mirror: Path) -> None:
+    """Remove those; who writes any holds the lock."""
+    for path in _halves(mirror):
+        path.unlink(missing_ok=True)
 
 
 def _remove_lock_files(mirror: Path) -> None:

@@ -5,6 +5,7 @@ Times are seconds since 1970, UTC. Ids are UUIDs as text. `None` in a field says
 
 from collections.abc import Mapping
 from datetime import date
+from enum import StrEnum
 
 import msgspec
 
@@ -147,18 +148,39 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     read: int = 0
 
 
-class SyncRun(msgspec.Struct, frozen=True):
-    """A sync in a repository's history.
+class Step(StrEnum):
+    """What a sync is doing, in that order; where another of its repository runs, it waits for that one first."""
 
-    `status` is running, ok, unchanged (it found nothing new), failed or interrupted. `error` is why it failed.
+    WAITING = "waiting"
+    LISTING = "listing"
+    FETCHING = "fetching"
+    READING = "reading"
+    CHECKSUMS = "checksums"
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a sync is: `done` of the `total` in its step; a total of 0 means that nobody knows."""
+
+    run_id: str
+    step: Step
+    done: int
+    total: int
+
+
+class SyncRun(msgspec.Struct, frozen=True):
+    """A sync in a repository's history, or one that was asked for and has not come to anything yet.
+
+    `status` is queued, running, ok, unchanged (it found nothing new), failed or interrupted. `started_at` is None
+    until somebody works at it, `progress` as long as nobody says what it is doing. `error` is why it failed.
     """
 
     id: str
     status: str
     error: str | None
-    started_at: int
+    started_at: int | None
     finished_at: int | None
     outcome: Outcome
+    progress: Progress | None = None
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ What is in service stays there whatever fails: removals come last.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -35,8 +35,10 @@ from pricore.models import (
     Outcome,
     Ref,
     Repository,
+    Step,
     Version,
 )
+from pricore.progress import OnProgress
 from pricore.sealing import Sealer
 from pricore.store import Store
 from pricore.tables.publishing import Publication, name_taken
@@ -49,9 +51,6 @@ _FIRST_BATCH: Final = 20
 
 _MOST_PLACES: Final = 200_000
 """Versions that the folders of one repository may make."""
-
-Progress = Callable[[str, int, int], None]
-"""Told what is going on, how much of it is done, and how much there is (0: nobody knows)."""
 
 
 class Report(Outcome, frozen=True, kw_only=True):
@@ -70,14 +69,18 @@ class Run:
         git: Git,
         mirror: Mirror,
         repository: Repository,
-        progress: Progress,
+        progress: OnProgress,
         config: Config,
         *,
+        run_id: str,
+        promised: bool,
         scheduled: bool,
     ) -> None:
-        self.id: str | None = None  # in the history, from when something new was found
+        # in the history: from when something new was found, or where it was promised to who asked
+        self.id = run_id if promised else None
         self.digest: str | None = None  # of what is upstream, from when it was seen
         self.started_at = now()
+        self._run_id = run_id
         self._config = config
         self._scheduled = scheduled
         self._store = store
@@ -104,21 +107,23 @@ class Run:
 
     async def run(self) -> Report:
         repository = self._repository
-        self._progress("Asking what is new", 0, 0)
+        self._progress(Step.LISTING, 0, 0)
         access = await find_access(self._store, self._config, repository)
         remote = await self._git.ls_remote(repository.url, access=access)
         digest = self.digest = f"{_RULES}:{remote.digest}"
         if digest == repository.refs_digest and self._mirror.exists():
-            await self._store.repositories.record_unchanged(repository.id, started_at=self.started_at)
+            await self._store.repositories.record_unchanged(
+                repository.id, run_id=self.id, started_at=self.started_at
+            )
             return await self._report(Publication(), {})
         if self._scheduled and digest == repository.failed_digest:
             await self._store.schedule.put_off(repository.id)
             return await self._report(Publication(), {})
-        self.id = await self._store.runs.begin(repository.id, started_at=self.started_at)
+        self.id = await self._store.runs.begin(repository.id, run_id=self._run_id, started_at=self.started_at)
         if not remote.refs:
             raise SyncError(f"{repository.url} is empty: push a branch with a composer.json to it first")
 
-        self._progress("Fetching", 0, 0)
+        self._progress(Step.FETCHING, 0, 0)
         mirrored = self._mirror.exists()
         await self._mirror.fetch(repository.url, access=access)
         refs = await self._places(await self._mirror.refs())
@@ -248,11 +253,12 @@ class Run:
         self._there |= {item.package.lower() for item in change.versions}
 
     async def _files(self, refs: Mapping[str, str]) -> dict[str, CommitFile]:
-        self._progress("Reading composer.json", 0, len(refs))
+        self._progress(Step.READING, 0, len(refs))
         wanted = list(dict.fromkeys(place(commit, split_place(ref)[1]) for ref, commit in refs.items()))
         files = await self._mirror.read_files(
             [at for at in wanted if at not in self._empty], "composer.json", limit=metadata.MAX_COMPOSER_JSON
         )
+        self._progress(Step.READING, len(refs), len(refs))
         # nobody asked for what is in its root
         return files | {at: CommitFile(True, 0, None) for at in wanted if at in self._empty}
 
@@ -292,7 +298,7 @@ class Run:
             while start < len(ordered):
                 batch = []
                 for candidate in ordered[start : start + size]:
-                    self._progress("Making checksums", done, len(ordered))
+                    self._progress(Step.CHECKSUMS, done, len(ordered))
                     done += 1
                     treeish = treeishes[candidate.ref]
                     try:
@@ -305,6 +311,7 @@ class Run:
                         fields = msgspec.structs.asdict(candidate)
                         folder = None if treeish == candidate.reference else treeish
                         batch.append(NewVersion(**fields, shasum=shasum, size=bytes_, treeish=folder))
+                self._progress(Step.CHECKSUMS, done, len(ordered))
                 # before anybody is told of them: nothing that is served may be lost to a force-push
                 await self._mirror.keep(version.reference for version in batch)
                 start, size = start + size, size * 2

@@ -106,7 +106,11 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
         await dists.close()
         await store.usage.flush()
 
+    async def end_streams(_: web.Application) -> None:
+        await api.streams.close()
+
     app.cleanup_ctx.append(serve)
+    app.on_shutdown.append(end_streams)
     return app
 
 

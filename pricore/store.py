@@ -116,6 +116,11 @@ class Store:
                 self._data_version = data_version
         return self._revision
 
+    def changes(self) -> int:
+        """A number that is another one after every commit, of whichever process, also of what no answer shows."""
+        self.revision()
+        return self._data_version
+
     def _forget(self) -> None:
         self._asked = False
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from pricore import dists
 from pricore.addresses import Address
@@ -29,8 +30,10 @@ from pricore.mirror import Mirror
 from pricore.models import (
     Organization,
     Repository,
+    Step,
 )
-from pricore.run import Progress, Report, Run
+from pricore.progress import OnProgress, forget, publish
+from pricore.run import Report, Run
 from pricore.store import Store
 
 _log = logging.getLogger("pricore.sync")
@@ -63,7 +66,7 @@ class Syncer:
         *,
         paths: Sequence[str] = (),
         credential_id: str | None = None,
-        progress: Progress,
+        progress: OnProgress,
     ) -> Report:
         """Follow a repository and read it for the first time; where that fails, it is as if never added.
 
@@ -101,7 +104,11 @@ class Syncer:
     async def sweep(self) -> None:
         """Remove mirrors of repositories that are no more: who should have done it was killed."""
         # the files first: a repository is in the database before it has any
-        left = {path.stem for kind in ("*.git", "*.lock") for path in self._config.repositories.glob(kind)}
+        left = {
+            path.stem
+            for kind in ("*.git", "*.lock", "*.progress*")
+            for path in self._config.repositories.glob(kind)
+        }
         known = await self._store.repositories.ids()
         if not known:
             return  # a database that was lost or put aside: mirrors hold commits that may be nowhere else
@@ -111,17 +118,25 @@ class Syncer:
                     async with self._lock(repository_id, seconds=0):
                         await self._discard(repository_id)
 
-    async def sync(self, repository: Repository, *, progress: Progress, scheduled: bool = False) -> Report:
+    async def sync(
+        self,
+        repository: Repository,
+        *,
+        progress: OnProgress,
+        run_id: str | None = None,
+        scheduled: bool = False,
+    ) -> Report:
         """Bring what is served to what the repository has.
 
-        A `scheduled` one, for which nobody asked, doesn't try again what failed for good and is still the same.
+        In the history it has the `run_id` if that is given. A `scheduled` one, for which nobody asked, doesn't try
+        again what failed for good and is still the same.
 
         Raises GitError where it cannot be read, SyncError or ConflictError where nothing in it can be
         published; the failure is on record then, and what was served before still is. Raises StoreError where
         nothing could be recorded, NotFoundError where it was removed in the meantime.
         """
         # a task of its own, so that a removal can stop it without its caller
-        task = asyncio.create_task(self._sync(repository, progress, scheduled=scheduled))
+        task = asyncio.create_task(self._sync(repository, progress, run_id=run_id, scheduled=scheduled))
         running = self._running.setdefault(repository.id, set())
         running.add(task)
         try:
@@ -136,7 +151,9 @@ class Syncer:
             if not running:
                 self._running.pop(repository.id, None)
 
-    async def _sync(self, repository: Repository, progress: Progress, *, scheduled: bool) -> Report:
+    async def _sync(
+        self, repository: Repository, progress: OnProgress, *, run_id: str | None, scheduled: bool
+    ) -> Report:
         seconds = self._config.git_timeout
         try:
             async with self._lock(repository.id, seconds=seconds, progress=progress) as hold:
@@ -145,25 +162,46 @@ class Syncer:
                 if found is None:
                     await self._discard(repository.id)
                     raise _removed(repository)
-                mirror = self.mirror(found.id, url=found.url, hold=hold)
-                run = Run(self._store, self._git, mirror, found, progress, self._config, scheduled=scheduled)
-                try:
-                    return await run.run()
-                except asyncio.CancelledError:
-                    try:
-                        await asyncio.shield(self._record(run, found))
-                    except Exception:  # noqa: BLE001  # what stops it has to know that it has stopped
-                        _log.exception("cannot record that the sync of %s was stopped", found.url)
-                    raise
-                except Exception as error:
-                    await self._record(run, found, error)
-                    if isinstance(error, StoreError | OSError):
-                        raise SyncError(_reason(error)) from error
-                    raise
+                own_id = run_id or str(uuid4())
+                with publish(self._config.repositories, found.id, own_id) as tell:
+
+                    def on_progress(step: Step, done: int, total: int) -> None:
+                        tell(step, done, total)
+                        progress(step, done, total)
+
+                    mirror = self.mirror(found.id, url=found.url, hold=hold)
+                    run = Run(
+                        self._store,
+                        self._git,
+                        mirror,
+                        found,
+                        on_progress,
+                        self._config,
+                        run_id=own_id,
+                        promised=run_id is not None,
+                        scheduled=scheduled,
+                    )
+                    return await self._work(run, found)
         except _BusyError:
             raise SyncError(f"another process has been syncing {repository.url} for too long") from None
         except OSError as error:
             raise StoreError(f"cannot sync {repository.url}: {error.strerror or error}") from error
+
+    async def _work(self, run: Run, repository: Repository) -> Report:
+        """What a run reports; what stops it is on record."""
+        try:
+            return await run.run()
+        except asyncio.CancelledError:
+            try:
+                await asyncio.shield(self._record(run, repository))
+            except Exception:  # noqa: BLE001  # what stops it has to know that it has stopped
+                _log.exception("cannot record that the sync of %s was stopped", repository.url)
+            raise
+        except Exception as error:
+            await self._record(run, repository, error)
+            if isinstance(error, StoreError | OSError):
+                raise SyncError(_reason(error)) from error
+            raise
 
     async def _record(self, run: Run, repository: Repository, error: Exception | None = None) -> None:
         """Keep what a sync failed with, None if it was stopped; where its repository was removed, tidy up.
@@ -190,6 +228,7 @@ class Syncer:
     async def _discard(self, repository_id: str) -> None:
         """Delete what is kept of a repository that is no more, for who holds its lock."""
         await asyncio.to_thread(shutil.rmtree, self.mirror(repository_id).path, ignore_errors=True)
+        forget(self._config.repositories, repository_id)
         self._lock_file(repository_id).unlink(missing_ok=True)
 
     def _lock_file(self, repository_id: str) -> Path:
@@ -197,7 +236,7 @@ class Syncer:
 
     @asynccontextmanager
     async def _lock(
-        self, repository_id: str, *, seconds: float, progress: Progress | None = None
+        self, repository_id: str, *, seconds: float, progress: OnProgress | None = None
     ) -> AsyncIterator[int]:
         """Hold a repository against every other process, by a lock on the descriptor that this gives.
 
@@ -212,7 +251,7 @@ class Syncer:
                 if asyncio.get_running_loop().time() >= deadline:
                     raise _BusyError
                 if progress is not None:
-                    progress("Waiting for another sync", 0, 0)
+                    progress(Step.WAITING, 0, 0)
                 await asyncio.sleep(0.05)
             yield descriptor
         finally:

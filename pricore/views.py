@@ -16,8 +16,10 @@ from pricore.models import (
     LeftOut,
     Organization,
     Package,
+    Progress,
     Ref,
     Repository,
+    Step,
     SyncRun,
     Token,
     Version,
@@ -89,18 +91,32 @@ class RepositoryView(RepositorySummary, frozen=True, kw_only=True):
     created_at: Time
 
 
-class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
-    """A sync; `status` is running, ok, unchanged (nothing was new), failed or interrupted.
+class ProgressView(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a sync is: `done` of the `total` in its step; a total of 0 means that nobody knows.
 
+    It waits for another one of its repository, lists what is upstream, fetches it, reads each composer.json, and
+    makes checksums of the archives.
+    """
+
+    step: Annotated[str, _one_of(*Step)]
+    done: int
+    total: int
+
+
+class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
+    """A sync; `status` is queued, running, ok, unchanged (nothing was new), failed or interrupted.
+
+    `started_at` is null until it is taken up, `progress` when it isn't running.
     `read` counts the refs that had moved; `kept` are released versions whose tag is missing upstream, `moved`
     those whose tag leads elsewhere now and which stay what they are. `left_out` is each ref that makes no version,
     and why.
     """
 
     id: Id
-    status: Annotated[str, _one_of("running", "ok", "unchanged", "failed", "interrupted")]
+    status: Annotated[str, _one_of("queued", "running", "ok", "unchanged", "failed", "interrupted")]
     error: str | None
-    started_at: Time
+    progress: ProgressView | None
+    started_at: Time | None
     finished_at: Time | None
     read: int
     added: list[str]
@@ -277,12 +293,17 @@ def repository(item: Repository) -> RepositoryView:
     )
 
 
+def progress(item: Progress) -> ProgressView:
+    return ProgressView(step=item.step.value, done=item.done, total=item.total)
+
+
 def sync_run(item: SyncRun) -> SyncRunView:
     return SyncRunView(
         id=item.id,
         status=item.status,
         error=item.error,
-        started_at=rfc3339(item.started_at),
+        progress=None if item.progress is None else progress(item.progress),
+        started_at=_time(item.started_at),
         finished_at=_time(item.finished_at),
         read=item.outcome.read,
         added=item.outcome.added,

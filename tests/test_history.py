@@ -12,7 +12,7 @@ from pricore.clock import now
 from pricore.config import Config
 from pricore.errors import GitError, SyncError
 from pricore.git import Git
-from pricore.models import LeftOut, Repository, SyncRun
+from pricore.models import LeftOut, Repository, Step, SyncRun
 from pricore.store import Store
 from pricore.sync import Syncer
 from tests.harness import GitRepository
@@ -66,6 +66,7 @@ async def test_the_first_import_is_in_the_history(followed: Followed) -> None:
     assert (run.status, run.error) == ("ok", None)
     assert sorted(run.outcome.added) == ["acme/library:1.0.0", "acme/library:dev-main"]
     assert run.outcome.read == 2
+    assert run.started_at is not None
     assert run.finished_at is not None
     assert now() - 60 < run.started_at <= run.finished_at <= now()
     assert await followed.store.runs.find(followed.repository.id, run.id) == run
@@ -100,7 +101,7 @@ async def test_syncs_that_find_nothing_new_are_one_run(followed: Followed) -> No
 
     assert [run.status for run in after] == ["unchanged", "ok"]
     assert [run.id for run in before] == [run.id for run in after]
-    assert after[0].started_at > before[0].started_at
+    assert (after[0].started_at or 0) > (before[0].started_at or 0)
 
 
 async def test_every_ref_that_is_left_out_is_told_with_its_reason(followed: Followed) -> None:
@@ -170,7 +171,7 @@ async def test_a_sync_that_is_stopped_is_interrupted(followed: Followed) -> None
     reached = asyncio.Event()
 
     def watch(text: str, done: int, total: int) -> None:
-        if text == "Fetching":
+        if text == Step.FETCHING:
             reached.set()
 
     running = asyncio.create_task(followed.syncer.sync(followed.repository, progress=watch))
@@ -228,7 +229,7 @@ async def test_a_repository_at_another_address_is_read_anew(followed: Followed) 
 
     def change(text: str, done: int, total: int) -> None:
         nonlocal changed
-        if text == "Making checksums" and not changed:
+        if text == Step.CHECKSUMS and not changed:
             changed = True
             with outside(followed.store.path) as connection:
                 connection.execute("UPDATE repositories SET url = ?, refs_digest = ''", (str(moved),))

@@ -14,7 +14,7 @@ from pricore.addresses import parse_address
 from pricore.config import Config
 from pricore.errors import GitError, NotFoundError
 from pricore.git import Git
-from pricore.models import Repository
+from pricore.models import Repository, Step
 from pricore.run import Report
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -118,7 +118,7 @@ async def test_the_sync_of_another_process_takes_the_mirror_along(registry: Regi
 
     assert time.monotonic() - began < 2
     assert registry.rows() == NOTHING
-    assert registry.left() == [f"{registry.repository.id}.git", f"{registry.repository.id}.lock"]
+    assert registry.left() == [f"{registry.repository.id}.{kind}" for kind in ("git", "lock", "progress")]
     host.hang_up.set()
     with pytest.raises(NotFoundError, match="was removed"):
         await running
@@ -126,13 +126,13 @@ async def test_the_sync_of_another_process_takes_the_mirror_along(registry: Regi
     assert registry.rows() == NOTHING
 
 
-@pytest.mark.parametrize("word", ["Fetching", "Reading composer.json", "Making checksums"])
-async def test_a_sync_brings_nothing_back(registry: Registry, word: str) -> None:
+@pytest.mark.parametrize("step", [Step.FETCHING, Step.READING, Step.CHECKSUMS])
+async def test_a_sync_brings_nothing_back(registry: Registry, step: Step) -> None:
     """Wherever a sync is when its repository goes, nothing of it is there afterwards."""
     removing: list[asyncio.Task[None]] = []
 
     def watch(text: str, done: int, total: int) -> None:
-        if text == word and not removing:
+        if text == step and not removing:
             removing.append(asyncio.create_task(registry.here.remove(registry.repository)))
 
     await registry.store.repositories.change(

@@ -249,7 +249,7 @@ class Recorder:
         self.most = 0
         self.gate = asyncio.Semaphore(0)
 
-    async def sync(self, repository: Repository, *, progress: Any, scheduled: bool) -> None:
+    async def sync(self, repository: Repository, *, progress: Any, run_id: str | None, scheduled: bool) -> None:
         self.begun.append((repository.identifier.rpartition("/")[2], scheduled))
         self.at_work += 1
         self.most = max(self.most, self.at_work)

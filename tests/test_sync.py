@@ -20,7 +20,7 @@ from pricore.config import Config
 from pricore.dists import checksum
 from pricore.errors import ConflictError, GitError, GitUnavailableError, NotFoundError, SyncError
 from pricore.git import Git
-from pricore.models import Organization, Repository
+from pricore.models import Organization, Repository, Step
 from pricore.run import Report
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -296,7 +296,7 @@ async def test_the_newest_of_a_large_import_are_served_first(registry: Registry,
     reached = asyncio.Event()
 
     def watch(text: str, done: int, total: int) -> None:
-        if text == "Making checksums" and done > 20:
+        if text == Step.CHECKSUMS and done > 20:
             reached.set()
 
     repository = await registry.store.repositories.add(registry.organization, parse_address(upstream.url))
@@ -323,7 +323,7 @@ async def test_a_rename_that_was_cut_off_is_finished(registry: Registry, upstrea
     reached = asyncio.Event()
 
     def watch(text: str, done: int, total: int) -> None:
-        if text == "Making checksums" and done > 20:
+        if text == Step.CHECKSUMS and done > 20:
             reached.set()
 
     running = asyncio.create_task(registry.syncer.sync(repository, progress=watch))

@@ -11,6 +11,7 @@ from pricore.api import organizations, packages, repositories, tokens
 from pricore.api.docs import POLICY, build_page
 from pricore.api.openapi import Document, build_document
 from pricore.api.routing import Operation, Route, serve
+from pricore.api.streams import Streams
 from pricore.config import Config
 from pricore.dists import Dists
 from pricore.gate import Gate
@@ -36,6 +37,7 @@ class Api:
         others: Iterable[Operation] = (),
     ) -> None:
         self._gate = gate
+        self.streams = Streams(store)
         self.table: list[Route] = [
             *organizations.routes(store, syncer),
             *packages.routes(store, dists),
@@ -48,7 +50,10 @@ class Api:
     def routes(self) -> list[web.RouteDef]:
         """The table as aiohttp takes it, and the documentation, which is for everybody."""
         return [
-            *(web.RouteDef(route.method, route.path, serve(route, self._gate), {}) for route in self.table),
+            *(
+                web.RouteDef(route.method, route.path, serve(route, self._gate, self.streams), {})
+                for route in self.table
+            ),
             web.get("/api/openapi.json", self._get_document),
             web.get("/api/docs", self._get_page),
         ]

@@ -88,8 +88,9 @@ def _operation(path: str, method: str, operation: Document) -> str:
     errors = []
     for status, answer in operation["responses"].items():
         if "content" in answer:
-            schema = answer["content"]["application/json"]["schema"]
-            parts.append(f'<p><b class="good">{status}</b> {_type(schema)}</p>')
+            ((kind, content),) = answer["content"].items()
+            of = "" if kind == "application/json" else f" in <code>{kind}</code>"
+            parts.append(f'<p><b class="good">{status}</b> {_type(content["schema"])}{of}</p>')
         else:
             errors.append(f'<a class="bad" href="#status-{status}">{status}</a>')
     return "".join(parts) + f"<p>Errors: {', '.join(errors)}</p></article>"
@@ -98,6 +99,8 @@ def _operation(path: str, method: str, operation: Document) -> str:
 def _example(path: str, method: str, operation: Document) -> str:
     """A call of the operation with curl."""
     lines = ["curl" if method == "get" else f"curl --request {method.upper()}"]
+    if "text/event-stream" in operation["responses"].get("200", {}).get("content", ()):
+        lines.append("--no-buffer")
     if operation.get("security") != []:
         lines.append('--header "Authorization: Bearer $TOKEN"')
     if "requestBody" in operation:
@@ -134,6 +137,8 @@ def _type(schema: Document) -> str:
         return " or ".join(map(_type, choices))
     if values := schema.get("enum"):
         return " | ".join(f"<code>{escape(str(value))}</code>" for value in values)
+    if inner := schema.get("contentSchema"):
+        return f"JSON of {_type(inner)}"
     match schema.get("type"):
         case "array":
             return f"list of {_type(schema['items'])}"

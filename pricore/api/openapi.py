@@ -9,6 +9,7 @@ from typing import Any, Final, get_origin
 import msgspec
 
 from pricore.api.routing import Data, Operation, Page
+from pricore.api.streams import EVENTS, Events
 from pricore.views import Id, Provider
 
 Document = dict[str, Any]
@@ -28,6 +29,11 @@ What an operator or a script can do with the registry. Times are RFC 3339 in UTC
 
 An access token goes into `Authorization: Bearer`, or into HTTP Basic as the password of any user. It is of one
 organization, or of the instance; what it may not see is answered as what is not there."""
+
+_EVENTS: Final = """\
+Server-sent events: `progress` with the present state at once and with each change, at most five a second, then \
+`end` with what came of it. The data of each is the whole document, as it is answered without `/events`. A stream \
+that ends without `end` was cut off: ask again."""
 
 _PARAMETERS: Final[Mapping[str, tuple[Any, str]]] = {
     "slug": (str, "The organization's name in URLs."),
@@ -104,9 +110,10 @@ class _Schemas:
 
     def of(self, kind: Any) -> Document:
         """The schema of a type; records are references, and stand among the components."""
-        if get_origin(kind) is Data:
+        if get_origin(kind) in (Data, Events):
             (content,) = kind.__args__
-            return {"type": "object", "properties": {"data": self.of(content)}, "required": ["data"]}
+            document = {"type": "object", "properties": {"data": self.of(content)}, "required": ["data"]}
+            return document if get_origin(kind) is Data else _event(document)
         if get_origin(kind) is Page:
             (item,) = kind.__args__
             data = {"type": "array", "items": self.of(item)}
@@ -132,6 +139,8 @@ def _operation(operation: Operation, schemas: _Schemas) -> Document:
     about = [] if operation.scope is None else [f"Needs the scope `{operation.scope}`."]
     if operation.query is not None:
         about.append(_read(operation.query.__doc__))
+    if get_origin(operation.answer) is Events:
+        about.append(_EVENTS)
     if about:
         document["description"] = " ".join(about)
     if operation.public:
@@ -148,11 +157,21 @@ def _answer(operation: Operation, schemas: _Schemas) -> Document:
     headers = () if operation.public else _RATE_LIMIT
     if get_origin(operation.answer) is Page:
         headers = ("Link", *headers)
+    kind = "text/event-stream" if get_origin(operation.answer) is Events else "application/json"
     return {
         "description": "Created" if operation.status == 201 else "Done",
         "headers": _header_references(headers),
-        "content": {"application/json": {"schema": schemas.of(operation.answer)}},
+        "content": {kind: {"schema": schemas.of(operation.answer)}},
     }
+
+
+def _event(document: Document) -> Document:
+    """The schema of one event with a document."""
+    fields = {
+        "event": {"type": "string", "enum": list(EVENTS)},
+        "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": document},
+    }
+    return {"type": "object", "properties": fields, "required": list(fields)}
 
 
 def _error(status: int) -> Document:

@@ -10,11 +10,13 @@ from pricore import auth, management, views
 from pricore.addresses import Address, change_address, host_of, parse_address
 from pricore.api.organizations import find_organization
 from pricore.api.routing import Call, Data, Message, Page, PageQuery, Route
+from pricore.api.streams import Events
 from pricore.config import VANISHED, Config
 from pricore.errors import ForbiddenError, GitError, InvalidError, NotFoundError
 from pricore.inside import find_outside
 from pricore.jobs import Queue
 from pricore.models import Organization, Repository, SyncRun, Token
+from pricore.progress import follow
 from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.views import Interval, Provider, RepositoryView, SyncRunView, Vanished
@@ -137,14 +139,33 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
         query: PageQuery = call.query
         repository = await find_repository(call)
         found, total = await store.runs.of_repository(repository.id, limit=query.per_page, offset=query.offset)
-        return Page([_sync_run(item, call.token) for item in found], query.meta(total))
+        items = [await follow(store, config.repositories, repository.id, item) for item in found]
+        return Page([_sync_run(item, call.token) for item in items], query.meta(total))
 
-    async def get_sync_run(call: Call) -> Data[SyncRunView]:
+    async def find_run(call: Call) -> tuple[Repository, SyncRun]:
+        """The run in a call's path, as it is on record. Raises NotFoundError."""
         repository = await find_repository(call)
         found = await store.runs.find(repository.id, call.path["run"])
         if found is None:
             raise NotFoundError(auth.NOT_HERE)
-        return Data(_sync_run(found, call.token))
+        return repository, found
+
+    async def get_sync_run(call: Call) -> Data[SyncRunView]:
+        repository, found = await find_run(call)
+        return Data(_sync_run(await follow(store, config.repositories, repository.id, found), call.token))
+
+    async def watch_sync_run(call: Call) -> Events[SyncRunView]:
+        seen = store.changes()  # before it is read: what comes in between is seen by the next look
+        repository, found = await find_run(call)
+
+        async def look(token: Token) -> SyncRunView:
+            nonlocal seen, repository, found
+            if (newest := store.changes()) != seen:
+                repository, found = await find_run(msgspec.structs.replace(call, token=token))
+                seen = newest
+            return _sync_run(await follow(store, config.repositories, repository.id, found), token)
+
+        return Events(look, lambda view: view.status not in ("queued", "running"))
 
     return [
         Route(
@@ -209,6 +230,13 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
             scope="repositories:read",
             summary="Get a sync of a repository",
         ),
+        Route(
+            method="GET",
+            path="/api/organizations/{slug}/repositories/{id}/sync-runs/{run}/events",
+            handler=watch_sync_run,
+            scope="repositories:read",
+            summary="Follow a sync of a repository to its end",
+        ),
     ]
 
 
@@ -242,6 +270,7 @@ def _sync_run(item: SyncRun, token: Token) -> SyncRunView:
     return msgspec.structs.replace(
         view,
         error=None if view.error is None else _NOT_SEEN,
+        progress=None if view.progress is None else msgspec.structs.replace(view.progress, done=0, total=0),
         read=0,
         added=seen(view.added),
         updated=seen(view.updated),

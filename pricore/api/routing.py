@@ -1,5 +1,6 @@
 """How a typed route is served: token, scope, query and body in; a record with its status out."""
 
+import functools
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,6 +11,7 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from pricore.api.streams import Events, Streams
 from pricore.bodies import read_body
 from pricore.errors import BadRequestError, InvalidError
 from pricore.gate import Gate, allowance_of
@@ -131,15 +133,19 @@ _MOST_SHOWN: Final = 200
 """Characters of an error: the name of an unknown field can be a megabyte."""
 
 
-def serve(route: Route, gate: Gate) -> Handler:
+def serve(route: Route, gate: Gate, streams: Streams) -> Handler:
     """The handler of aiohttp's that serves a route."""
 
-    async def handle(request: web.Request) -> web.Response:
+    async def handle(request: web.Request) -> web.StreamResponse:
         path = dict(request.match_info)
         token = await gate.admit(request, organization=path.get("slug"), scope=route.scope)
         query = None if route.query is None else _read_query(request, route.query)
         body = None if route.body is None else _read_body(await read_body(request), route.body)
         result = await route.handler(Call(token, path, query, body, allowance_of(request)))
+        if isinstance(result, Events):
+            organization, scope = path.get("slug"), route.scope
+            readmit = functools.partial(gate.readmit, request, organization=organization, scope=scope)
+            return await streams.send(request, token, result, readmit=readmit)
         response = web.Response(
             status=route.status,
             body=msgspec.json.encode(result),

@@ -191,14 +191,14 @@ async def _add(
     """Follow those that are new."""
     given = None if credential is None else await store.credentials.get(organization, credential)
     new = [item for item in candidates if item.status == "new"]
-    with Git(timeout=session.config.git_timeout) as git, session.progress() as progress:
+    with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
         outcomes = await follow_all(
             Syncer(store, git, session.config),
             organization,
             [item.address for item in new],
             credential=given,
             together=session.config.sync_workers,
-            progress=progress,
+            bar=bar,
         )
     repositories = await _followed(store, organization)
     for item, outcome in zip(new, outcomes, strict=True):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import msgspec
 
 from pricore.addresses import Address
+from pricore.commands.session import Bar
 from pricore.credentials import check_use
 from pricore.errors import NoPackageError, PricoreError
 from pricore.models import Credential, Organization
-from pricore.run import Progress
 from pricore.sync import Syncer
 
 
@@ -28,7 +28,7 @@ async def follow_all(
     *,
     credential: Credential | None = None,
     together: int,
-    progress: Progress,
+    bar: Bar,
 ) -> list[Outcome]:
     """Follow repositories and read them for the first time, `together` at once; gives what became of each.
 
@@ -44,7 +44,7 @@ async def follow_all(
 
     def show() -> None:
         done = sum(1 for outcome in outcomes if outcome is not None)
-        progress(f"Reading repositories of {organization.slug}", done, len(addresses))
+        bar(f"Reading repositories of {organization.slug}", done, len(addresses))
 
     show()
     async with asyncio.TaskGroup() as group:

@@ -8,7 +8,7 @@ import typer
 
 from pricore import management, views
 from pricore.clock import now, rfc3339
-from pricore.commands.session import Session, command, print_fields, print_table
+from pricore.commands.session import Session, command, print_fields, print_table, steps_of
 from pricore.dists import Dists
 from pricore.errors import ConflictError, InvalidError, NotFoundError
 from pricore.git import Git
@@ -100,8 +100,8 @@ def accept(
         repository = await store.repositories.find(package.repository_id)
         if repository is None:
             raise NotFoundError("its repository was removed")
-        with Git(timeout=session.config.git_timeout) as git, session.progress() as progress:
-            await Syncer(store, git, session.config).sync(repository, progress=progress)
+        with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
+            await Syncer(store, git, session.config).sync(repository, progress=steps_of(bar))
         now_served = await store.packages.find_version(package, found.version)
         if now_served is None or now_served.reference != found.moved_to:
             reasons = await store.repositories.left_out(repository.id)

@@ -1,21 +1,30 @@
 """`pricore repo`: the Git repositories that are followed."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 from msgspec import UNSET
 
-from pricore import views
+from pricore import progress, views
 from pricore.addresses import Address, address_at, change_address, parse_address, parse_instance
 from pricore.clock import rfc3339
-from pricore.commands.session import Session, SyncInterval, command, print_fields, print_table, printable
+from pricore.commands.session import (
+    STEPS,
+    Bar,
+    Session,
+    SyncInterval,
+    command,
+    print_fields,
+    print_table,
+    printable,
+    steps_of,
+)
 from pricore.credentials import Credentials, check_use
 from pricore.errors import InvalidError, PricoreError
 from pricore.git import Git
 from pricore.management import parse_interval, parse_paths, parse_vanished
-from pricore.models import Organization, Ref, Repository, SyncRun
+from pricore.models import Organization, Progress, Ref, Repository, SyncRun
 from pricore.run import Report
 from pricore.sealing import Sealer
 from pricore.store import Store
@@ -64,10 +73,12 @@ def add(
         given = None
         if credential is not None:
             given = check_use(await store.credentials.get(organization, credential), address.url).id
-        with Git(timeout=session.config.git_timeout) as git, session.progress() as progress:
+        with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
             if sync:
                 syncer = Syncer(store, git, session.config)
-                return await syncer.add(organization, address, paths=paths, progress=progress, credential_id=given)
+                return await syncer.add(
+                    organization, address, paths=paths, progress=steps_of(bar), credential_id=given
+                )
         await store.repositories.add(organization, address, paths=paths, credential_id=given)
         return None
 
@@ -106,7 +117,7 @@ def show_all(session: Session, org: Org) -> None:
 
 @command(app, "show")
 def show(session: Session, org: Org, repo: Repo) -> None:
-    """Show a repository, and which of its refs make no version and why."""
+    """Show a repository, what a sync of it is doing now, and which of its refs make no version and why."""
 
     async def work(store: Store) -> tuple[Repository, str | None, list[str], list[Ref]]:
         found = await find_repository(store, await store.organizations.get(org), repo)
@@ -116,12 +127,20 @@ def show(session: Session, org: Org, repo: Repo) -> None:
         return found, name, await store.packages.names(found.id), list(refs.values())
 
     found, credential, packages, refs = session.run(work)
-    shown = msgspec.structs.asdict(views.repository(found)) | {"credential": credential}
+    doing = progress.read(session.config.repositories, found.id)
+    shown = msgspec.structs.asdict(views.repository(found)) | {
+        "credential": credential,
+        "progress": None if doing is None else views.progress(doing),
+    }
     document = shown | {"packages": packages, "refs": [views.ref(item) for item in refs]}
 
     def render(console: "Console") -> None:
-        lists = {"paths": ", ".join(found.paths) or None, "packages": ", ".join(packages) or None}
-        print_fields(console, list((shown | lists).items()))
+        words = {
+            "paths": ", ".join(found.paths) or None,
+            "packages": ", ".join(packages) or None,
+            "progress": None if doing is None else _describe(doing),
+        }
+        print_fields(console, list((shown | words).items()))
         left_out = [(item.name, item.reason) for item in refs if item.reason]
         console.print(f"{len(refs)} refs, {len(left_out)} left out")
         if left_out:
@@ -142,7 +161,7 @@ def history(
     async def work(store: Store) -> list[SyncRun]:
         found = await find_repository(store, await store.organizations.get(org), repo)
         runs, _ = await store.runs.of_repository(found.id, limit=limit, offset=0)
-        return runs
+        return [await progress.follow(store, session.config.repositories, found.id, run) for run in runs]
 
     found = session.run(work)
     session.show(
@@ -152,7 +171,7 @@ def history(
             ("started", "finished", "status", "added", "updated", "removed", "kept", "left out", "error"),
             [
                 (
-                    rfc3339(item.started_at),
+                    _time(item.started_at),
                     _time(item.finished_at),
                     item.status,
                     len(item.outcome.added),
@@ -251,8 +270,8 @@ def sync(
             if repos
             else await store.repositories.of_organization(organization.id)
         )
-        with Git(timeout=session.config.git_timeout) as git, session.progress() as progress:
-            return await _sync_all(Syncer(store, git, session.config), found, progress)
+        with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
+            return await _sync_all(Syncer(store, git, session.config), found, bar)
 
     reports, failures = session.run(work)
     document = {
@@ -312,18 +331,14 @@ async def find_repository(store: Store, organization: Organization, text: str) -
 
 
 async def _sync_all(
-    syncer: Syncer, repositories: list[Repository], progress: Callable[[str, int, int], None]
+    syncer: Syncer, repositories: list[Repository], bar: Bar
 ) -> tuple[list[Report], list[tuple[str, str]]]:
     """What became of each: reports, and (address, error) of those that failed."""
     reports, failures = [], []
     for number, repository in enumerate(repositories, start=1):
-        prefix = f"{repository.identifier} ({number}/{len(repositories)}): " if len(repositories) > 1 else ""
-
-        def tell(text: str, done: int, total: int, prefix: str = prefix) -> None:
-            progress(prefix + text, done, total)
-
+        about = f"{repository.identifier} ({number}/{len(repositories)}): " if len(repositories) > 1 else ""
         try:
-            reports.append(await syncer.sync(repository, progress=tell))
+            reports.append(await syncer.sync(repository, progress=steps_of(bar, about=about)))
         except PricoreError as error:
             failures.append((repository.url, str(error)))
     return reports, failures
@@ -353,6 +368,11 @@ def print_report(console: "Console", report: Report) -> None:
                 say(f"  {len(items)} {verb}: {names}{more}")
     if report.left_out:
         print_table(console, ("left out", "why"), [(item.ref, item.reason) for item in report.left_out])
+
+
+def _describe(doing: Progress) -> str:
+    """A progress in words, such as "Making checksums, 12 of 646"."""
+    return STEPS[doing.step] + (f", {doing.done} of {doing.total}" if doing.total else "")
 
 
 def _time(seconds: int | None) -> str | None:

@@ -70,13 +70,13 @@ def import_satis(
             return items, []
         hosts = await _keep(store, organization, satis.tokens, Sealer(session.config.key))
         new = [item for item in items if item.status == "new"]
-        with Git(timeout=session.config.git_timeout) as git, session.progress() as progress:
+        with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
             outcomes = await follow_all(
                 Syncer(store, git, session.config),
                 organization,
                 [item.wanted.address for item in new if item.wanted.address is not None],
                 together=session.config.sync_workers,
-                progress=progress,
+                bar=bar,
             )
         for item, outcome in zip(new, outcomes, strict=True):
             item.status, item.packages, item.reason = outcome.status, outcome.packages, outcome.error

@@ -15,7 +15,7 @@ import typer
 from pricore import auth, sample
 from pricore.addresses import Address, parse_address
 from pricore.commands.repo import print_report
-from pricore.commands.session import Session, base_url, command
+from pricore.commands.session import Session, base_url, command, steps_of
 from pricore.config import Config
 from pricore.errors import ConfigError
 from pricore.git import Git
@@ -133,9 +133,9 @@ async def _set_up(
             addresses = [parse_address(str(await sample.create(git, session.config.data / "sample" / "hello")))]
         for address in addresses:
             if address.url not in followed:
-                with session.progress() as progress:
+                with session.progress() as bar:
                     syncer = Syncer(store, git, session.config)
-                    reports.append(await syncer.add(organization, address, progress=progress))
+                    reports.append(await syncer.add(organization, address, progress=steps_of(bar)))
     if any(item.name == _TOKEN_NAME for item in await store.tokens.of_organization(organization.id)):
         return organization, reports, None
     secret = auth.create_secret()

@@ -7,15 +7,16 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
 import typer
 
 from pricore.config import Config, load_config
+from pricore.models import Step
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +29,19 @@ SyncInterval = Annotated[
     typer.Option(metavar="TIME", help="Between two looks without being asked: 10m, 2h, off, or default."),
 ]
 """The option of what has an interval."""
+
+STEPS: Final[Mapping[Step, str]] = {
+    Step.WAITING: "Waiting for another sync",
+    Step.LISTING: "Asking what is new",
+    Step.FETCHING: "Fetching",
+    Step.READING: "Reading composer.json",
+    Step.CHECKSUMS: "Making checksums",
+}
+"""Each step in words."""
+
+
+Bar = Callable[[str, int, int], None]
+"""Shows what is going on, how much of it is done, and how much there is (0: nobody knows)."""
 
 
 def _common(
@@ -101,7 +115,7 @@ class Session:
             render(console if console.is_terminal else Console(highlight=False, width=1000))
 
     @contextmanager
-    def progress(self) -> Iterator[Callable[[str, int, int], None]]:
+    def progress(self) -> Iterator[Bar]:
         """A bar on the terminal for work that takes a while; nothing where no person looks."""
         if self.json or not sys.stderr.isatty():
             yield lambda text, done, total: None
@@ -117,7 +131,17 @@ class Session:
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("", total=None, count="")
-            yield lambda text, done, total: bar.update(task, description=text, completed=done, total=total or None)
+
+            def show(text: str, done: int, total: int) -> None:
+                count = f"{done}/{total}" if total else ""
+                bar.update(task, description=text, completed=done, total=total or None, count=count)
+
+            yield show
+
+
+def steps_of(bar: Bar, *, about: str = "") -> Callable[[Step, int, int], None]:
+    """Shows the steps of a sync on a bar, and what it is `about` where there are several."""
+    return lambda step, done, total: bar(about + STEPS[step], done, total)
 
 
 def base_url(config: Config, *, port: int | None = None) -> str:

@@ -85,7 +85,10 @@ class Jobs:
             await db.execute("DELETE FROM jobs WHERE id = ?", (job.id,))
 
     async def put_back(self, job: Job | None = None) -> None:
-        """Let a job that was begun wait again; for None every one, at the start, when nothing can be at work."""
+        """Let a job that was begun wait again; for None every one, at the start, when nothing can be at work.
+
+        Under another id: the run that was cut off is in the history with the old one.
+        """
         chosen = (None if job is None else job.id,)
         async with self._store.transaction(revise=False) as db:
             await db.execute(
@@ -96,4 +99,8 @@ class Jobs:
                 """,
                 chosen,
             )
-            await db.execute("UPDATE jobs SET started_at = NULL WHERE id = coalesce(?, id)", chosen)
+            begun: Any = await db.execute_fetchall(
+                "SELECT id FROM jobs WHERE started_at IS NOT NULL AND id = coalesce(?, id)", chosen
+            )
+            for (job_id,) in begun:
+                await db.execute("UPDATE jobs SET id = ?, started_at = NULL WHERE id = ?", (str(uuid4()), job_id))

@@ -201,7 +201,7 @@ class Repositories:
         )
         return dict(rows)
 
-    async def record_unchanged(self, repository_id: str, *, started_at: int) -> None:
+    async def record_unchanged(self, repository_id: str, *, started_at: int, run_id: str | None = None) -> None:
         """Note that a sync found nothing new. Raises NotFoundError where the repository was removed."""
         # what is served stays the same, and so do the caches
         async with self._store.transaction(revise=False) as db:
@@ -214,7 +214,7 @@ class Repositories:
             if not cursor.rowcount:
                 raise NotFoundError("the repository was removed while it was being read")
             await self._store.schedule.settle(db, repository_id)
-            await self._store.runs.add_unchanged(db, repository_id, started_at=started_at)
+            await self._store.runs.add_unchanged(db, repository_id, run_id=run_id, started_at=started_at)
 
     async def record_failure(
         self,

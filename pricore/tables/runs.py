@@ -1,4 +1,5 @@
 """The history of syncs: a row for each that found something new or failed, and one for several that found nothing.
+Before it are those that were asked for: a job is the run that comes of it, under the same id.
 
 Who writes here holds the repository's lock, so that a run which is still `running` belongs to a process that is
 no more. What is written of a repository that was removed in the meantime goes nowhere.
@@ -23,6 +24,13 @@ _MOST_RUNS: Final = 100
 """Runs of a repository that are kept; older ones go."""
 
 _COLUMNS: Final = "id, status, error, started_at, finished_at, report"
+_HISTORY: Final = """
+    SELECT id, status, error, started_at, finished_at, report, 0 AS asked, rowid AS number
+    FROM sync_runs WHERE repository_id = ?1
+    UNION ALL
+    SELECT id, 'queued', NULL, started_at, NULL, NULL, 1 + (started_at IS NULL), rowid
+    FROM jobs WHERE repository_id = ?1 AND id NOT IN (SELECT id FROM sync_runs WHERE repository_id = ?1)
+"""
 _NEWEST: Final = "SELECT id FROM sync_runs WHERE repository_id = ? ORDER BY rowid DESC LIMIT 1"
 
 
@@ -32,10 +40,10 @@ class Runs:
     def __init__(self, store: "Store") -> None:
         self._store = store
 
-    async def begin(self, repository_id: str, *, started_at: int) -> str:
+    async def begin(self, repository_id: str, *, started_at: int, run_id: str | None = None) -> str:
         """Note that a sync has found something new and goes on; gives the id of the run."""
         async with self._store.transaction(revise=False) as db:
-            return await _insert(db, repository_id, "running", started_at=started_at)
+            return await _insert(db, repository_id, "running", started_at=started_at, run_id=run_id)
 
     async def finish(self, run_id: str, outcome: Outcome, *, error: str | None = None) -> None:
         """Note what a sync did; an `error` is what it could not do beside that, for its repository's record too.
@@ -69,14 +77,19 @@ class Runs:
                 "UPDATE sync_runs SET status = 'interrupted', finished_at = ? WHERE id = ?", (now(), run_id)
             )
 
-    async def add_unchanged(self, db: "aiosqlite.Connection", repository_id: str, *, started_at: int) -> None:
-        """Note that a sync found nothing new: several in a row are one run, which moves."""
+    async def add_unchanged(
+        self, db: "aiosqlite.Connection", repository_id: str, *, run_id: str | None, started_at: int
+    ) -> None:
+        """Note that a sync found nothing new: several in a row are one run, which moves.
+
+        It goes on under the new id if there is one: whoever asked for that sync looks for it there.
+        """
         cursor = await db.execute(
             f"""
-            UPDATE sync_runs SET started_at = ?, finished_at = ?
+            UPDATE sync_runs SET id = coalesce(?, id), started_at = ?, finished_at = ?
             WHERE id = ({_NEWEST}) AND status = 'unchanged'
             """,
-            (started_at, now(), repository_id),
+            (run_id, started_at, now(), repository_id),
         )
         if cursor.rowcount:
             return
@@ -85,44 +98,45 @@ class Runs:
             (repository_id,),
         )
         outcome = Outcome(left_out=[LeftOut(*row) for row in rows])
-        await _insert(db, repository_id, "unchanged", started_at=started_at, report=_pack(outcome))
+        await _insert(db, repository_id, "unchanged", started_at=started_at, report=_pack(outcome), run_id=run_id)
 
     async def add_failure(
         self, db: "aiosqlite.Connection", repository_id: str, *, run_id: str | None, started_at: int, error: str
     ) -> None:
         """Note that a sync failed, in the run that it began if it began one.
 
-        Where the one before it failed in the same way, that one goes on to now instead.
+        Where the one before it failed in the same way, that one goes on to now instead, under the new id if there
+        is one.
         """
-        if run_id is not None:
-            await db.execute("DELETE FROM sync_runs WHERE id = ?", (run_id,))
+        await db.execute("DELETE FROM sync_runs WHERE id = ?", (run_id,))
         cursor = await db.execute(
             f"""
-            UPDATE sync_runs SET finished_at = ?
+            UPDATE sync_runs SET id = coalesce(?, id), finished_at = ?
             WHERE id = ({_NEWEST}) AND status = 'failed' AND error = ? AND report IS NULL
             """,
-            (now(), repository_id, error),
+            (run_id, now(), repository_id, error),
         )
         if not cursor.rowcount:
             await _insert(db, repository_id, "failed", started_at=started_at, error=error, run_id=run_id)
 
     async def of_repository(self, repository_id: str, *, limit: int, offset: int) -> tuple[list[SyncRun], int]:
         """A part of the runs of a repository, newest first, and how many there are in all."""
-        ((total,),) = await self._store.fetch_all(
-            "SELECT count(*) FROM sync_runs WHERE repository_id = ?", (repository_id,)
-        )
+        ((total,),) = await self._store.fetch_all(f"SELECT count(*) FROM ({_HISTORY})", (repository_id,))
         rows = await self._store.fetch_all(
             f"""
-            SELECT {_COLUMNS} FROM sync_runs WHERE repository_id = ? ORDER BY rowid DESC LIMIT ? OFFSET ?
+            SELECT {_COLUMNS} FROM ({_HISTORY}) ORDER BY asked DESC, number DESC LIMIT ?2 OFFSET ?3
             """,
             (repository_id, limit, offset),
         )
         return [_run(row) for row in rows], total
 
     async def find(self, repository_id: str, run_id: str) -> SyncRun | None:
-        """The run of that id, or None where the repository has no such run."""
+        """The run of that id, or None where the repository has no such run.
+
+        It is queued until there is something to tell of it; one that was taken up has begun.
+        """
         row = await self._store.fetch_one(
-            f"SELECT {_COLUMNS} FROM sync_runs WHERE repository_id = ? AND id = ?", (repository_id, run_id)
+            f"SELECT {_COLUMNS} FROM ({_HISTORY}) WHERE id = ?2", (repository_id, run_id)
         )
         return None if row is None else _run(row)
 

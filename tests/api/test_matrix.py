@@ -83,6 +83,9 @@ ROWS = {
     ("GET", "/api/organizations/{slug}/repositories/{id}/sync-runs/{run}"): Row(
         f"{ORG}/repositories/{{repository}}/sync-runs/{{run}}", "repositories:read"
     ),
+    ("GET", "/api/organizations/{slug}/repositories/{id}/sync-runs/{run}/events"): Row(
+        f"{ORG}/repositories/{{repository}}/sync-runs/{{run}}/events", "repositories:read"
+    ),
     ("POST", "/api/organizations/{slug}/repositories/{id}/sync"): Row(
         f"{ORG}/repositories/{{repository}}/sync", "repositories:write"
     ),
@@ -235,12 +238,15 @@ async def test_a_restriction_hides_what_is_behind_it(world: World, admin: str, r
     for name in ("acme/plugin", "acme%2Fplugin", "ACME/Plugin", hidden["id"]):
         assert missing == refusal(await call(world, "GET", f"{ORG}/packages/{name}", restricted), 404)
     repository = f"{ORG}/repositories/{hidden['repository']['id']}"
+    run = (await read(world, f"{repository}/sync-runs", admin))["data"][0]["id"]
     for method, path, document in (
         ("GET", repository, None),
         ("PATCH", repository, {"provider": "git"}),
         ("DELETE", repository, None),
         ("POST", f"{repository}/sync", None),
         ("GET", f"{repository}/sync-runs", None),
+        ("GET", f"{repository}/sync-runs/{run}", None),
+        ("GET", f"{repository}/sync-runs/{run}/events", None),
     ):
         assert missing == refusal(await call(world, method, path, restricted, document), 404)
     packages = await read(world, f"{ORG}/packages", restricted)
