@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import dists, during_sync, first_import, idle, inline, many, p2, push
+from bench import commands, dists, during_sync, first_import, idle, inline, many, p2, push
 from bench.effort import FULL, QUICK, Effort
 from bench.machine import facts
 from bench.results import Result, markdown, table
@@ -21,6 +21,7 @@ _PARTS: Final[Mapping[str, Callable[[Path, Effort], list[Result]]]] = {
     "during": during_sync.measure,
     "many": many.measure,
     "dists": dists.measure,
+    "commands": commands.measure,
     "inline": inline.measure,
 }
 _PAGE: Final = Path(__file__).with_name("RESULTS.md")

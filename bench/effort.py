@@ -12,7 +12,7 @@ class Effort:
     instance may follow, and all are looked at within `look_seconds`. `slices` of load, `starts`, `pairs` of
     imports and of updates, `syncs` and `pushes` are how often each is timed. `packages` are the sizes of
     organizations, `distance` is how far away a client is, seconds there and
-    back. `dists` are archives that are downloaded.
+    back. `dists` are archives that are downloaded, `commands` are how often one is run.
     """
 
     tags: int
@@ -28,6 +28,7 @@ class Effort:
     packages: tuple[int, ...]
     distance: float
     dists: int
+    commands: int
 
 
 FULL: Final = Effort(
@@ -44,6 +45,7 @@ FULL: Final = Effort(
     packages=(1, 5, 20, 60),
     distance=0.03,
     dists=30,
+    commands=20,
 )
 QUICK: Final = Effort(
     tags=30,
@@ -59,4 +61,5 @@ QUICK: Final = Effort(
     packages=(2,),
     distance=0.005,
     dists=3,
+    commands=2,
 )

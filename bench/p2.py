@@ -1,12 +1,13 @@
 """Requests a second for p2 metadata with authentication, against aiohttp that does nothing else."""
 
 import base64
+import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from bench import registries, repositories
+from bench import peers, registries, repositories
 from bench.effort import Effort
 from bench.load import CONNECTIONS, put_load
 from bench.machine import runner, server_and_load
@@ -16,7 +17,8 @@ from bench.servers import Answer, Server, authorization, get, pricore, serving
 _PACKAGE: Final = "acme/library"
 _PATH: Final = f"/org/{registries.ORGANIZATION}/p2/{_PACKAGE}.json"
 _VERSIONS: Final = 50
-_GOAL: Final = Goal(0.75, at_least=True)
+_GOAL: Final = Goal(0.8, at_least=True)
+_NGINX_GOAL: Final = Goal(2.5, at_least=True)
 _SAME: Final = ("content-type", "content-encoding", "last-modified", "cache-control", "vary")
 
 
@@ -27,7 +29,8 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
     data = folder / "data"
     core, _ = server_and_load()
     with ExitStack() as stack:
-        headers = {**authorization(runner()(_fill(data, url))), "Accept-Encoding": "zstd"}
+        secret = runner()(_fill(data, url))
+        headers = {**authorization(secret), "Accept-Encoding": "zstd"}
         ours = stack.enter_context(pricore(data, core=core))
         answer = get(ours.url + _PATH, headers)
         results = []
@@ -39,7 +42,40 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
             _check(get(ours.url + _PATH, sent), get(bare.url + _PATH, sent), status)
             what = f"p2 GET {status}, {versions} versions, {len(answer.body)} bytes, {CONNECTIONS} connections"
             results += _compare(what, ours, bare, sent, status, effort)
+        if peers.has_nginx():
+            plain = get(ours.url + _PATH, authorization(secret) | {"Accept-Encoding": "identity"}).body
+            results.append(_against_nginx(folder / "nginx", ours, plain, secret, effort))
     return results
+
+
+def _against_nginx(folder: Path, ours: Server, plain: bytes, secret: str, effort: Effort) -> Result:
+    """The same document as Satis leaves it to nginx: a file, behind an htpasswd."""
+    root = folder / "root"
+    file = root / f"p2/{_PACKAGE}.json"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(plain)
+    htpasswd = folder / "htpasswd"
+    hashed = subprocess.run(
+        ["openssl", "passwd", "-apr1", "-stdin"], input=secret, capture_output=True, text=True, check=True
+    ).stdout
+    htpasswd.write_text(f"token:{hashed}")
+    core, load = server_and_load()
+    headers = authorization(secret) | {"Accept-Encoding": "zstd"}
+    more = f'auth_basic "Satis"; auth_basic_user_file {htpasswd};'
+    with peers.nginx(folder / "run", root, core=core, more=more) as nginx:
+        if get(f"{nginx.url}/p2/{_PACKAGE}.json", {}).status != 401:
+            raise RuntimeError("nginx lets everybody in")
+        mine, other = put_load(
+            [ours, nginx], [_PATH, f"/p2/{_PACKAGE}.json"], headers, status=200, slices=effort.slices, core=load
+        )
+    return compare(
+        f"p2 GET 200, {CONNECTIONS} connections, by processor time",
+        mine.by_processor or mine.by_clock,
+        other.by_processor or other.by_clock,
+        rate,
+        name="nginx, htpasswd of apr1, one worker",
+        goal=_NGINX_GOAL,
+    )
 
 
 async def _fill(data: Path, url: str) -> str:

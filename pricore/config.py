@@ -28,7 +28,8 @@ class Config:
     request says that it came to". `inline_limit` is the size in bytes up to which an organization's
     metadata travels inside packages.json; 0 keeps it out. Its default is some 50 kB on the wire: up to there
     `composer update` is never slower for it, and over a network with a delay always faster (make bench).
-    `git_timeout` bounds every run of git, seconds.
+    `git_timeout` bounds every run of git, seconds, and `repository_limit` what is kept of a repository, megabytes,
+    0 for all of it.
 
     `sync_interval` is the time between two looks at a repository that nobody asks for, seconds, 0 for none;
     `sync_workers` is how many repositories are read at the same time. `vanished_versions` says what becomes of
@@ -47,6 +48,7 @@ class Config:
     public_url: str = ""
     inline_limit: int = 512 * 1024
     git_timeout: int = 1800
+    repository_limit: int = 10 * 1024
     sync_interval: int = 300
     sync_workers: int = 2
     vanished_versions: str = "keep"

@@ -16,7 +16,8 @@ from typing import IO, Final, Literal, Protocol
 
 import zstandard
 
-from pricore.errors import DistError, GitError
+from pricore.archives import Tail
+from pricore.errors import ArchiveError, DistError
 from pricore.mirror import Mirror
 from pricore.models import Dist
 
@@ -32,17 +33,20 @@ _SUFFIX: Final[dict[Encoding, str]] = {"zstd": ".zip.zst", "gzip": ".zip.gz"}
 def checksum(archive: IO[bytes]) -> tuple[str, int]:
     """The sha1 (hexadecimal) and the size of an archive that is read to its end.
 
-    Raises GitError for one that is larger than what can be a package.
+    Raises ArchiveError for one that is larger than what can be a package, or that nobody should unpack.
     """
     digest = hashlib.sha1(usedforsecurity=False)
     size = 0
     buffer = bytearray(_CHUNK)
     view = memoryview(buffer)
+    tail = Tail()
     while count := archive.readinto(buffer):  # type: ignore[attr-defined]  # a pipe can
         digest.update(view[:count])
+        tail.add(bytes(view[:count]))
         size += count
         if size > _MOST_BYTES:
-            raise GitError(f"the archive is larger than {_MOST_BYTES // 1024**3} GB")
+            raise ArchiveError(f"too large for an archive: more than {_MOST_BYTES // 1024**3} GB")
+    tail.check()
     return digest.hexdigest(), size
 
 

@@ -103,6 +103,12 @@ class GitUnavailableError(GitError):
     code = "git_unavailable"
 
 
+class ArchiveError(GitError):
+    """No archive can be made of a commit, however often it is tried: too large, or it would leave its folder."""
+
+    code = "archive"
+
+
 class SealError(PricoreError):
     """A sealed secret cannot be opened: the key is missing, unreadable or another one."""
 

@@ -12,19 +12,16 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from threading import Lock
 from typing import IO, Final, Self, TypeVar
 
 from pricore.access import BY_ITSELF, Access, Way, prepare
 from pricore.errors import GitError, GitUnavailableError
 from pricore.models import Login
+from pricore.process import BOUNDS, Bounds, Child, Messages
 
 T = TypeVar("T")
 
@@ -44,6 +41,13 @@ _PASSED_ON: Final = (
 _MOST_OUTPUT: Final = 64 * 1024 * 1024
 _MOST_LISTING_SECONDS: Final = 60
 """What a remote may take to list its refs: a host that sends a trickle must not keep a worker for long."""
+
+_MOST_LISTING: Final = 16 * 1024 * 1024
+_LONG_NAME: Final = re.compile(rb"\t(refs/(?=[^\n^]{996}|(?:[^\n^]*/)?[^\n^/]{251})[^\n^]{55})")
+"""The beginning of a ref for which file systems have no name that leaves room for `.lock` behind it."""
+
+MOST_REFS: Final = 20_000
+"""Branches and tags that a repository may have; the largest public PHP ones have some 4,000."""
 
 
 class Remote:
@@ -66,6 +70,18 @@ class Remote:
         candidates = (named[1].decode(errors="backslashreplace") if named else "", "master")
         return next((branch for branch in candidates if f"refs/heads/{branch}" in self.refs), None)
 
+    def check(self, url: str) -> None:
+        """Refuse with GitError what cannot be followed; `url` is the remote's."""
+        count = self._listing.count(b"\trefs/") - self._listing.count(b"^{}\n")
+        if count > MOST_REFS:
+            raise GitError(
+                f"{url} has {count:,} branches and tags, more than the {MOST_REFS:,} that are read: "
+                "delete some there"
+            )
+        if found := _LONG_NAME.search(self._listing):
+            name = _short(found[1].decode(errors="replace"))
+            raise GitError(f"{url} has a branch or tag with a name too long for a file, {name}...")
+
 
 class Git:
     """The runner of git, a context manager; `timeout` bounds each run, seconds."""
@@ -82,14 +98,23 @@ class Git:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def ls_remote(self, url: str, *, access: Access = BY_ITSELF) -> Remote:
-        """The branches and tags of a remote, within a minute. Raises GitError, GitUnavailableError."""
-        return Remote(
-            await self.run(
-                ["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*"],
-                url=url,
-                access=access,
-                seconds=_MOST_LISTING_SECONDS,
-            )
+        """The branches and tags of a remote, within a minute.
+
+        Raises GitError, also for more than can be followed, and GitUnavailableError.
+        """
+
+        def consume(output: IO[bytes]) -> Remote:
+            # in this thread: so many lines would hold up the loop
+            remote = Remote(read_all(output, f"git ls-remote of {url}", most=_MOST_LISTING))
+            remote.check(url)
+            return remote
+
+        return await self.read(
+            ["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*"],
+            consume,
+            url=url,
+            access=access,
+            seconds=_MOST_LISTING_SECONDS,
         )
 
     async def run(
@@ -104,11 +129,13 @@ class Git:
         accept: Sequence[int] = (0,),
         hold: int | None = None,
         seconds: float | None = None,
+        bounds: Bounds = BOUNDS,
     ) -> bytes:
         """The output of one git command, at most 64 MB. `lines` are its standard input.
 
         Errors speak of `url`, and where the trouble is in `folder`, of `about`: never of where that folder is.
-        `access` is how it may read that. `seconds` bound it where they are less than the timeout.
+        `access` is how it may read that. `seconds` bound it where they are less than the timeout, `bounds` what it
+        takes of the machine.
 
         `hold` is a descriptor that git gets too: a lock on it ends with git, even when this process is killed.
 
@@ -116,10 +143,7 @@ class Git:
         """
 
         def read(output: IO[bytes]) -> bytes:
-            content = output.read(_MOST_OUTPUT + 1)
-            if len(content) > _MOST_OUTPUT:
-                raise GitError(f"git {arguments[0]} of {url or about} gives more than 64 MB")
-            return content
+            return read_all(output, f"git {arguments[0]} of {url or about}")
 
         return await self.read(
             arguments,
@@ -132,6 +156,7 @@ class Git:
             accept=accept,
             hold=hold,
             seconds=seconds,
+            bounds=bounds,
         )
 
     async def read(
@@ -147,15 +172,26 @@ class Git:
         accept: Sequence[int] = (0,),
         hold: int | None = None,
         seconds: float | None = None,
+        bounds: Bounds = BOUNDS,
     ) -> T:
         """What `consume` makes of a command's output, read in a thread of its own; the rest is as for `run`."""
         limit = self.timeout if seconds is None else min(self.timeout, seconds)
         async with prepare(url, access) as way:
             result, status, message = await self._run(
-                arguments, consume, way, folder=folder, lines=lines, hold=hold, limit=limit, target=url or about
+                arguments,
+                consume,
+                way,
+                folder=folder,
+                lines=lines,
+                hold=hold,
+                limit=limit,
+                bounds=bounds,
+                target=url or about,
             )
         if status in accept:
             return result
+        if status == -signal.SIGXCPU:
+            message = f"fatal: more than {bounds.seconds} seconds of a processor's time"
         if folder is not None and (not url or str(folder) in _reason(message)):
             _log.info("git %s in %s: %r", arguments[0], folder, message)
             raise _mirror_failure(arguments[0], message, folder, about)
@@ -174,99 +210,35 @@ class Git:
         lines: Iterable[str] | None,
         hold: int | None,
         limit: float,
+        bounds: Bounds,
         target: str,
     ) -> tuple[T, int, str]:
-        """What `_Child.run` gives within the limit, seconds."""
-        child = _Child(_environment(way))
+        """What `consume` gives, git's exit status and its last messages, within the limit, seconds."""
+        child = Child(_environment(way), bounds)
         options = [part for setting in way.settings for part in ("-c", setting)]
         if folder is not None:
             options.append(f"--git-dir={folder}")
         passed = [*way.descriptors, *(() if hold is None else (hold,))]
-        work = asyncio.get_running_loop().run_in_executor(
-            self._threads, child.run, [*options, *arguments], consume, lines, passed
-        )
-        try:
-            async with asyncio.timeout(limit):
-                return await asyncio.shield(work)
-        except (asyncio.CancelledError, TimeoutError) as error:
-            child.kill()
-            await asyncio.wait([work])
-            work.exception()  # seen: it ended because it was killed
-            if isinstance(error, TimeoutError):
-                hint = "; git_timeout allows more" if limit == self.timeout else ""
-                raise GitUnavailableError(
-                    f"git {arguments[0]} of {target} took longer than {limit:g} seconds{hint}"
-                ) from None
-            raise
-
-
-class _Child:
-    """One git process and the thread that reads it; `kill` may come from any other thread at any time."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-        self._lock = Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._killed = False
-
-    def kill(self) -> None:
-        with self._lock:
-            self._killed = True
-            # the whole group: fetch has helpers (ssh, git-remote-https) that would live on
-            if self._process is not None and self._process.poll() is None:
-                # its thread may have reaped it a moment ago, which would be told instead of a cancellation
-                with suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-
-    def run(
-        self,
-        arguments: Sequence[str],
-        consume: Callable[[IO[bytes]], T],
-        lines: Iterable[str] | None,
-        passed: Sequence[int],
-    ) -> tuple[T, int, str]:
-        """What `consume` gives, git's exit status, and the end of what it wrote to standard error."""
-        # files, not pipes, on the sides that nobody reads meanwhile: they cannot fill up and block
-        with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as requests:
-            if lines is not None:
-                requests.write("".join(f"{line}\n" for line in lines).encode())
-                requests.seek(0)
-            process = self._start(arguments, errors, requests, passed)
+        with Messages(child.kill) as messages:
+            run = partial(child.run, errors=messages.descriptor, lines=lines, passed=passed)
+            work = asyncio.get_running_loop().run_in_executor(self._threads, run, [*options, *arguments], consume)
             try:
-                assert process.stdout is not None  # noqa: S101  # Popen was given a pipe
-                with process.stdout as output:
-                    result = consume(output)
-                status = process.wait()
-            finally:
-                self.kill()
-                process.wait()
-            errors.seek(max(0, errors.seek(0, os.SEEK_END) - 8192))
-            return result, status, errors.read().decode(errors="replace")
-
-    def _start(
-        self,
-        arguments: Sequence[str],
-        errors: IO[bytes],
-        requests: IO[bytes],
-        passed: Sequence[int],
-    ) -> subprocess.Popen[bytes]:
-        with self._lock:
-            if self._killed:
-                raise GitError("git was stopped before it began")
-            try:
-                self._process = subprocess.Popen(
-                    ["git", *arguments],
-                    stdin=requests,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    env=self._environment,
-                    cwd="/",
-                    start_new_session=True,
-                    pass_fds=passed,
-                )
-            except FileNotFoundError:
-                raise GitError("git is not installed, or not on PATH") from None
-            return self._process
+                async with asyncio.timeout(limit):
+                    result, status = await asyncio.shield(work)
+            except (asyncio.CancelledError, TimeoutError) as error:
+                child.kill()
+                await asyncio.wait([work])
+                work.exception()  # seen: it ended because it was killed
+                if isinstance(error, TimeoutError):
+                    hint = "; git_timeout allows more" if limit == self.timeout else ""
+                    raise GitUnavailableError(
+                        f"git {arguments[0]} of {target} took longer than {limit:g} seconds{hint}"
+                    ) from None
+                raise
+            message = messages.end()
+        if messages.too_many:
+            raise GitError(f"git {arguments[0]} of {target} was stopped: it gets messages without an end")
+        return result, status, message
 
 
 def _environment(way: Way) -> dict[str, str]:
@@ -307,6 +279,7 @@ _UNAVAILABLE: Final = (
     "The requested URL returned error: 429",
 )
 _ADVICE: Final = (
+    ("ut of memory", "git needs more than 1 GB of memory for it"),
     (
         "Host key verification failed",
         "its SSH host key is not the one in known_hosts; if it has a new one, `pricore credential trust` takes it",
@@ -390,6 +363,14 @@ def _reason(message: str) -> str:
 
 def _short(line: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in line.removeprefix("fatal: ").strip())[:300]
+
+
+def read_all(output: IO[bytes], what: str, *, most: int = _MOST_OUTPUT) -> bytes:
+    """All that comes. Raises GitError, which says of `what`, for more than `most` bytes."""
+    content = output.read(most + 1)
+    if len(content) > most:
+        raise GitError(f"{what} gives more than {most // 1024**2} MB")
+    return content
 
 
 def split_lines(output: bytes) -> list[str]:

@@ -3,29 +3,25 @@
 import asyncio
 import itertools
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
 from pricore.access import BY_ITSELF, Access
 from pricore.discovery import place, split_place
-from pricore.errors import GitError
-from pricore.git import Git, split_lines
+from pricore.errors import ArchiveError, GitError
+from pricore.folders import MOST_TREE, Search
+from pricore.git import MOST_REFS, Git, read_all, split_lines
 from pricore.models import CommitFile
+from pricore.process import BOUNDS, Bounds
 
 T = TypeVar("T")
 
 _MOST_COMMIT: Final = 64 * 1024
-_MOST_TREE: Final = 1024 * 1024
-"""Bytes of a folder's list that is searched: some 25,000 entries."""
-_MOST_TREES: Final = 100_000
-"""Different folders that are searched in one go."""
-
-_Entry = tuple[bytes, bytes, str]
-"""What is in a folder: mode, name, id."""
-_Node = tuple[str, frozenset[tuple[str, ...]]]
-"""A tree, and what is left of the patterns to match below it, in parts."""
+_MOST_CONTENT: Final = 128 * 1024 * 1024
+_MOST_ARCHIVE_SECONDS: Final = 300
+_ARCHIVE_BOUNDS: Final = Bounds(memory=512 * 1024**2, seconds=60)
+_LEAST_ROOM: Final = 64 * 1024
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -33,14 +29,16 @@ class Mirror:
     """A bare repository that follows a remote's branches and tags.
 
     Commits that were ever served stay: `keep` holds them by refs of our own, below refs/pricore/. Who writes
-    to it holds a lock, and gives its descriptor as `hold`. `url` is what errors say that it follows.
+    to it holds a lock, and gives its descriptor as `hold`. `url` is what errors say that it follows. `limit` are
+    the bytes that it may take, 0 for as many as there are.
     """
 
-    def __init__(self, git: Git, path: Path, *, url: str = "", hold: int | None = None) -> None:
+    def __init__(self, git: Git, path: Path, *, url: str = "", hold: int | None = None, limit: int = 0) -> None:
         self._git = git
         self._about = f"the mirror of {url}" if url else "the mirror"
         self.path = path
         self._hold = hold
+        self._limit = limit
 
     def exists(self) -> bool:
         """Whether it is there; not whether it has everything."""
@@ -49,7 +47,7 @@ class Mirror:
     async def fetch(self, url: str, *, access: Access = BY_ITSELF) -> None:
         """Bring branches and tags to what `url` has now. Raises GitError, GitUnavailableError.
 
-        `access` is how it may be read.
+        `access` is how it may be read. What comes of a fetch that fails does not stay.
         """
         if not self.exists():
             # one that was killed on the way leaves the lock of its configuration
@@ -61,6 +59,29 @@ class Mirror:
             # $Format:%d$ would put the names of today's refs into an archive: its bytes have to depend on
             # the commit alone, or the checksum could not be kept
             attributes.write_text("* -export-subst\n", encoding="ascii")
+        try:
+            await self._fetch(url, access)
+        finally:
+            for half in _halves(self.path):
+                half.unlink(missing_ok=True)
+
+    async def _fetch(self, url: str, access: Access) -> None:
+        bounds = BOUNDS
+        if self._limit:
+            room = self._limit - await asyncio.to_thread(_size, self.path)
+            bounds = Bounds(file=max(room, _LEAST_ROOM))  # refs are files too
+        try:
+            await self._fetch_within(bounds, url, access)
+        except GitError:
+            # the kernel ended what wrote it, and git doesn't say so
+            if any(half.stat().st_size == bounds.file for half in _halves(self.path)):
+                raise GitError(
+                    f"cannot read {url}: with it, the mirror would take more than the {self._limit // 1024**2} MB "
+                    "that repository_limit allows"
+                ) from None
+            raise
+
+    async def _fetch_within(self, bounds: Bounds, url: str, access: Access) -> None:
         await self._write(
             [
                 "fetch",
@@ -76,6 +97,7 @@ class Mirror:
             ],
             url=url,
             access=access,
+            bounds=bounds,
         )
 
     async def _write(
@@ -85,6 +107,7 @@ class Mirror:
         url: str = "",
         access: Access = BY_ITSELF,
         lines: Iterable[str] | None = None,
+        bounds: Bounds = BOUNDS,
     ) -> None:
         """Run a command that changes refs; lock files that a killed git left behind don't stop it."""
         for attempt in (1, 2):
@@ -97,6 +120,7 @@ class Mirror:
                     access=access,
                     lines=lines,
                     hold=self._hold,
+                    bounds=bounds,
                 )
             except GitError as error:
                 # whoever writes here holds our lock: these belong to nobody any more
@@ -109,65 +133,83 @@ class Mirror:
     async def refs(self) -> dict[str, str]:
         """Branches and tags by full name, in git's order, with the object that each leads to in the end.
 
-        A name that isn't UTF-8 has backslashes, which no other can have.
+        A name that isn't UTF-8 has backslashes, which no other can have. Raises GitError for more than can be
+        read: a remote may offer more to a fetch than it listed.
         """
-        output = await self._git.run(
+
+        def consume(output: IO[bytes]) -> dict[str, str]:
+            refs: dict[str, str] = {}
+            for line in split_lines(read_all(output, f"git show-ref of {self._about}")):
+                value, _, name = line.partition(" ")
+                refs[name.removesuffix("^{}")] = value  # an annotated tag's second line is the commit
+            return refs
+
+        refs = await self._git.read(
             ["show-ref", "--heads", "--tags", "--dereference"],
+            consume,
             folder=self.path,
             about=self._about,
             accept=(0, 1),
         )
-        refs: dict[str, str] = {}
-        for line in split_lines(output):
-            value, _, name = line.partition(" ")
-            refs[name.removesuffix("^{}")] = value  # an annotated tag's second line is the commit
+        if len(refs) > MOST_REFS:
+            raise GitError(f"{self._about} has more than {MOST_REFS:,} branches and tags: delete some")
         return refs
 
     async def read_files(self, places: Sequence[str], name: str, *, limit: int) -> dict[str, CommitFile]:
-        """One file out of many commits, or folders (commit:folder), through one process; `limit` is in bytes."""
-        requests: list[str] = []
-        for at in places:
-            commit, path = split_place(at)
-            requests += (commit, f"{commit}:{path}/{name}" if path else f"{commit}:{name}")
+        """One file out of many commits, or folders (commit:folder); `limit` is in bytes.
+
+        Raises GitError where all of them together are too much.
+        """
+        blobs = await self._find_blobs(places, name)
+        sizes = {blob: size for blob, size in blobs.values() if size <= limit}
+        if sum(sizes.values()) > _MOST_CONTENT:
+            raise GitError(f"{self._about} has more than {_MOST_CONTENT // 1024**2} MB of {name} in its versions")
+        commits = dict.fromkeys(split_place(at)[0] for at in places)
+        too_large = b"{" * (limit + 1)
 
         def consume(output: IO[bytes]) -> dict[str, CommitFile]:
             # where git ends early its status says so; StopIteration would never get out of a thread
             answers = itertools.chain(_batch_answers(output, limit), itertools.repeat((b"", b"")))
-            return {at: _commit_file(next(answers), next(answers)) for at in places}
+            headers = {commit: next(answers) for commit in commits}
+            contents = {blob: content for blob, (_, content) in zip(sizes, answers, strict=False)}
+            files = {
+                at: contents.get(blob, too_large if size > limit else None) for at, (blob, size) in blobs.items()
+            }
+            return {at: _commit_file(headers[split_place(at)[0]], files.get(at)) for at in places}
 
         return await self._git.read(
-            ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=requests
+            ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=[*commits, *sizes]
         )
 
-    async def find_folders(self, commits: Sequence[str], patterns: Sequence[str]) -> dict[str, dict[str, str]]:
+    async def _find_blobs(self, places: Sequence[str], name: str) -> dict[str, tuple[str, int]]:
+        """The id and the size of a file in each place that has it; what is large is never unpacked for it."""
+        lines = [f"{at}/{name}" if split_place(at)[1] else f"{at}:{name}" for at in places]
+
+        def consume(output: IO[bytes]) -> dict[str, tuple[str, int]]:
+            answers = split_lines(read_all(output, f"git cat-file of {self._about}"))
+            found = ((at, line.split(" ")) for at, line in zip(places, answers, strict=False))
+            return {at: (fields[0], int(fields[2])) for at, fields in found if fields[1:2] == ["blob"]}
+
+        return await self._git.read(
+            ["cat-file", "--batch-check"],
+            consume,
+            folder=self.path,
+            about=self._about,
+            lines=lines,
+        )
+
+    async def find_folders(self, commits: Sequence[str], patterns: Sequence[str]) -> dict[str, Mapping[str, str]]:
         """The folders of commits that match patterns and have a composer.json: path to tree, by commit.
 
         In a pattern, *, ? and [] stand for a part of one folder's name; "." is the root. Raises GitError where
         more match than can be meant.
         """
-        wanted = frozenset(tuple(pattern.split("/")) if pattern != "." else () for pattern in patterns)
         trees = await self._trees(commits)
-        below: dict[_Node, list[tuple[str, _Node]]] = {}
-        packages: set[str] = set()
-        # all commits at once, level by level: most share most of their folders, which are read once
-        level = {(tree, wanted) for tree in trees.values()}
-        while level:
-            entries = await self._entries({tree for tree, _ in level})
-            for node in level:
-                below[node] = _children(node, entries[node[0]])
-                if () in node[1] and _has_file(entries[node[0]], b"composer.json"):
-                    packages.add(node[0])
-            level = {child for node in level for _, child in below[node]} - below.keys()
-            if len(below) + len(level) > _MOST_TREES:
-                raise GitError(
-                    f"{' and '.join(patterns)} match too many folders in {self._about}: say more exactly"
-                )
-        return await asyncio.to_thread(
-            lambda: {
-                commit: dict(_collect((trees[commit], wanted), "", below, packages)) if commit in trees else {}
-                for commit in commits
-            }
-        )
+        search = Search(trees.values(), patterns, self._about)
+        while search.wanted:
+            await self._look(search)
+        found = await asyncio.to_thread(lambda: {tree: search.folders(tree) for tree in set(trees.values())})
+        return {commit: found[trees[commit]] if commit in trees else {} for commit in commits}
 
     async def _trees(self, commits: Sequence[str]) -> dict[str, str]:
         """The tree of each commit; what is no commit has none."""
@@ -182,17 +224,16 @@ class Mirror:
         found = zip(commits, answers, strict=True)
         return {commit: answer[0] for commit, answer in found if answer[1] == "tree"}
 
-    async def _entries(self, trees: Collection[str]) -> dict[str, list[_Entry]]:
-        """What is in trees, each read once; one that is too large has nothing that could be a package."""
-        ordered = sorted(trees)
+    async def _look(self, search: Search) -> None:
+        """Give a search what it wants, and let it go on."""
+        wanted = search.wanted
 
-        def consume(output: IO[bytes]) -> dict[str, list[_Entry]]:
-            answers = itertools.chain(_batch_answers(output, _MOST_TREE), itertools.repeat((b"", b"")))
-            return {tree: list(_tree_entries(next(answers)[1], len(tree) // 2)) for tree in ordered}
+        def consume(output: IO[bytes]) -> None:
+            for tree, (_, content) in zip(wanted, _batch_answers(output, MOST_TREE), strict=False):
+                search.take(tree, content)
 
-        return await self._git.read(
-            ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=ordered
-        )
+        await self._git.read(["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=wanted)
+        await asyncio.to_thread(search.descend)
 
     async def keep(self, commits: Iterable[str]) -> None:
         """Hold commits for good, whatever happens to the branches and tags that led to them."""
@@ -204,18 +245,27 @@ class Mirror:
         """What `consume` makes of the zip of a commit, or of a folder in one as commit:folder.
 
         It is stored, not compressed, in one root folder. The bytes depend on the commit and the folder alone.
+        Raises ArchiveError where git makes none of it, and never will.
         """
         commit, path = split_place(treeish)
         if not _COMMIT.fullmatch(commit):
             raise GitError(f"{commit[:80]!r} is not a commit")
         if path:
             commit = await self._commit_folder(commit, path)
-        return await self._git.read(
-            ["archive", "--format=zip", "-0", f"--prefix={commit[:12]}/", commit],
-            consume,
-            folder=self.path,
-            about=self._about,
-        )
+        try:
+            return await self._git.read(
+                ["archive", "--format=zip", "-0", f"--prefix={commit[:12]}/", commit],
+                consume,
+                folder=self.path,
+                about=self._about,
+                seconds=_MOST_ARCHIVE_SECONDS,
+                bounds=_ARCHIVE_BOUNDS,
+            )
+        except GitError as error:
+            for sign, reason in _NO_ARCHIVE:
+                if sign in str(error):
+                    raise ArchiveError(reason) from None
+            raise
 
     async def _commit_folder(self, commit: str, path: str) -> str:
         """A commit of a folder alone with the time of the one that it is in, always the same.
@@ -246,48 +296,20 @@ class Mirror:
         return made.decode().strip()
 
 
-def _children(node: _Node, entries: Sequence[_Entry]) -> list[tuple[str, _Node]]:
-    """The folders in a tree that lead on, each with what is left to match below it."""
-    found: list[tuple[str, _Node]] = []
-    _, patterns = node
-    for mode, raw, child in entries:
-        name = raw.decode(errors="backslashreplace")
-        if mode != b"40000" or name in (".", "..", ".git") or not name.isprintable() or set(name) & set(":\\"):
-            continue
-        rest = frozenset(
-            pattern[1:]
-            for pattern in patterns
-            if pattern and fnmatchcase(name, pattern[0]) and (name[0] != "." or pattern[0][0] == ".")
-        )
-        if rest:
-            found.append((name, (child, rest)))
-    return found
+_NO_ARCHIVE: Final = (
+    ("ut of memory", "too large for an archive: git needs more than 512 MB of memory for its files"),
+    ("of a processor's time", "too large for an archive: git needs more than a minute for its folders"),
+    ("invalid path '", "no archive can be made: a file in it has a name that git refuses, such as .. or .git"),
+)
 
 
-def _collect(
-    node: _Node, path: str, below: Mapping[_Node, Sequence[tuple[str, _Node]]], packages: Collection[str]
-) -> Iterator[tuple[str, str]]:
-    """The packages at and below a node, as path and tree."""
-    tree, patterns = node
-    if () in patterns and tree in packages:
-        yield path, tree
-    for name, child in below[node]:
-        yield from _collect(child, f"{path}/{name}" if path else name, below, packages)
+def _size(mirror: Path) -> int:
+    return sum(pack.stat().st_size for pack in (mirror / "objects" / "pack").glob("*.pack"))
 
 
-def _has_file(entries: Iterable[_Entry], name: bytes) -> bool:
-    return any(found == name and mode.startswith(b"100") for mode, found, _ in entries)
-
-
-def _tree_entries(content: bytes, size: int) -> Iterator[_Entry]:
-    """The entries of a tree object, whose ids have `size` bytes."""
-    if len(content) > _MOST_TREE:
-        return
-    start = 0
-    while (space := content.find(b" ", start)) > 0:
-        end = content.index(b"\0", space)
-        yield content[start:space], content[space + 1 : end], content[end + 1 : end + 1 + size].hex()
-        start = end + 1 + size
+def _halves(mirror: Path) -> list[Path]:
+    """What a fetch that was cut off has brought so far; git would leave it for weeks."""
+    return [*(mirror / "objects" / "pack").glob("tmp_*")]
 
 
 def _remove_lock_files(mirror: Path) -> None:
@@ -297,7 +319,6 @@ def _remove_lock_files(mirror: Path) -> None:
 
 def _batch_answers(output: IO[bytes], limit: int) -> Iterator[tuple[bytes, bytes]]:
     """The (type, content) of each answer of `cat-file --batch`; type is empty where nothing was found."""
-    equal: dict[bytes, bytes] = {}  # most versions share a file with their neighbours: keep it once
     while header := output.readline():
         fields = header.split()
         if len(fields) != 3 or not fields[2].isdigit():
@@ -306,17 +327,15 @@ def _batch_answers(output: IO[bytes], limit: int) -> Iterator[tuple[bytes, bytes
         size = int(fields[2])
         wanted = min(size, _MOST_COMMIT if fields[1] == b"commit" else limit + 1)
         content = output.read(wanted)
-        if fields[1] == b"blob":
-            content = equal.setdefault(content, content)
         rest = size - wanted + 1  # the line feed behind it
         while rest > 0 and (skipped := output.read(min(rest, 1 << 16))):
             rest -= len(skipped)
         yield fields[1], content
 
 
-def _commit_file(commit: tuple[bytes, bytes], file: tuple[bytes, bytes]) -> CommitFile:
+def _commit_file(commit: tuple[bytes, bytes], content: bytes | None) -> CommitFile:
     kind, header = commit
     authored = re.search(rb"^author .*> (\d{1,12}) [+-]\d{4}$", header, re.MULTILINE)
     # what RFC 3339 can say ends with the year 9999
     authored_at = min(int(authored[1]), 253_402_300_799) if authored else 0
-    return CommitFile(kind == b"commit", authored_at, file[1] if file[0] == b"blob" else None)
+    return CommitFile(kind == b"commit", authored_at, content)

@@ -202,7 +202,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
 class CommitFile(msgspec.Struct, frozen=True):
     """A commit's time (its author's, seconds) and a file in it; None where it isn't there or isn't a file.
 
-    `found` is False where the object is no commit. `content` past the limit is cut one byte behind it.
+    `found` is False where the object is no commit. A file past the limit isn't read: `content` is just too long.
     """
 
     found: bool

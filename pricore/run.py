@@ -4,21 +4,21 @@ What is in service stays there whatever fails: removals come last.
 """
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from pricore import discovery, dists, metadata
+from pricore import discovery, metadata
 from pricore.access import Access
 from pricore.addresses import host_of, is_local
+from pricore.checksums import Checksums
 from pricore.clock import now
 from pricore.config import Config
 from pricore.credentials import Credentials
 from pricore.discovery import BRANCHES, TAGS, Discovery, Rules, place, split_place
 from pricore.errors import (
+    ArchiveError,
     ConflictError,
     GitError,
     NoPackageError,
@@ -91,6 +91,8 @@ class Run:
         self._known: Mapping[str, Ref] = {}
         self._served: Mapping[tuple[str, str], Version] = {}
         self._failed: dict[str, str] = {}
+        # refs of which no archive can be made, ever
+        self._unfit: dict[str, str] = {}
         # refs whose version was deleted on purpose
         self._deleted: frozenset[str] = frozenset()
         # the default names that the last sync found, by folder
@@ -154,8 +156,10 @@ class Run:
                 await self._publish(_with_versions(Publication(), batch))
             else:
                 last = batch
-        if self._failed and not self._served and len(self._failed) == len(found.candidates):
-            raise SyncError(f"no archive can be made of {repository.url}: {next(iter(self._failed.values()))}")
+        without = self._failed | self._unfit
+        if without and not self._served and len(without) == len(found.candidates):
+            raise SyncError(f"no archive can be made of {repository.url}: {next(iter(without.values()))}")
+        found = Discovery(found.candidates, found.left_out | self._unfit)
         # the names last: where a rename is cut off, the next sync has to see it again
         change = Publication(default_branch=remote.default_branch, default_names=names)
         change = self._last(_with_versions(change, last), found, refs, changed, digest)
@@ -210,17 +214,18 @@ class Run:
         if not patterns:
             return dict(refs)
         folders = await self._mirror.find_folders(list(dict.fromkeys(refs.values())), patterns)
+        count = sum(len(folders[commit]) or 1 for commit in refs.values())
+        if count > _MOST_PLACES:
+            raise SyncError(
+                f"{' and '.join(patterns)} make {count:,} versions of {self._repository.url}, "
+                f"and no more than {_MOST_PLACES:,} are followed: say more exactly"
+            )
         places: dict[str, str] = {}
         for ref, commit in refs.items():
             places |= {place(ref, path): commit for path in folders[commit]} or {ref: commit}
             if "" not in folders[commit]:
                 self._empty.add(commit)
             self._trees |= {place(commit, path): tree for path, tree in folders[commit].items() if path}
-        if len(places) > _MOST_PLACES:
-            raise SyncError(
-                f"{' and '.join(patterns)} make {len(places)} versions of {self._repository.url}, "
-                f"and no more than {_MOST_PLACES} are followed: say more exactly"
-            )
         return places
 
     def _without_deleted(self, refs: Mapping[str, str]) -> dict[str, str]:
@@ -269,10 +274,12 @@ class Run:
     ) -> AsyncIterator[tuple[list[NewVersion], bool]]:
         """The candidates with their checksums, newest first, in batches, and whether more come behind each.
 
-        Those whose archive cannot be made are noted in `_failed`, and tried again by the next sync.
+        Those whose archive could not be made are noted in `_failed`, and tried again by the next sync; those of
+        which there never will be one, in `_unfit`.
         """
         ordered = sorted(candidates, key=lambda item: (item.default_branch, item.released_at), reverse=True)
-        checksums = _Checksums(self._mirror, await self._store.packages.checksums(self._repository.id))
+        known = await self._store.packages.checksums(self._repository.id)
+        checksums = Checksums(self._mirror, known, seconds=self._config.git_timeout)
         start, size, done = 0, _FIRST_BATCH, 0
         treeishes = self._treeishes(ordered)
         async with checksums.of(treeishes.values()) as made:
@@ -284,6 +291,8 @@ class Run:
                     treeish = treeishes[candidate.ref]
                     try:
                         shasum, bytes_ = await made[treeish]
+                    except ArchiveError as error:
+                        self._unfit[candidate.ref] = str(error)
                     except GitError as error:
                         self._failed[candidate.ref] = str(error)
                     else:
@@ -395,47 +404,6 @@ async def find_access(store: Store, config: Config, repository: Repository) -> A
 
 def _outcome(report: Report) -> Outcome:
     return Outcome(**{name: getattr(report, name) for name in Outcome.__struct_fields__})
-
-
-class _Checksums:
-    """Makes the checksums of commits on all cores; those that are known already are taken over."""
-
-    def __init__(self, mirror: Mirror, known: Mapping[str, tuple[str, int]]) -> None:
-        self._mirror = mirror
-        self._known = known
-
-    @asynccontextmanager
-    async def of(self, commits: Iterable[str]) -> AsyncIterator[Mapping[str, asyncio.Future[tuple[str, int]]]]:
-        """A future of (sha1, bytes) for each commit, made in the order given."""
-        loop = asyncio.get_running_loop()
-        futures = {commit: loop.create_future() for commit in commits}
-        waiting = iter(futures.items())
-        workers = [asyncio.create_task(self._work(waiting)) for _ in range(_cores())]
-        try:
-            yield futures
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-            for future in futures.values():
-                if not future.cancel():
-                    future.exception()  # seen, even where nobody waited for it
-
-    async def _work(self, waiting: Iterator[tuple[str, asyncio.Future[tuple[str, int]]]]) -> None:
-        for commit, future in waiting:
-            try:
-                made = self._known.get(commit)
-                if made is None:
-                    made = await self._mirror.archive(commit, dists.checksum)
-            except Exception as error:  # noqa: BLE001  # whoever waits for the future gets it
-                future.set_exception(error)
-            else:
-                future.set_result(made)
-
-
-def _cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _with_versions(change: Publication, versions: Sequence[NewVersion]) -> Publication:

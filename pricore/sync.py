@@ -54,7 +54,9 @@ class Syncer:
 
     def mirror(self, repository_id: str, *, url: str = "", hold: int | None = None) -> Mirror:
         """The mirror of a repository; errors name its `url`, `hold` is its lock's descriptor, for who writes."""
-        return Mirror(self._git, self._config.repositories / f"{repository_id}.git", url=url, hold=hold)
+        path = self._config.repositories / f"{repository_id}.git"
+        limit = self._config.repository_limit * 1024**2
+        return Mirror(self._git, path, url=url, hold=hold, limit=limit)
 
     async def add(
         self,

@@ -35,6 +35,8 @@ def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
         "first download of an archive",
         "bytes of an archive",
         "downloads of a kept archive",
+        "pricore token list",
+        "htpasswd of apr1",
         "composer update of 2 of 2 packages",
         "`python -m bench --only import --quick`",
     ):

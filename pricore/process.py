@@ -1,0 +1,163 @@
+"""A child process that is held: within bounds of what it takes, and killed and reaped however it ends."""
+
+import asyncio
+import os
+import resource
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Lock
+from typing import IO, Final, Self, TypeVar
+
+from pricore.errors import GitError
+
+T = TypeVar("T")
+
+_PIECE: Final = 64 * 1024
+_MOST_END: Final = 8 * 1024
+_MOST_MESSAGES: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What git and its helpers may take, each process: bytes of memory, and of a file that it writes.
+
+    `seconds` are of a processor's time. Where the kernel has no such limit for another process (it has on Linux),
+    nothing holds them.
+    """
+
+    memory: int = 1024**3
+    file: int | None = None
+    seconds: int | None = None
+
+    def lay_on(self, process: int) -> None:
+        """Hold a process that has just begun, and all that it begins."""
+        if not hasattr(resource, "prlimit"):
+            return
+        with suppress(ProcessLookupError):  # it has ended
+            resource.prlimit(process, resource.RLIMIT_DATA, (self.memory, self.memory))
+            if self.file is not None:
+                resource.prlimit(process, resource.RLIMIT_FSIZE, (self.file, self.file))
+            if self.seconds is not None:
+                resource.prlimit(process, resource.RLIMIT_CPU, (self.seconds, self.seconds + 1))
+
+
+BOUNDS: Final = Bounds()
+"""Enough to take in the largest repositories that have been seen."""
+
+
+class Child:
+    """One git process and the thread that reads it; `kill` may come from any other thread at any time."""
+
+    def __init__(self, environment: Mapping[str, str], bounds: Bounds) -> None:
+        self._environment = environment
+        self._bounds = bounds
+        self._lock = Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._killed = False
+
+    def kill(self) -> None:
+        with self._lock:
+            self._killed = True
+            # the whole group: fetch has helpers (ssh, git-remote-https) that would live on
+            if self._process is not None and self._process.poll() is None:
+                # its thread may have reaped it a moment ago, which would be told instead of a cancellation
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        consume: Callable[[IO[bytes]], T],
+        *,
+        errors: int,
+        lines: Iterable[str] | None,
+        passed: Sequence[int],
+    ) -> tuple[T, int]:
+        """What `consume` gives, and git's exit status; `errors` is the descriptor of its standard error."""
+        # a file, not a pipe: it cannot fill up and block
+        with tempfile.TemporaryFile() as requests:
+            if lines is not None:
+                requests.write("".join(f"{line}\n" for line in lines).encode())
+                requests.seek(0)
+            process = self._start(arguments, errors, requests, passed)
+            try:
+                assert process.stdout is not None  # noqa: S101  # Popen was given a pipe
+                with process.stdout as output:
+                    result = consume(output)
+                return result, process.wait()
+            finally:
+                self.kill()
+                process.wait()
+
+    def _start(
+        self,
+        arguments: Sequence[str],
+        errors: int,
+        requests: IO[bytes],
+        passed: Sequence[int],
+    ) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._killed:
+                raise GitError("git was stopped before it began")
+            try:
+                self._process = subprocess.Popen(
+                    ["git", *arguments],
+                    stdin=requests,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=self._environment,
+                    cwd="/",
+                    start_new_session=True,
+                    pass_fds=passed,
+                )
+            except FileNotFoundError:
+                raise GitError("git is not installed, or not on PATH") from None
+            self._bounds.lay_on(self._process.pid)
+            return self._process
+
+
+class Messages:
+    """What git and its helpers write to standard error, read by the loop: the end of it, and no more than a limit.
+
+    `flood` is called where there is more: a server can send them for ever. `descriptor` is for git.
+    """
+
+    def __init__(self, flood: Callable[[], None]) -> None:
+        self.too_many = False
+        self._flood = flood
+        self._end = b""
+        self._count = 0
+        self._own, self.descriptor = os.pipe()
+
+    def __enter__(self) -> Self:
+        os.set_blocking(self._own, False)
+        asyncio.get_running_loop().add_reader(self._own, self._read)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._own)
+        os.close(self._own)
+        os.close(self.descriptor)
+
+    def end(self) -> str:
+        """The last of them, where git has ended."""
+        while not self.too_many and self._read():
+            pass
+        return self._end.decode(errors="replace")
+
+    def _read(self) -> bool:
+        """Take what is there; whether there was anything."""
+        try:
+            piece = os.read(self._own, _PIECE)
+        except BlockingIOError:
+            return False
+        self._end = (self._end + piece)[-_MOST_END:]
+        self._count += len(piece)
+        if self._count > _MOST_MESSAGES and not self.too_many:
+            self.too_many = True
+            self._flood()
+        return True
