@@ -71,8 +71,9 @@ class Api:
             assert response.headers["Content-Type"] == "text/event-stream"
             assert response.headers["Cache-Control"] == "no-store"
             assert response.headers["X-Accel-Buffering"] == "no"
-            name = ""
+            name, deadline = "", time.monotonic() + 30
             for line in response:
+                assert time.monotonic() < deadline, "the stream goes on"
                 field, _, value = line.decode().rstrip("\n").partition(": ")
                 if field == "event":
                     name = value
