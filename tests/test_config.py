@@ -64,6 +64,7 @@ VALUES = {
     "public_url": ("https://packages.example.com/registry/", "https://packages.example.com/registry"),
     "inline_limit": ("0", 0),
     "git_timeout": ("60", 60),
+    "repository_limit": ("2048", 2048),
     "sync_interval": ("0", 0),
     "sync_workers": ("8", 8),
     "vanished_versions": ("remove", "remove"),

@@ -4,19 +4,23 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import IO, TypeVar
 
 import pytest
 
 from pricore.addresses import parse_address
 from pricore.clock import now
 from pricore.config import Config
-from pricore.errors import GitError, SyncError
+from pricore.errors import GitError, GitUnavailableError, SyncError
 from pricore.git import Git
+from pricore.mirror import Mirror
 from pricore.models import LeftOut, Repository, Step, SyncRun
 from pricore.store import Store
 from pricore.sync import Syncer
 from tests.harness import GitRepository
 from tests.store.harness import outside
+
+T = TypeVar("T")
 
 
 def silent(text: str, done: int, total: int) -> None:
@@ -149,13 +153,20 @@ async def test_a_failure_that_lasts_is_one_run(followed: Followed, tmp_path: Pat
 async def test_what_was_published_beside_a_failure_is_told(
     followed: Followed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where some archives could not be made, the run failed, and still tells what it added."""
+    """Where some archives could not be made yet, the run failed, and still tells what it added."""
     await followed.sync()
-    followed.upstream.commit(files={"large.txt": "x" * 10_000})
-    followed.upstream.tag("1.1.0")
-    followed.upstream.git("rm", "--quiet", "large.txt")
     followed.upstream.commit()
-    monkeypatch.setattr("pricore.dists._MOST_BYTES", 5_000)
+    followed.upstream.tag("1.1.0")
+    unlucky = followed.upstream.git("rev-parse", "1.1.0").strip()
+    followed.upstream.commit()
+    archive = Mirror.archive
+
+    async def fail_for_one(mirror: Mirror, treeish: str, consume: Callable[[IO[bytes]], T]) -> T:
+        if treeish == unlucky:
+            raise GitUnavailableError("the disk is full")
+        return await archive(mirror, treeish, consume)
+
+    monkeypatch.setattr(Mirror, "archive", fail_for_one)
     await followed.sync()
     newest = (await followed.history())[0]
 
@@ -164,6 +175,9 @@ async def test_what_was_published_beside_a_failure_is_told(
     repository = await followed.store.repositories.find(followed.repository.id)
     assert repository is not None
     assert (repository.sync_status, repository.sync_error) == ("failed", newest.error)
+    monkeypatch.undo()
+    await followed.sync()
+    assert (await followed.history())[0].outcome.added == ["acme/library:1.1.0"]
 
 
 async def test_a_sync_that_is_stopped_is_interrupted(followed: Followed) -> None:
