@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test soak check lint format bench clean
+.PHONY: quickstart test soak check lint format docs bench clean
 
 quickstart: $(READY)
 	$(BIN)/pricore quickstart
@@ -29,6 +29,9 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(READY)
+	$(BIN)/python docs/generate.py > docs/commands.md
 
 bench: $(READY)
 	$(BIN)/python -m bench

@@ -1,0 +1,72 @@
+"""README and docs/ say what is so: all commands and settings that there are, and links that lead somewhere."""
+
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from pricore.cli import app
+from pricore.config import Config
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MADE = ROOT / "docs" / "commands.md"
+
+
+def shown(page: Path) -> list[str]:
+    """The lines of a page that somebody will paste into a shell to run pricore."""
+    blocks = re.findall(r"^```(?:console|sh)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    calls = [re.search(r"(?:^\$ |\| )(?:sudo .*)?(pricore .*)", line) for line in lines]
+    return [call[1] for call in calls if call]
+
+
+COMMANDS = [(page, line) for page in PAGES for line in shown(page)]
+
+
+def test_the_page_of_commands_is_what_the_program_says() -> None:
+    """docs/commands.md has each command with its options; `make docs` makes it anew."""
+    made = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate.py"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert MADE.read_text() == made.stdout
+
+
+@pytest.mark.parametrize(
+    ("page", "line"), COMMANDS, ids=[f"{page.name}:{number}" for number, (page, _) in enumerate(COMMANDS)]
+)
+def test_what_is_shown_can_be_run(page: Path, line: str) -> None:
+    """Each line with `pricore` in it names a command that there is, with options that it has."""
+    words = shlex.split(line.partition(" | ")[0].partition(" && ")[0], comments=True)[1:]
+    command: Any = typer.main.get_group(app)
+    while isinstance(command, TyperGroup):
+        assert words, f"{page.name}: {line} is not whole"
+        assert words[0] in command.commands, f"{page.name}: {line}"
+        command = command.commands[words.pop(0)]
+    options = {name for item in command.params for name in (*item.opts, *item.secondary_opts)} | {"--help"}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options, f"{page.name}: {line}"
+
+
+def test_every_setting_is_explained() -> None:
+    """The table of settings has a line for each, and for nothing else."""
+    rows = re.findall(r"^\| `(\w+)` \| `PRICORE_(\w+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [(field.name, field.name.upper()) for field in fields(Config)] == rows
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A link to a file of the project names one that is there, and a heading in it that it has."""
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]+)?\)", page.read_text()):
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), f"{page.name}: {target}"
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert heading[1:] in anchors, f"{page.name}: {target}{heading}"
