@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from pricore.commands import credential, discover, org, package, repo, satis, serve, token, webhook
+from pricore.commands import credential, discover, lock, org, package, repo, satis, serve, token, webhook
 from pricore.errors import PricoreError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.add_typer(repo.app)
 app.add_typer(credential.app)
 app.add_typer(token.app)
 app.add_typer(package.app)
+app.add_typer(lock.app)
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ _RESERVED = frozenset(
     ("nul", "con", "prn", "aux", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10)))
 )
 _SAFE: Final = "+@:,~!$&="  # what may stand in a path as it is, besides letters, digits and ._-
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PHP_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _LINKS = ("require", "require-dev", "conflict", "provide", "replace")
 
@@ -229,6 +230,12 @@ def dist_path(name: str, version: str, reference: str, *, movable: bool) -> str:
     # a tag has no slash; a "version" in its composer.json may, and even "..": it must not become a path
     file = f"{quote(version, safe=_SAFE + '/')}/{reference}" if movable else quote(version, safe=_SAFE)
     return f"/packages/{name.lower()}/{file}.zip"
+
+
+def split_address(address: str) -> tuple[str, str | None]:
+    """The version, and the commit where there is one, in what `dist_path` has behind the package, unquoted."""
+    version, slash, reference = address.rpartition("/")
+    return (version, reference) if slash and _COMMIT.fullmatch(reference) else (address, None)
 
 
 def build_document(name: str, published: Sequence[Published], *, replaced_by: str | None = None) -> bytes:

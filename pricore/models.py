@@ -20,6 +20,8 @@ SCOPES = (
     "organizations:write",
 )
 
+LOCK_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?"
+
 
 class Organization(msgspec.Struct, frozen=True):
     """Who owns repositories, packages and tokens; `slug` is its name in URLs.
@@ -286,6 +288,42 @@ class Dist(msgspec.Struct, frozen=True):
     shasum: str
     size: int
     fixed: bool = True
+
+
+class LockedPackage(msgspec.Struct, frozen=True, kw_only=True):
+    """A package in a composer.lock that comes from this registry.
+
+    `organization` is the slug, `package` the name in lower case. `address` is what the URL of its archive has
+    behind those: a version, or a branch and a commit (dev-main/<commit>). `shasum` is empty where the file has
+    none.
+    """
+
+    organization: str
+    package: str
+    version: str
+    address: str
+    shasum: str
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Whether a package in a lock file can be installed right now; `problem` says why not."""
+
+    package: LockedPackage
+    problem: str | None
+
+
+class Lock(msgspec.Struct, frozen=True, kw_only=True):
+    """A composer.lock that is in use somewhere, by the name that it was registered under, with what it names.
+
+    `organization` is the slug.
+    """
+
+    id: str
+    organization: str
+    name: str
+    created_at: int
+    registered_at: int
+    packages: tuple[LockedPackage, ...]
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,7 +38,6 @@ _SMALL: Final = 64 * 1024
 """Bytes of a document up to which finishing it takes less than handing it to a thread."""
 
 _HOST = re.compile(r"[A-Za-z0-9.\-_]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MOST_WORDS: Final = 20
 _MOST_NAMES: Final = 10_000
 _VIEW_SPAN: Final = 2**30
@@ -158,10 +157,8 @@ class Registry:
         if not auth.may_see(token, name):
             raise NotFoundError(auth.NOT_HERE)
         self._gate.admit_download(request, token, name)
-        version, slash, reference = match["version"].rpartition("/")
-        if not slash or not _COMMIT.fullmatch(reference):
-            version, reference = match["version"], ""
-        dist = await self._store.packages.dist(slug, name, version=version, reference=reference or None)
+        version, reference = metadata.split_address(match["version"])
+        dist = await self._store.packages.dist(slug, name, version=version, reference=reference)
         if dist is None:
             raise NotFoundError(auth.NOT_HERE)
         encoding = choose_encoding(request)

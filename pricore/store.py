@@ -20,6 +20,7 @@ import aiosqlite
 from pricore.errors import NotFoundError, StoreError
 from pricore.tables.credentials import Credentials
 from pricore.tables.jobs import Jobs
+from pricore.tables.locks import Locks
 from pricore.tables.organizations import Organizations
 from pricore.tables.packages import Packages
 from pricore.tables.repositories import Repositories
@@ -60,6 +61,7 @@ class Store:
         self.jobs = Jobs(self)
         self.schedule = Schedule(self, interval=sync_interval)
         self.usage = Usage(self)
+        self.locks = Locks(self)
 
     async def __aenter__(self) -> Self:
         try:

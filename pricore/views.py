@@ -10,10 +10,13 @@ from pricore.clock import rfc3339
 from pricore.config import VANISHED
 from pricore.discovery import TAGS
 from pricore.models import (
+    LOCK_NAME,
     SCOPES,
     Credential,
     Downloads,
+    Finding,
     LeftOut,
+    Lock,
     Organization,
     Package,
     Progress,
@@ -36,6 +39,7 @@ Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 Day = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
 Scope = Annotated[str, _one_of(*SCOPES)]
 Provider = Annotated[str, _one_of(*PROVIDERS)]
+LockName = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{LOCK_NAME}$"})]
 Vanished = Annotated[str, _one_of(*VANISHED)]
 Interval = Annotated[int, msgspec.Meta(ge=0, le=31 * 24 * 3600)]
 Name = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 255})]
@@ -211,6 +215,34 @@ class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Time
 
 
+class LockedPackageView(msgspec.Struct, frozen=True, kw_only=True):
+    """A package that a lock file names; `shasum` is that of its archive, null where the file has none."""
+
+    name: str
+    version: str
+    shasum: str | None
+
+
+class LockView(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered lock file, with the packages in it that come from its `organization` here."""
+
+    organization: str
+    name: str
+    packages: list[LockedPackageView]
+    created_at: Time
+    registered_at: Time
+
+
+class FindingView(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a package in a lock file can be installed right now with its checksum, and if not, why."""
+
+    organization: str
+    name: str
+    version: str
+    installable: bool
+    problem: str | None
+
+
 class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     """An access token without its secret; `packages` are the only names that it may see, null means all."""
 
@@ -355,6 +387,29 @@ def version(item: Version) -> VersionView:
         released_at=rfc3339(item.released_at),
         gone_upstream_at=_time(item.gone_at),
         moved_to=item.moved_to,
+    )
+
+
+def lock(item: Lock) -> LockView:
+    return LockView(
+        organization=item.organization,
+        name=item.name,
+        packages=[
+            LockedPackageView(name=package.package, version=package.version, shasum=package.shasum or None)
+            for package in item.packages
+        ],
+        created_at=rfc3339(item.created_at),
+        registered_at=rfc3339(item.registered_at),
+    )
+
+
+def finding(item: Finding) -> FindingView:
+    return FindingView(
+        organization=item.package.organization,
+        name=item.package.package,
+        version=item.package.version,
+        installable=item.problem is None,
+        problem=item.problem,
     )
 
 

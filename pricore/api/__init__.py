@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from aiohttp import hdrs, web
 
-from pricore.api import organizations, packages, repositories, tokens
+from pricore.api import locks, organizations, packages, repositories, tokens
 from pricore.api.docs import POLICY, build_page
 from pricore.api.openapi import Document, build_document
 from pricore.api.routing import Operation, Route, serve
@@ -41,6 +41,7 @@ class Api:
         self.table: list[Route] = [
             *organizations.routes(store, syncer),
             *packages.routes(store, dists),
+            *locks.routes(store, dists, syncer, config),
             *repositories.routes(store, queue, syncer, config),
             *tokens.routes(store, limits),
         ]

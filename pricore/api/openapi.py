@@ -10,7 +10,7 @@ import msgspec
 
 from pricore.api.routing import Data, Operation, Page
 from pricore.api.streams import EVENTS, Events
-from pricore.views import Id, Provider
+from pricore.views import Id, LockName, Provider
 
 Document = dict[str, Any]
 
@@ -40,6 +40,7 @@ _PARAMETERS: Final[Mapping[str, tuple[Any, str]]] = {
     "package": (str, "The package's id or name; the slash in it as it is or as %2F."),
     "version": (str, "The version as it is shown, or any form that means the same."),
     "id": (Id, "The id."),
+    "name": (LockName, "The name under which the lock file is registered."),
     "run": (Id, "The id of the sync."),
     "provider": (Provider, "What kind of host sends it; `git` is any."),
 }
@@ -49,7 +50,7 @@ _ERRORS: Final[Mapping[int, str]] = {
     401: "There is no good access token with it.",
     403: "The access token may not do this; the message names the scope that it lacks.",
     404: "It is not there, or not for this access token.",
-    409: "Something of that name or address is there already.",
+    409: "Something of that name or address is there already, or a registered lock file is in the way.",
     413: "The request body is too large.",
     422: "An argument cannot be understood.",
     429: "A rate limit is used up.",

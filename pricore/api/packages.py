@@ -120,6 +120,7 @@ def routes(store: Store, dists: Dists) -> list[Route]:
             handler=delete_package,
             scope="packages:write",
             summary="Delete a package; its versions stay deleted until their refs move",
+            errors=(409,),
         ),
         Route(
             method="GET",
@@ -135,6 +136,7 @@ def routes(store: Store, dists: Dists) -> list[Route]:
             handler=delete_version,
             scope="packages:write",
             summary="Delete a version; it stays deleted until its ref moves",
+            errors=(409,),
         ),
         Route(
             method="GET",

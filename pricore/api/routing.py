@@ -1,5 +1,6 @@
 """How a typed route is served: token, scope, query and body in; a record with its status out."""
 
+import asyncio
 import functools
 import re
 import sys
@@ -12,7 +13,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from pricore.api.streams import Events, Streams
-from pricore.bodies import read_body
+from pricore.bodies import MEGABYTE, read_body
 from pricore.errors import BadRequestError, InvalidError
 from pricore.gate import Gate, allowance_of
 from pricore.limits import Allowance
@@ -57,7 +58,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A route as it is served and documented.
 
     `scope` None asks for any good token. A path with `{slug}` is of an organization: other organizations'
-    tokens find nothing there. `errors` are statuses that the rest doesn't tell.
+    tokens find nothing there. `errors` are statuses that the rest doesn't tell, `most_bytes` those of a body.
     """
 
     method: str
@@ -69,6 +70,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body: type[msgspec.Struct] | None = None
     status: int = 200
     errors: tuple[int, ...] = ()
+    most_bytes: int = MEGABYTE
 
     def describe(self) -> Operation:
         """The route as it is documented; the type of its answer is the one that its handler says."""
@@ -129,6 +131,7 @@ class PageQuery(msgspec.Struct, frozen=True):
         return Meta(self.page, max(1, -(-total // self.per_page)), self.per_page, total)
 
 
+_LARGE: Final = 256 * 1024
 _MOST_SHOWN: Final = 200
 """Characters of an error: the name of an unknown field can be a megabyte."""
 
@@ -140,7 +143,13 @@ def serve(route: Route, gate: Gate, streams: Streams) -> Handler:
         path = dict(request.match_info)
         token = await gate.admit(request, organization=path.get("slug"), scope=route.scope)
         query = None if route.query is None else _read_query(request, route.query)
-        body = None if route.body is None else _read_body(await read_body(request), route.body)
+        body = None
+        if route.body is not None:
+            content = await read_body(request, most=route.most_bytes)
+            # a large one takes long enough for others to wait
+            large = len(content) > _LARGE
+            parse = functools.partial(_read_body, content, route.body)
+            body = await asyncio.to_thread(parse) if large else parse()
         result = await route.handler(Call(token, path, query, body, allowance_of(request)))
         if isinstance(result, Events):
             organization, scope = path.get("slug"), route.scope

@@ -8,7 +8,7 @@ import msgspec
 from pricore import metadata, versions
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Dist, Document, Organization, Package, Repository, Version
-from pricore.tables import deletion, publishing
+from pricore.tables import deletion, locks, publishing
 from pricore.tables.publishing import READ_ANEW, Publication
 
 if TYPE_CHECKING:
@@ -60,13 +60,16 @@ class Packages:
     async def delete(self, organization: Organization, package: Package) -> set[str]:
         """Take a package out of service with its history; what it had stays out until its refs move.
 
-        Gives the checksums of the archives that are for nothing else. Raises NotFoundError where it is gone.
+        Gives the checksums of the archives that are for nothing else. Raises NotFoundError where it is gone,
+        ConflictError where a registered lock file names one of its archives.
         """
         async with self._store.transaction() as db:
             versions = await db.execute_fetchall(
                 "SELECT ref, version, reference FROM versions WHERE package_id = ?", (package.id,)
             )
-            dists = await db.execute_fetchall("SELECT shasum FROM dists WHERE package_id = ?", (package.id,))
+            rows: Any = await db.execute_fetchall("SELECT shasum FROM dists WHERE package_id = ?", (package.id,))
+            dists = [shasum for (shasum,) in rows]
+            await locks.check_unlocked(db, organization.id, [package.id], shasums=dists)
             await self._store.organizations.remember_dates(db, organization.id, [package.id])
             cursor = await db.execute("DELETE FROM packages WHERE id = ?", (package.id,))
             if not cursor.rowcount:
@@ -74,14 +77,14 @@ class Packages:
             await deletion.mark_refs(db, package, {ref: (version, commit) for ref, version, commit in versions})
             await deletion.read_others_anew(db, organization.id, repository_id=package.repository_id)
             await self._store.organizations.touch_root(db, organization.id, names_changed=True)
-            return await deletion.unused(db, (shasum for (shasum,) in dists))
+            return await deletion.unused(db, dists)
 
     async def delete_version(self, organization: Organization, package: Package, version: str) -> set[str]:
         """Take a version, given as it is shown, out of service until its ref moves.
 
         Its archive goes, unless another version is made of the same commit. A package without versions stays,
         as it does when its last branch goes upstream. Gives the checksums of archives that are for nothing
-        else. Raises NotFoundError where it is gone.
+        else. Raises NotFoundError where it is gone, ConflictError where a registered lock file names it.
         """
         async with self._store.transaction() as db:
             rows: Any = await db.execute_fetchall(
@@ -94,7 +97,7 @@ class Packages:
             if not rows:
                 raise NotFoundError(f"{package.name} has no version {version} any more")
             ((ref, commit, first),) = rows
-            dists = await db.execute_fetchall(
+            gone: Any = await db.execute_fetchall(
                 """
                 DELETE FROM dists WHERE package_id = ?1 AND reference IN (?2, ?3) AND reference NOT IN (
                     SELECT reference FROM versions WHERE package_id = ?1
@@ -105,10 +108,12 @@ class Packages:
                 """,
                 (package.id, commit, first),
             )
+            dists = [shasum for (shasum,) in gone]
+            await locks.check_unlocked(db, organization.id, [package.id], shasums=dists, address=version)
             await deletion.mark_refs(db, package, {ref: (version, commit)})
             await publishing.rebuild(db, package.id, package.name)
             await self._store.organizations.touch_root(db, organization.id, names_changed=False)
-            return await deletion.unused(db, (shasum for (shasum,) in dists))
+            return await deletion.unused(db, dists)
 
     async def accept(self, package: Package, version: Version) -> None:
         """Let a released version move to where its tag is now; the next sync does it.

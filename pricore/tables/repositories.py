@@ -10,7 +10,7 @@ from pricore.addresses import Address, login_place
 from pricore.clock import now
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization, Ref, Repository
-from pricore.tables import deletion
+from pricore.tables import deletion, locks
 from pricore.tables.publishing import READ_ANEW
 
 if TYPE_CHECKING:
@@ -254,7 +254,8 @@ class Repositories:
     async def remove(self, repository: Repository) -> set[str]:
         """Stop following a repository: its packages go too.
 
-        Gives the checksums that were advertised for it and are for nothing else.
+        Gives the checksums that were advertised for it and are for nothing else. Raises ConflictError where a
+        registered lock file names one of them.
         """
         async with self._store.transaction() as db:
             packages = [
@@ -270,12 +271,14 @@ class Repositories:
                 """,
                 (repository.id,),
             )
+            shasums = [shasum for (shasum,) in rows]
+            await locks.check_unlocked(db, repository.organization_id, packages, shasums=shasums)
             await self._store.organizations.remember_dates(db, repository.organization_id, packages)
             await db.execute("DELETE FROM repositories WHERE id = ?", (repository.id,))
             await deletion.read_others_anew(db, repository.organization_id, repository_id=repository.id)
             if packages:
                 await self._store.organizations.touch_root(db, repository.organization_id, names_changed=True)
-            return await deletion.unused(db, (shasum for (shasum,) in rows))
+            return await deletion.unused(db, shasums)
 
 
 async def _followed(

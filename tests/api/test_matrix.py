@@ -10,12 +10,23 @@ import pytest
 from pricore.addresses import parse_address
 from pricore.auth import create_secret
 from pricore.clock import now
-from pricore.models import SCOPES
+from pricore.models import SCOPES, LockedPackage
 from pricore.server import API
 from tests.api.harness import ALL, ORG, call, instance_token, read, refusal, repository_id, token_id
 from tests.registry.harness import World, error
 from tests.registry.test_access import ROUTES
 from tests.store.harness import follow, publish, released
+
+
+LOCK = {
+    "packages": [
+        {
+            "name": "acme/library",
+            "version": "1.0.0",
+            "dist": {"url": "http://127.0.0.1/org/acme/packages/acme/library/1.0.0.zip"},
+        }
+    ]
+}
 
 
 class Row(NamedTuple):
@@ -64,6 +75,10 @@ ROWS = {
     ("GET", "/api/organizations/{slug}/packages/{package}/downloads"): Row(
         f"{ORG}/packages/acme/library/downloads", "packages:read"
     ),
+    ("GET", "/api/organizations/{slug}/locks"): Row(f"{ORG}/locks", "packages:read"),
+    ("PUT", "/api/organizations/{slug}/locks/{name}"): Row(f"{ORG}/locks/shop", "packages:write", 200, LOCK),
+    ("POST", "/api/organizations/{slug}/lock-checks"): Row(f"{ORG}/lock-checks", "packages:read", 200, LOCK),
+    ("DELETE", "/api/organizations/{slug}/locks/{name}"): Row(f"{ORG}/locks/production", "packages:write"),
     ("GET", "/api/organizations/{slug}/repositories"): Row(f"{ORG}/repositories", "repositories:read"),
     ("POST", "/api/organizations/{slug}/repositories"): Row(
         f"{ORG}/repositories", "repositories:write", 201, {"url": "http://127.0.0.1:1/{new}.git"}, restricted=403
@@ -123,8 +138,12 @@ async def credentials(world: World) -> dict[str, str | None]:
 
 
 async def restock(world: World) -> None:
-    """Put back what a request may have deleted: acme, and acme/library with the version 9.9.9."""
+    """Put back what a request may have deleted: acme, its lock, and acme/library with the version 9.9.9."""
     acme = await world.store.organizations.find("acme") or await world.store.organizations.create("acme", "acme")
+    locked = LockedPackage(
+        organization="acme", package="acme/library", version="0.1.0", address="0.1.0", shasum=secrets.token_hex(20)
+    )
+    await world.store.locks.register(acme, "production", [locked])
     repositories = [
         item for item in await world.store.repositories.of_organization(acme.id) if item.url.endswith("/library")
     ] or [await follow(world.store, acme, "library")]

@@ -23,7 +23,7 @@ from schemathesis.openapi.checks import JsonSchemaError, UndefinedStatusCode
 from pricore.addresses import parse_address
 from pricore.auth import create_secret
 from pricore.config import Config
-from pricore.models import SCOPES
+from pricore.models import SCOPES, LockedPackage
 from pricore.sealing import Sealer, WebhookSecrets
 from pricore.store import Store
 from tests.api.test_matrix import ROWS
@@ -75,6 +75,10 @@ class Server(msgspec.Struct, frozen=True):
             repository = found[0] if found else await store.repositories.add(acme, address)
             # another commit each time: that of a deleted version would be passed over
             await publish(store, repository, released("9.9.9", reference=secrets.token_hex(20)))
+            locked = LockedPackage(
+                organization="acme", package="acme/library", version="0.1.0", address="0.1.0", shasum="0" * 40
+            )
+            await store.locks.register(acme, "production", [locked])
             run = await store.runs.begin(repository.id, started_at=1_700_000_000)
             made = await store.tokens.create(acme, name="made", token_hash=secrets.token_bytes(32), scopes=[])
             webhook = await WebhookSecrets(store, Sealer(self.config.key)).provide(repository.id, rotate=False)
@@ -82,6 +86,7 @@ class Server(msgspec.Struct, frozen=True):
             "slug": "acme",
             "package": "acme/library",
             "version": "9.9.9",
+            "name": "production",
             "provider": "git",
             "id": repository.id,
             "run": run,

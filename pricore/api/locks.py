@@ -1,0 +1,106 @@
+"""Lock files that are in use: what they name is kept."""
+
+from typing import Final
+
+from pricore import auth, locks, views
+from pricore.api.organizations import find_organization
+from pricore.api.routing import Call, Data, Message, Route
+from pricore.config import Config
+from pricore.dists import Dists
+from pricore.errors import InvalidError, NotFoundError
+from pricore.locks import Checker, LockFile
+from pricore.models import Lock, LockedPackage, Token
+from pricore.store import Store
+from pricore.sync import Syncer
+from pricore.views import FindingView, LockView
+
+_MOST_CHECKED: Final = 1000
+"""Packages of one request: an archive that isn't kept is made."""
+
+
+def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[Route]:
+    """The routes of lock files."""
+    checker = Checker(store, dists, syncer)
+
+    def read(call: Call) -> list[LockedPackage]:
+        """What a lock file names of the organization. Raises InvalidError where the caller may not see it."""
+        wanted: LockFile = call.body
+        found = [
+            item
+            for item in locks.packages_of(wanted, public_url=config.public_url)
+            if item.organization == call.path["slug"]
+        ]
+        if not found:
+            raise InvalidError("no package in it comes from this organization", field="packages")
+        if len(found) > _MOST_CHECKED:
+            raise InvalidError(f"it has more than {_MOST_CHECKED} packages of this registry", field="packages")
+        for item in found:
+            if not auth.may_see(call.token, item.package):
+                raise InvalidError(f"there is no package {item.package[:80]}", field="packages")
+        return found
+
+    async def list_locks(call: Call) -> Data[list[LockView]]:
+        found = await store.locks.of_organization(await find_organization(store, call))
+        return Data([views.lock(item) for item in found if _visible(call.token, item)])
+
+    async def register_lock(call: Call) -> Data[LockView]:
+        organization = await find_organization(store, call)
+        name = locks.check_name(call.path["name"])
+        packages = read(call)
+        await hidden(call, name)
+        return Data(views.lock(await store.locks.register(organization, name, packages)))
+
+    async def check_lock(call: Call) -> Data[list[FindingView]]:
+        await find_organization(store, call)
+        return Data([views.finding(item) for item in await checker.check(read(call))])
+
+    async def remove_lock(call: Call) -> Message:
+        organization = await find_organization(store, call)
+        await hidden(call, call.path["name"])
+        await store.locks.remove(organization, call.path["name"])
+        return Message("Lock removed successfully")
+
+    async def hidden(call: Call, name: str) -> None:
+        """Raise NotFoundError where a lock file of that name has packages that the caller may not see."""
+        found = await store.locks.of_organization(await find_organization(store, call))
+        if any(item.name == name and not _visible(call.token, item) for item in found):
+            raise NotFoundError(auth.NOT_HERE)
+
+    return [
+        Route(
+            method="GET",
+            path="/api/organizations/{slug}/locks",
+            handler=list_locks,
+            scope="packages:read",
+            summary="List the lock files that are registered",
+        ),
+        Route(
+            method="PUT",
+            path="/api/organizations/{slug}/locks/{name}",
+            handler=register_lock,
+            scope="packages:write",
+            summary="Register a composer.lock, the body: what it names is neither pruned nor deleted",
+            body=LockFile,
+            most_bytes=locks.MOST_BYTES,
+        ),
+        Route(
+            method="POST",
+            path="/api/organizations/{slug}/lock-checks",
+            handler=check_lock,
+            scope="packages:read",
+            summary="Check whether each package in a composer.lock, the body, can be installed right now",
+            body=LockFile,
+            most_bytes=locks.MOST_BYTES,
+        ),
+        Route(
+            method="DELETE",
+            path="/api/organizations/{slug}/locks/{name}",
+            handler=remove_lock,
+            scope="packages:write",
+            summary="Let go of a lock file",
+        ),
+    ]
+
+
+def _visible(token: Token, lock: Lock) -> bool:
+    return all(auth.may_see(token, item.package) for item in lock.packages)

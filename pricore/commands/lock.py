@@ -1,0 +1,143 @@
+"""`pricore lock`: composer.lock files that are in use, and whether they can be installed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pricore import locks, views
+from pricore.clock import rfc3339
+from pricore.commands.repo import Org
+from pricore.commands.session import Session, command, print_table
+from pricore.dists import Dists
+from pricore.errors import InvalidError, NotFoundError
+from pricore.git import Git
+from pricore.management import slug_of
+from pricore.models import Finding, Lock, LockedPackage
+from pricore.store import Store
+from pricore.sync import Syncer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(name="lock", help="Lock files that are in use: what they name is kept.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A composer.lock; - is the standard input.")]
+
+
+@command(app, "register")
+def register(
+    session: Session,
+    file: File,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What is installed from it: production; the folder's if not given."),
+    ] = None,
+) -> None:
+    """Keep what a lock file names from being pruned or deleted, until it is registered anew or removed."""
+    if name is None:
+        if str(file) == "-":
+            raise InvalidError("a lock file that comes from standard input needs a --name", field="name")
+        name = slug_of(file.resolve().parent.name)
+    name = locks.check_name(name)
+    packages = _read(session, file)
+
+    async def work(store: Store) -> tuple[list[Lock], list[Finding]]:
+        slugs = dict.fromkeys(item.organization for item in packages)
+        organizations = [await store.organizations.get(slug) for slug in slugs]
+        made = [
+            await store.locks.register(
+                organization, name, [item for item in packages if item.organization == organization.slug]
+            )
+            for organization in organizations
+        ]
+        return made, await _check(store, session, packages)
+
+    made, findings = session.run(work)
+    missing = [item for item in findings if item.problem is not None]
+
+    def render(console: "Console") -> None:
+        for lock in made:
+            text = f"Registered {lock.name} in {lock.organization}: packages that it names: {len(lock.packages)}."
+            console.print(text, markup=False, soft_wrap=True)
+        for item in missing:
+            title = f"{item.package.package} {item.package.version}"
+            typer.echo(f"warning: {title} cannot be installed now: {item.problem}", err=True)
+
+    session.show([views.lock(lock) for lock in made], render)
+
+
+@command(app, "check")
+def check(session: Session, file: File) -> None:
+    """Tell of each package of this registry in a lock file whether it can be installed right now.
+
+    For each, what a download would do is done, up to its checksum. Exits with 1 if one of them cannot.
+    """
+    packages = _read(session, file)
+
+    async def work(store: Store) -> list[Finding]:
+        return await _check(store, session, packages)
+
+    findings = session.run(work)
+    session.show(
+        [views.finding(item) for item in findings],
+        lambda console: print_table(
+            console,
+            ("package", "version", "organization", ""),
+            [
+                (item.package.package, item.package.version, item.package.organization, item.problem or "ok")
+                for item in findings
+            ],
+        ),
+    )
+    if missing := sum(item.problem is not None for item in findings):
+        raise NotFoundError(f"{missing} of {len(findings)} packages cannot be installed from {file}")
+
+
+@command(app, "list")
+def show_all(session: Session, org: Org) -> None:
+    """List the lock files that are registered."""
+
+    async def work(store: Store) -> list[Lock]:
+        return await store.locks.of_organization(await store.organizations.get(org))
+
+    found = session.run(work)
+    session.show(
+        [views.lock(item) for item in found],
+        lambda console: print_table(
+            console,
+            ("name", "packages", "registered"),
+            [(item.name, len(item.packages), rfc3339(item.registered_at)) for item in found],
+        ),
+    )
+
+
+@command(app, "remove")
+def remove(
+    session: Session,
+    org: Org,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name from `lock list`.")],
+) -> None:
+    """Let go of a lock file: nothing is installed from it any more."""
+
+    async def work(store: Store) -> None:
+        await store.locks.remove(await store.organizations.get(org), name)
+
+    session.run(work)
+    session.show({"removed": name}, lambda console: console.print(f"Removed {name}.", markup=False))
+
+
+def _read(session: Session, file: Path) -> list[LockedPackage]:
+    public_url = session.config.public_url
+    packages = locks.packages_of(locks.read_lock(file), public_url=public_url)
+    if not packages:
+        where = f" ({public_url})" if public_url else ""
+        raise InvalidError(f"no package in {file} comes from this registry{where}", field="file")
+    return packages
+
+
+async def _check(store: Store, session: Session, packages: Sequence[LockedPackage]) -> list[Finding]:
+    with Git(timeout=session.config.git_timeout) as git:
+        syncer = Syncer(store, git, session.config)
+        return await locks.Checker(store, Dists(session.config.dists), syncer).check(packages)

@@ -1,0 +1,142 @@
+"""Lock files that are in use somewhere, and what they keep from being pruned or deleted."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import msgspec
+
+from pricore.clock import now
+from pricore.errors import ConflictError, NotFoundError
+from pricore.models import Lock, LockedPackage, Organization
+
+if TYPE_CHECKING:
+    import aiosqlite
+
+    from pricore.store import Store
+
+
+class Locks:
+    """The part of the store that holds registered lock files."""
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+
+    async def register(self, organization: Organization, name: str, packages: Sequence[LockedPackage]) -> Lock:
+        """Keep what a lock file names; one of the same name is replaced."""
+        at = now()
+        async with self._store.transaction(revise=False) as db:
+            await db.execute(
+                """
+                INSERT INTO locks (id, organization_id, name, created_at, registered_at) VALUES (?, ?, ?, ?, ?)
+                ON CONFLICT (organization_id, name) DO UPDATE SET registered_at = excluded.registered_at
+                """,
+                (str(uuid4()), organization.id, name, at, at),
+            )
+            ((lock_id, created_at),) = await db.execute_fetchall(
+                "SELECT id, created_at FROM locks WHERE organization_id = ? AND name = ?", (organization.id, name)
+            )
+            await db.execute("DELETE FROM lock_packages WHERE lock_id = ?", (lock_id,))
+            await db.executemany(
+                """
+                INSERT INTO lock_packages (lock_id, package, version, address, shasum) VALUES (?, ?, ?, ?, ?)
+                """,
+                [(lock_id, item.package, item.version, item.address, item.shasum) for item in packages],
+            )
+        return Lock(
+            id=lock_id,
+            organization=organization.slug,
+            name=name,
+            created_at=created_at,
+            registered_at=at,
+            packages=tuple(packages),
+        )
+
+    async def of_organization(self, organization: Organization) -> list[Lock]:
+        """The lock files of an organization, by name."""
+        rows = await self._store.fetch_all(
+            "SELECT id, name, created_at, registered_at FROM locks WHERE organization_id = ? ORDER BY name",
+            (organization.id,),
+        )
+        named = await self._store.fetch_all(
+            """
+            SELECT lock_id, package, version, address, shasum FROM lock_packages
+            JOIN locks ON locks.id = lock_id WHERE organization_id = ? ORDER BY package
+            """,
+            (organization.id,),
+        )
+        packages: dict[str, list[LockedPackage]] = {}
+        for lock_id, package, version, address, shasum in named:
+            packages.setdefault(lock_id, []).append(
+                LockedPackage(
+                    organization=organization.slug,
+                    package=package,
+                    version=version,
+                    address=address,
+                    shasum=shasum,
+                )
+            )
+        return [
+            Lock(
+                id=lock_id,
+                organization=organization.slug,
+                name=name,
+                created_at=created_at,
+                registered_at=registered_at,
+                packages=tuple(packages.get(lock_id, ())),
+            )
+            for lock_id, name, created_at, registered_at in rows
+        ]
+
+    async def remove(self, organization: Organization, name: str) -> None:
+        """Forget a lock file. Raises NotFoundError."""
+        async with self._store.transaction(revise=False) as db:
+            cursor = await db.execute(
+                "DELETE FROM locks WHERE organization_id = ? AND name = ?", (organization.id, name)
+            )
+            if not cursor.rowcount:
+                raise NotFoundError(
+                    f"{organization.slug} has no lock {name}; "
+                    f"`pricore lock list {organization.slug}` shows those it has"
+                )
+
+    async def protected_shasums(self) -> set[str]:
+        """The checksums of all archives that a registered lock file names."""
+        return {shasum for (shasum,) in await self._store.fetch_all("SELECT DISTINCT shasum FROM lock_packages")}
+
+
+async def check_unlocked(
+    db: "aiosqlite.Connection",
+    organization_id: str,
+    package_ids: Iterable[str],
+    *,
+    shasums: Iterable[str],
+    address: str = "",
+) -> None:
+    """Refuse with ConflictError to delete what a registered lock file names.
+
+    That are archives of some packages, given by their checksums, and what is found at an `address` of theirs.
+    """
+    rows = await db.execute_fetchall(
+        """
+        SELECT locks.name, lock_packages.package, lock_packages.version, slug FROM lock_packages
+        JOIN locks ON locks.id = lock_packages.lock_id
+        JOIN organizations ON organizations.id = locks.organization_id
+        JOIN packages ON packages.organization_id = locks.organization_id
+            AND packages.name = lock_packages.package
+        WHERE locks.organization_id = ?
+            AND packages.id IN (SELECT value FROM json_each(?))
+            AND (shasum IN (SELECT value FROM json_each(?)) OR address = ?)
+        ORDER BY locks.name, lock_packages.package LIMIT 1
+        """,
+        (organization_id, _json(package_ids), _json(shasums), address),
+    )
+    for lock, package, version, slug in rows:
+        raise ConflictError(
+            f"the lock {lock} names {package} {version}: when nothing is installed from it any more, "
+            f"`pricore lock remove {slug} {lock}` lets go of it"
+        )
+
+
+def _json(values: Iterable[str]) -> str:
+    return msgspec.json.encode(list(values)).decode()
