@@ -16,7 +16,7 @@ Every command of `pricore`, as `--help` says it. Made by `make docs`; not to be 
 
 Each takes `--data FOLDER` (`PRICORE_DATA`), `--config FILE` (`PRICORE_CONFIG`), and `--json` for one JSON
 document. The result goes to standard output, errors go to standard error in one line. Exit status: 0 done, 1
-failed, 2 wrong usage.
+failed, 2 wrong usage. Commands work while the server runs, and without it.
 """
 _COMMON: Final = {"as_json", "data", "config"}
 

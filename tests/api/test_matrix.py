@@ -17,7 +17,6 @@ from tests.registry.harness import World, error
 from tests.registry.test_access import ROUTES
 from tests.store.harness import follow, publish, released
 
-
 LOCK = {
     "packages": [
         {
