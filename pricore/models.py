@@ -258,11 +258,18 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     first_reference: str | None
 
 
-class Downloads(msgspec.Struct, frozen=True):
-    """Installs of a package: in `total` since ever, and of each version in each day of a period, in order."""
+class Count(msgspec.Struct, frozen=True):
+    """How often something was installed, as clients report it, and how often its archive was sent."""
 
-    total: int
-    days: Mapping[date, Mapping[str, int]]
+    installs: int
+    archives: int
+
+
+class Downloads(msgspec.Struct, frozen=True):
+    """Downloads of a package: in `total` since ever, and of each version in each day of a period, in order."""
+
+    total: Count
+    days: Mapping[date, Mapping[str, Count]]
 
 
 class Document(msgspec.Struct, frozen=True):

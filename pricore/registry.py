@@ -9,13 +9,16 @@ import contextlib
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
 import zstandard
 from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 
 from pricore import auth, metadata
 from pricore.answers import SERVER, Answer, choose_encoding
@@ -172,12 +175,16 @@ class Registry:
             hdrs.SERVER: SERVER,
         }
         if encoding == "identity":
-            return await _send(request, read_plain(kept), headers, dist.size)
-        headers[hdrs.CONTENT_ENCODING] = encoding
-        if dist.fixed:
-            return web.FileResponse(kept, headers=headers)
-        # not FileResponse: by the file's date it would answer 304 for a branch that went back to an old commit
-        return await _send(request, read_file(kept), headers, kept.stat().st_size)
+            response = await _send(request, read_plain(kept), headers, dist.size)
+        else:
+            headers[hdrs.CONTENT_ENCODING] = encoding
+            if dist.fixed:
+                return _Kept(kept, headers, sent=partial(self._store.usage.downloaded, slug, name, version))
+            # not FileResponse: by the file's date it would answer 304 for a branch that went back to an old commit
+            response = await _send(request, read_file(kept), headers, kept.stat().st_size)
+        if request.method == hdrs.METH_GET:
+            self._store.usage.downloaded(slug, name, version)
+        return response
 
     async def get_list(self, request: web.Request) -> web.Response:
         """Names of packages, by `filter` (with * for anything) or by `vendor`."""
@@ -290,6 +297,21 @@ class Registry:
             if not _HOST.fullmatch(base.partition("://")[2]):
                 raise BadRequestError("the Host header is malformed")
         return f"{base}/org/{request.match_info['organization']}"
+
+
+class _Kept(web.FileResponse):
+    """A kept archive; `sent` is called where a client gets it from its beginning."""
+
+    def __init__(self, path: Path, headers: Mapping[str, str], *, sent: Callable[[], None]) -> None:
+        super().__init__(path, headers=headers)
+        self._sent = sent
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        writer = await super().prepare(request)
+        part = self.headers.get(hdrs.CONTENT_RANGE, "bytes 0-")
+        if request.method == hdrs.METH_GET and self.status in (200, 206) and part.startswith("bytes 0-"):
+            self._sent()
+        return writer
 
 
 class _Download(msgspec.Struct):

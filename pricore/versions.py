@@ -55,6 +55,14 @@ def normalize(version: str) -> str:
     return normalized
 
 
+def normalized_or_none(version: str) -> str | None:
+    """Return what `normalize` does, or None for what is no version."""
+    try:
+        return normalize(version)
+    except ValueError:
+        return None
+
+
 def normalize_branch(name: str) -> str:
     """Return the form of a branch name that Composer compares: "1.x" is "1.9999999.9999999.9999999-dev"."""
     name = name.strip(_TRIMMED)

@@ -1,6 +1,8 @@
 """Records as the outside sees them: the shapes of the API, which the CLI's --json prints too."""
 
 from collections import Counter
+from collections.abc import Mapping
+from datetime import date
 from typing import Annotated
 
 import msgspec
@@ -12,6 +14,7 @@ from pricore.discovery import TAGS
 from pricore.models import (
     LOCK_NAME,
     SCOPES,
+    Count,
     Credential,
     Downloads,
     Finding,
@@ -182,20 +185,31 @@ class VersionDownloads(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str
     downloads: int
+    archives: int
 
 
 class DayDownloads(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a package was installed in a day (UTC), and of that which versions; those without are left out."""
+    """How often a package was installed in a day (UTC), and how often its archives were sent.
+
+    `versions` and `archive_versions` say of which versions; those without are left out.
+    """
 
     date: Day
     downloads: int
+    archives: int
     versions: dict[str, int]
+    archive_versions: dict[str, int]
 
 
 class DownloadsView(msgspec.Struct, frozen=True, kw_only=True):
-    """Installs that clients reported: `total` since ever; those from `from` to `to` by day, and by version."""
+    """Installs that clients reported: `total` since ever; those from `from` to `to` by day, and by version.
+
+    `total_archives`, and `archives` beside each `downloads`, count the archives that were sent: Composer installs
+    from its cache without asking for one, and other programs ask for one without reporting an install.
+    """
 
     total: int
+    total_archives: int
     first: Day = msgspec.field(name="from")
     last: Day = msgspec.field(name="to")
     days: list[DayDownloads]
@@ -414,19 +428,34 @@ def finding(item: Finding) -> FindingView:
 
 
 def downloads(item: Downloads) -> DownloadsView:
-    versions = Counter[str]()
-    for counts in item.days.values():
-        versions.update(counts)
-    days = list(item.days)
+    installs, archives = Counter[str](), Counter[str]()
+    days = [_day(day, counts) for day, counts in item.days.items()]
+    for day in days:
+        installs.update(day.versions)
+        archives.update(day.archive_versions)
+    versions = [*installs, *(name for name in archives if name not in installs)]
     return DownloadsView(
-        total=item.total,
-        first=days[0].isoformat(),
-        last=days[-1].isoformat(),
-        days=[
-            DayDownloads(date=day.isoformat(), downloads=sum(counts.values()), versions=dict(counts))
-            for day, counts in item.days.items()
+        total=item.total.installs,
+        total_archives=item.total.archives,
+        first=days[0].date,
+        last=days[-1].date,
+        days=days,
+        versions=[
+            VersionDownloads(version=name, downloads=installs[name], archives=archives[name])
+            for name in sorted(versions, key=lambda name: (installs[name], archives[name]), reverse=True)
         ],
-        versions=[VersionDownloads(version=name, downloads=count) for name, count in versions.most_common()],
+    )
+
+
+def _day(day: date, counts: Mapping[str, Count]) -> DayDownloads:
+    installs = {name: count.installs for name, count in counts.items() if count.installs}
+    archives = {name: count.archives for name, count in counts.items() if count.archives}
+    return DayDownloads(
+        date=day.isoformat(),
+        downloads=sum(installs.values()),
+        archives=sum(archives.values()),
+        versions=installs,
+        archive_versions=archives,
     )
 
 

@@ -10,7 +10,7 @@ from pricore.api.routing import Call, Data, Message, Page, PageQuery, Route
 from pricore.clock import now
 from pricore.dists import Dists
 from pricore.errors import InvalidError, NotFoundError
-from pricore.models import Organization, Package
+from pricore.models import Count, Organization, Package
 from pricore.store import Store
 from pricore.views import Day, DownloadsView, PackageSummary, PackageView, VersionView
 
@@ -94,7 +94,7 @@ def routes(store: Store, dists: Dists) -> list[Route]:
             served = await store.packages.find_version(package, version)
             version = version if served is None else served.version
         found = await store.usage.downloads(package, first=first, last=last, version=version)
-        if version is not None and served is None and not found.total:
+        if version is not None and served is None and found.total == Count(0, 0):
             raise InvalidError(f"there is no version {version[:80]}", field="version")
         return Data(views.downloads(found))
 

@@ -175,7 +175,10 @@ def downloads(
         str | None, typer.Option("--to", metavar="DATE", help="The last day; today if not given.")
     ] = None,
 ) -> None:
-    """Show how often a package was installed, by day and by version."""
+    """Show how often a package was installed, and its archives were sent, by day and by version.
+
+    Composer reports installs, also those out of its cache; what else fetches archives doesn't.
+    """
     since, to = management.parse_period(first, last, at=now())
 
     async def work(store: Store) -> Downloads:
@@ -185,9 +188,19 @@ def downloads(
     document = views.downloads(session.run(work))
 
     def render(console: "Console") -> None:
-        print_fields(console, [("since ever", document.total), ("from", document.first), ("to", document.last)])
+        print_fields(
+            console,
+            [
+                ("installs since ever", document.total),
+                ("archives since ever", document.total_archives),
+                ("from", document.first),
+                ("to", document.last),
+            ],
+        )
         print_table(
-            console, ("version", "downloads"), [(item.version, item.downloads) for item in document.versions]
+            console,
+            ("version", "installs", "archives"),
+            [(item.version, item.downloads, item.archives) for item in document.versions],
         )
         print_table(
             console,

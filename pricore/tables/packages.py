@@ -215,7 +215,7 @@ class Packages:
             WHERE package_id = ?1 AND (version = ?2 OR normalized = ?3)
             ORDER BY version = ?2 DESC LIMIT 1
             """,
-            (package_id, version, _normalized(version)),
+            (package_id, version, versions.normalized_or_none(version)),
         )
         return None if row is None else _version(row)
 
@@ -323,13 +323,6 @@ class Packages:
             return None
         treeish, shasum, size = row
         return Dist(repository_id, treeish, shasum, size, fixed)
-
-
-def _normalized(version: str) -> str | None:
-    try:
-        return versions.normalize(version)
-    except ValueError:
-        return None
 
 
 def _json(values: Iterable[str]) -> str:
