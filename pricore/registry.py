@@ -165,9 +165,7 @@ class Registry:
         if dist is None:
             raise NotFoundError(auth.NOT_HERE)
         encoding = choose_encoding(request)
-        kept = await self._dists.get(
-            dist, self._syncer.mirror(dist.repository_id), "gzip" if encoding == "gzip" else "zstd"
-        )
+        kept = await self._dists.get(dist, self._syncer.source(dist), "gzip" if encoding == "gzip" else "zstd")
         headers: dict[str, str] = {
             hdrs.CONTENT_TYPE: "application/zip",
             hdrs.CACHE_CONTROL: "private, max-age=31536000, immutable" if dist.fixed else "private, no-cache",

@@ -45,6 +45,7 @@ from pricore.registry import Registry
 from pricore.sealing import Sealer
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.uploads import Uploads
 from pricore.webhooks import Webhooks
 
 _log = logging.getLogger("pricore.server")
@@ -76,6 +77,7 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     """The application that serves an open store."""
     app = web.Application(handler_args=_CONNECTION)
     dists = Dists(config.dists)
+    uploads = Uploads(store, config.uploads)
     syncer = Syncer(store, git, config)
     clients = Clients(config.trusted_proxies)
     limits = Limits(config)
@@ -83,7 +85,17 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     queue = Queue(store, syncer, workers=config.sync_workers)
     registry = Registry(store, dists, syncer, gate, clients, config)
     webhooks = Webhooks(store, queue, gate, Sealer(config.key))
-    api = Api(store, queue, gate, limits, syncer=syncer, dists=dists, config=config, others=[webhooks.describe()])
+    api = Api(
+        store,
+        queue,
+        gate,
+        limits,
+        syncer=syncer,
+        dists=dists,
+        uploads=uploads,
+        config=config,
+        others=[webhooks.describe()],
+    )
     app[API] = api
     # (?s): a line break in an address too, which aiohttp would answer with text of its own
     rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
@@ -97,7 +109,11 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
         await store.organizations.apply_settings(public_url=config.public_url, inline_limit=config.inline_limit)
         tasks = [
             asyncio.create_task(work)
-            for work in (_flush_usage(store), queue.work(), _tidy(store, syncer, dists, before=time.time()))
+            for work in (
+                _flush_usage(store),
+                queue.work(),
+                _tidy(store, syncer, dists, uploads, before=time.time()),
+            )
         ]
         yield
         for task in tasks:
@@ -173,12 +189,13 @@ def _alone(config: Config) -> Iterator[None]:
         yield
 
 
-async def _tidy(store: Store, syncer: Syncer, dists: Dists, *, before: float) -> None:
+async def _tidy(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads, *, before: float) -> None:
     """Remove what a process that was killed left behind."""
     try:
         await syncer.sweep()
         if known := await store.packages.all_checksums():
             await dists.sweep(known, before=before)
+        await uploads.sweep(before=before)
     except Exception:  # noqa: BLE001  # what is left over takes room, and nothing else
         _log.exception("cannot tidy up the data folder")
 

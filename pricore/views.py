@@ -160,12 +160,12 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     """A version as it is served.
 
     `gone_upstream_at` is since when its tag is missing; `moved_to` is the commit to which its tag has moved, while
-    it stays what it is.
+    it stays what it is. The `reference` of one that was uploaded is its checksum, of any other its commit.
     """
 
     version: str
     normalized_version: str
-    kind: Annotated[str, _one_of("tag", "branch")]
+    kind: Annotated[str, _one_of("tag", "branch", "upload")]
     reference: str
     shasum: str
     released_at: Time
@@ -173,15 +173,21 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     moved_to: str | None
 
 
-class PackageView(PackageSummary, frozen=True, kw_only=True):
-    """A package with where it comes from and its versions, newest first."""
+class UploadView(VersionView, frozen=True, kw_only=True):
+    """A version that was uploaded, or was there already with the same content, and the package that it is of."""
 
-    repository: RepositorySummary
+    package: str
+
+
+class PackageView(PackageSummary, frozen=True, kw_only=True):
+    """A package with where it comes from (null: it is uploaded) and its versions, newest first."""
+
+    repository: RepositorySummary | None
     versions: list[VersionView]
 
 
 class VersionDownloads(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a version was installed in a period."""
+    """How often a version was installed in a period, and how often its archive was sent."""
 
     version: str
     downloads: int
@@ -383,10 +389,13 @@ def package_summary(item: Package) -> PackageSummary:
     )
 
 
-def package(item: Package, source: Repository, versions: list[Version]) -> PackageView:
+def package(item: Package, source: Repository | None, versions: list[Version]) -> PackageView:
+    repository = None
+    if source is not None:
+        repository = RepositorySummary(id=source.id, provider=source.provider, repo_identifier=source.identifier)
     return PackageView(
         **msgspec.structs.asdict(package_summary(item)),
-        repository=RepositorySummary(id=source.id, provider=source.provider, repo_identifier=source.identifier),
+        repository=repository,
         versions=[version(found) for found in versions],
     )
 
@@ -395,13 +404,17 @@ def version(item: Version) -> VersionView:
     return VersionView(
         version=item.version,
         normalized_version=item.normalized,
-        kind="tag" if item.ref.startswith(TAGS) else "branch",
+        kind="upload" if not item.ref else "tag" if item.ref.startswith(TAGS) else "branch",
         reference=item.reference,
         shasum=item.shasum,
         released_at=rfc3339(item.released_at),
         gone_upstream_at=_time(item.gone_at),
         moved_to=item.moved_to,
     )
+
+
+def upload(name: str, item: Version) -> UploadView:
+    return UploadView(**msgspec.structs.asdict(version(item)), package=name)
 
 
 def lock(item: Lock) -> LockView:
