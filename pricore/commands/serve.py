@@ -1,6 +1,7 @@
 """`pricore serve` and `pricore quickstart`."""
 
 import asyncio
+import gc
 import logging
 import shlex
 import socket
@@ -175,6 +176,8 @@ def _serve(session: Session, bound: socket.socket, ready: Callable[[], None]) ->
         run = asyncio.run
     else:
         run = uvloop.run
+    gc.freeze()  # what is loaded stays, and need not be looked at again and again
+    gc.enable()
     try:
         run(serve_socket(bound, session.config, ready=ready))
     except OSError as error:
