@@ -1,6 +1,7 @@
 """`pricore serve` and `pricore quickstart`."""
 
 import asyncio
+import gc
 import logging
 import shlex
 import socket
@@ -205,6 +206,8 @@ def _run(bound: socket.socket, config: Config, ready: Callable[[], None], *, syn
         run = asyncio.run
     else:
         run = uvloop.run
+    gc.freeze()  # what is loaded stays, and need not be looked at again and again
+    gc.enable()
     try:
         run(serve_socket(bound, config, ready=ready, syncs=syncs))
     except OSError as error:
