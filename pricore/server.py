@@ -10,6 +10,7 @@ import re
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from typing import Any, Final, cast
@@ -62,6 +63,9 @@ _STATUS: Final[Mapping[type[PricoreError], int]] = {
 }
 API: Final = web.AppKey("api", Api)
 _FLUSH_SECONDS: Final = 1.0
+_TURN_SECONDS: Final = 0.0005
+"""How long a thread that computes keeps the interpreter from the loop; a request needs it several times."""
+
 _MOST_MESSAGE: Final = 1000
 
 _CONNECTION: Final[Mapping[str, Any]] = {
@@ -105,6 +109,7 @@ def build_app(store: Store, git: Git, config: Config, *, syncs: bool = True) -> 
     )
 
     async def serve(_: web.Application) -> AsyncIterator[None]:
+        sys.setswitchinterval(_TURN_SECONDS)
         tasks = [asyncio.create_task(_flush_usage(store))]
         if syncs:
             await store.schedule.begin()

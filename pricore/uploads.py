@@ -64,10 +64,10 @@ class Uploads:
     ) -> tuple[str, Version]:
         """Serve the package in a zip, as a version that is given or that its composer.json declares.
 
-        Gives its name and the version. `only` are the names that may be uploaded, in lower case; None for all.
-        Raises InvalidError for what cannot be a version, ForbiddenError for a name that is not among `only`,
-        ConflictError where the package comes from a repository or the release is there with another content,
-        and StoreError where it cannot be kept.
+        Gives its name and the version. `only` are the names that may be uploaded; None for all. Raises
+        InvalidError for what cannot be a version, ForbiddenError for a name that is not among `only`,
+        ConflictError where the package comes from a repository or the release is there with another content, and
+        StoreError where it cannot be kept.
         """
         stopped = threading.Event()
         async with self._turns, self._new_file() as kept:
@@ -81,7 +81,8 @@ class Uploads:
                 with self._telling():
                     await asyncio.to_thread(_put_in_place, kept, self.path(item.shasum))
 
-            return item.package, await self._store.packages.upload(organization, item, keep=keep)
+            # in lower case, as it stands in URLs
+            return item.package.lower(), await self._store.packages.upload(organization, item, keep=keep)
 
     async def archive(self, treeish: str, consume: Callable[[IO[bytes]], T]) -> T:
         """What `consume` makes of the archive of that checksum. Raises DistError where it is lost or damaged."""
