@@ -49,7 +49,7 @@ class Zip:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
+        if self._request.headers.get(hdrs.CONTENT_ENCODING, "").strip().lower() not in ("", "identity"):
             raise BadRequestError("a zip is sent as it is, without a Content-Encoding")
         self._check_size(self._request.content_length or 0)
         try:

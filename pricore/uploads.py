@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar, cast
 
@@ -244,8 +244,10 @@ def _put_in_place(file: IO[bytes], path: Path) -> None:
 
 def _discard(file: IO[bytes]) -> None:
     """Close a file; if it still has its first name, it goes."""
-    with file:
-        Path(file.name).unlink(missing_ok=True)
+    Path(file.name).unlink(missing_ok=True)
+    # what lasts was written before: what cannot be written now is of a file that goes
+    with suppress(OSError):
+        file.close()
 
 
 def _unlink(paths: Iterable[Path]) -> None:

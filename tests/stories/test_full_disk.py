@@ -188,13 +188,13 @@ def test_the_queue_goes_on_by_itself(world: World) -> None:
 def test_an_upload_without_space_is_as_if_it_had_never_come(world: World, tmp_path: Path) -> None:
     """Whether there is none for what comes or for what is made of it; afterwards the same is taken."""
     file = tmp_path / "words.zip"
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("composer.json", json.dumps({"name": "acme/words", "version": "1.0.0"}))
-        archive.writestr("data.bin", os.urandom(1 << 20))
     upload = ("package", "upload", "acme", str(file))
     api = "/api/organizations/acme/packages"
     with world.serving() as client:
-        for leave in (0, 1 << 19):
+        for size, leave in ((100, 0), (1 << 20, 0), (1 << 20, 1 << 19)):
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("composer.json", json.dumps({"name": "acme/words", "version": "1.0.0"}))
+                archive.writestr("data.bin", os.urandom(size))
             world.disk.fill(leave=leave)
             assert "No space left on device" in world.pricore.fail(*upload)
             _refused(client.send("POST", api, file.read_bytes()))
