@@ -120,12 +120,18 @@ class Uploads:
     @asynccontextmanager
     async def _new_file(self) -> AsyncIterator[IO[bytes]]:
         """A file in the folder that is gone afterwards, unless it was given a name that lasts."""
-        with self._telling():
-            file = await asyncio.to_thread(_open_new, self._folder)
+        # to its end: of a thread that nobody waits for any more, the file would stay
+        opening = asyncio.ensure_future(asyncio.to_thread(_open_new, self._folder))
+        try:
+            with self._telling():
+                file = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_discard_opened)
+            raise
         try:
             yield file
         finally:
-            await asyncio.to_thread(_discard, file)
+            await asyncio.shield(asyncio.to_thread(_discard, file))
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -248,6 +254,11 @@ def _discard(file: IO[bytes]) -> None:
     # what lasts was written before: what cannot be written now is of a file that goes
     with suppress(OSError):
         file.close()
+
+
+def _discard_opened(opening: "asyncio.Future[IO[bytes]]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        _discard(opening.result())
 
 
 def _unlink(paths: Iterable[Path]) -> None:
