@@ -30,8 +30,8 @@ class Group(TyperGroup):
 
 def _as_typed(parameters: Sequence[Any]) -> list[Any]:
     for item in parameters:
-        if item._runtime_param is None:  # noqa: SLF001  # private, as said above
-            item._runtime_param = _Values()  # noqa: SLF001
+        if getattr(item, "_runtime_param", ...) is None:
+            item._runtime_param = _Values()  # noqa: SLF001  # private, as said above
     return [*parameters]
 
 
