@@ -221,7 +221,10 @@ def test_all_that_was_made_of_uploads_can_be_made_again(world: World) -> None:
     world.client.download(entry)
     for path in (world.pricore.data / "dists").glob("*/*"):
         path.unlink()
+    world.upload(pack("acme/other", version="1.0.0"))  # what was answered from memory is asked for anew
     world.client.download(entry)
+    (kept,) = (world.pricore.data / "dists").glob("*/*")
+    assert kept.name == f"{entry['dist']['shasum']}.zip.zst"
 
 
 def test_an_upload_that_is_lost_is_told(world: World) -> None:
