@@ -140,3 +140,9 @@ class ComposerJsonError(PricoreError):
     """A composer.json from which no version can be made; the message is the reason that a sync reports."""
 
     code = "composer_json"
+
+
+class BackupError(PricoreError):
+    """A backup cannot be written, or a file is none that can be restored, or not there."""
+
+    code = "backup"
