@@ -8,7 +8,20 @@ from typing import NoReturn
 
 import typer
 
-from pricore.commands import backup, credential, discover, lock, org, package, repo, satis, serve, token, webhook
+from pricore.commands import (
+    backup,
+    credential,
+    discover,
+    doctor,
+    lock,
+    org,
+    package,
+    repo,
+    satis,
+    serve,
+    token,
+    webhook,
+)
 from pricore.errors import PricoreError
 
 app = typer.Typer(
@@ -29,6 +42,7 @@ app.add_typer(token.app)
 app.add_typer(package.app)
 app.add_typer(lock.app)
 app.add_typer(backup.app)
+app.add_typer(doctor.app)
 
 
 def main() -> None:

@@ -142,6 +142,12 @@ class ComposerJsonError(PricoreError):
     code = "composer_json"
 
 
+class CheckError(PricoreError):
+    """Something about the registry is not as it should be."""
+
+    code = "check"
+
+
 class BackupError(PricoreError):
     """A backup cannot be written, or a file is none that can be restored, or not there."""
 

@@ -169,7 +169,7 @@ class WebhookSecrets:
         if sealed is None:
             return None
         # in a thread: it reads a file, and loads a library the first time
-        return await asyncio.to_thread(self._sealer.open, sealed, purpose=_purpose(repository_id))
+        return await asyncio.to_thread(self._sealer.open, sealed, purpose=webhook_purpose(repository_id))
 
     async def provide(self, repository_id: str, *, rotate: bool = False) -> str:
         """The secret in force, made where there is none, or anew on request.
@@ -179,7 +179,7 @@ class WebhookSecrets:
         """
         sealed = await self._repositories.webhook_secret(repository_id)
         if sealed is None or rotate:
-            made = self._sealer.seal(_create_secret(), purpose=_purpose(repository_id))
+            made = self._sealer.seal(_create_secret(), purpose=webhook_purpose(repository_id))
             await self._repositories.set_webhook_secret(repository_id, made, replacing=sealed)
         secret = await self.find(repository_id)
         if secret is None:
@@ -192,5 +192,6 @@ def _create_secret() -> str:
     return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
-def _purpose(repository_id: str) -> str:
+def webhook_purpose(repository_id: str) -> str:
+    """What the secret of a repository's webhooks is sealed for."""
     return f"webhook:{repository_id}"

@@ -21,6 +21,7 @@ from pricore import database
 from pricore.database import BUSY_SECONDS, uri
 from pricore.errors import NotFoundError, StoreError
 from pricore.tables.credentials import Credentials
+from pricore.tables.health import Health
 from pricore.tables.jobs import Jobs
 from pricore.tables.locks import Locks
 from pricore.tables.organizations import Organizations
@@ -61,6 +62,7 @@ class Store:
         self.schedule = Schedule(self, interval=sync_interval)
         self.usage = Usage(self)
         self.locks = Locks(self)
+        self.health = Health(self)
 
     async def __aenter__(self) -> Self:
         try:
