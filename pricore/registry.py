@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl
@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import zstandard
 from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 
 from pricore import auth, metadata
 from pricore.answers import SERVER, Answer, choose_encoding, document_answer
@@ -173,16 +174,20 @@ class Registry:
         self._gate.admit_download(request, token, name)
         encoding = choose_encoding(request)
         key = (name, slug, encoding, match["version"])
+        version, reference = metadata.split_address(match["version"])
+
+        def sent() -> None:
+            if request.method == hdrs.METH_GET:
+                self._store.usage.downloaded(slug, name, version)
+
         answer = cache.archives.get(key)
         if answer is not None and hdrs.RANGE not in request.headers:
+            sent()
             return answer.respond(request)
-        version, reference = metadata.split_address(match["version"])
         dist = await self._store.packages.dist(slug, name, version=version, reference=reference)
         if dist is None:
             raise NotFoundError(auth.NOT_HERE)
-        kept = await self._dists.get(
-            dist, self._syncer.mirror(dist.repository_id), "gzip" if encoding == "gzip" else "zstd"
-        )
+        kept = await self._dists.get(dist, self._syncer.source(dist), "gzip" if encoding == "gzip" else "zstd")
         headers: dict[str, str] = {
             hdrs.CONTENT_TYPE: "application/zip",
             hdrs.CACHE_CONTROL: "private, max-age=31536000, immutable" if dist.fixed else "private, no-cache",
@@ -190,14 +195,17 @@ class Registry:
             hdrs.SERVER: SERVER,
         }
         if encoding == "identity":
+            sent()
             return await _send(request, read_plain(kept), headers, dist.size)
         headers[hdrs.CONTENT_ENCODING] = encoding
         if hdrs.RANGE not in request.headers and (content := await asyncio.to_thread(_read_small, kept)):
             answer = Answer(content, headers)
             cache.archives.keep(key, answer)
+            sent()
             return answer.respond(request)
         if dist.fixed:
-            return web.FileResponse(kept, headers=headers)
+            return _Kept(kept, headers, sent=sent)
+        sent()
         # not FileResponse: by the file's date it would answer 304 for a branch that went back to an old commit
         return await _send(request, read_file(kept), headers, kept.stat().st_size)
 
@@ -312,6 +320,21 @@ class Registry:
             if not _HOST.fullmatch(base.partition("://")[2]):
                 raise BadRequestError("the Host header is malformed")
         return f"{base}/org/{request.match_info['organization']}"
+
+
+class _Kept(web.FileResponse):
+    """A kept archive; `sent` is called where a client gets it from its beginning."""
+
+    def __init__(self, path: Path, headers: Mapping[str, str], *, sent: Callable[[], None]) -> None:
+        super().__init__(path, headers=headers)
+        self._sent = sent
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        writer = await super().prepare(request)
+        part = self.headers.get(hdrs.CONTENT_RANGE, "bytes 0-")
+        if self.status in (200, 206) and part.startswith("bytes 0-"):
+            self._sent()
+        return writer
 
 
 class _Download(msgspec.Struct):

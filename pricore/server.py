@@ -10,6 +10,7 @@ import re
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from typing import Any, Final, cast
@@ -45,6 +46,7 @@ from pricore.registry import Registry
 from pricore.sealing import Sealer
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.uploads import Uploads
 from pricore.webhooks import Webhooks
 
 _log = logging.getLogger("pricore.server")
@@ -61,6 +63,9 @@ _STATUS: Final[Mapping[type[PricoreError], int]] = {
 }
 API: Final = web.AppKey("api", Api)
 _FLUSH_SECONDS: Final = 1.0
+_TURN_SECONDS: Final = 0.0005
+"""How long a thread that computes keeps the interpreter from the loop; a request needs it several times."""
+
 _MOST_MESSAGE: Final = 1000
 
 _CONNECTION: Final[Mapping[str, Any]] = {
@@ -76,6 +81,7 @@ def build_app(store: Store, git: Git, config: Config, *, syncs: bool = True) -> 
     """The application that serves an open store; `syncs` False is for one that leaves the queue to another."""
     app = web.Application(handler_args=_CONNECTION)
     dists = Dists(config.dists)
+    uploads = Uploads(store, config.uploads)
     syncer = Syncer(store, git, config)
     clients = Clients(config.trusted_proxies)
     limits = Limits(config)
@@ -83,7 +89,17 @@ def build_app(store: Store, git: Git, config: Config, *, syncs: bool = True) -> 
     queue = Queue(store, syncer, workers=config.sync_workers)
     registry = Registry(store, dists, syncer, gate, clients, config)
     webhooks = Webhooks(store, queue, gate, Sealer(config.key))
-    api = Api(store, queue, gate, limits, syncer=syncer, dists=dists, config=config, others=[webhooks.describe()])
+    api = Api(
+        store,
+        queue,
+        gate,
+        limits,
+        syncer=syncer,
+        dists=dists,
+        uploads=uploads,
+        config=config,
+        others=[webhooks.describe()],
+    )
     app[API] = api
     # (?s): a line break in an address too, which aiohttp would answer with text of its own
     rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
@@ -93,6 +109,7 @@ def build_app(store: Store, git: Git, config: Config, *, syncs: bool = True) -> 
     )
 
     async def serve(_: web.Application) -> AsyncIterator[None]:
+        sys.setswitchinterval(_TURN_SECONDS)
         tasks = [asyncio.create_task(_flush_usage(store))]
         if syncs:
             await store.schedule.begin()
@@ -101,7 +118,7 @@ def build_app(store: Store, git: Git, config: Config, *, syncs: bool = True) -> 
             )
             tasks += [
                 asyncio.create_task(queue.work()),
-                asyncio.create_task(_tidy(store, syncer, dists, before=time.time())),
+                asyncio.create_task(_tidy(store, syncer, dists, uploads, before=time.time())),
             ]
         yield
         for task in tasks:
@@ -185,12 +202,13 @@ def _alone(config: Config) -> Iterator[None]:
         yield
 
 
-async def _tidy(store: Store, syncer: Syncer, dists: Dists, *, before: float) -> None:
+async def _tidy(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads, *, before: float) -> None:
     """Remove what a process that was killed left behind."""
     try:
         await syncer.sweep()
         if known := await store.packages.all_checksums():
             await dists.sweep(known, before=before)
+        await uploads.sweep(before=before)
     except Exception:  # noqa: BLE001  # what is left over takes room, and nothing else
         _log.exception("cannot tidy up the data folder")
 

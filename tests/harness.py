@@ -256,9 +256,15 @@ class Client:
         self, method: str, path: str, document: Any = None, *, secret: str | None = None, **headers: str
     ) -> tuple[int, bytes]:
         """The status and the body; raises OSError or HTTPException where the server goes away meanwhile."""
+        body = None if document is None else json.dumps(document).encode()
+        return self.send(method, path, body, secret=secret, **headers)
+
+    def send(
+        self, method: str, path: str, body: bytes | None, *, secret: str | None = None, **headers: str
+    ) -> tuple[int, bytes]:
+        """The same with any body."""
         connection = http.client.HTTPConnection(*self._address, timeout=30)
         with contextlib.closing(connection):
-            body = None if document is None else json.dumps(document)
             headers = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, {"Authorization": f"Bearer {secret or self._secret}"} | headers)
             response = connection.getresponse()

@@ -6,6 +6,7 @@ import os
 import socket
 import sqlite3
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,14 @@ import pytest
 from tests.harness import Client, GitRepository, Pricore
 
 NAME: Final = "acme/library"
-_SCOPES: Final = ("packages:read", "repositories:read", "repositories:write", "tokens:read", "tokens:write")
+_SCOPES: Final = (
+    "packages:read",
+    "packages:write",
+    "repositories:read",
+    "repositories:write",
+    "tokens:read",
+    "tokens:write",
+)
 
 
 class Disk:
@@ -175,6 +183,27 @@ def test_the_queue_goes_on_by_itself(world: World) -> None:
             world.pricore.wait(lambda: "1.2.0" in client.versions(NAME))
             world.pricore.wait(lambda: world.show(url)["sync_status"] == "failed")
             assert "Connection refused" in world.show(url)["sync_error"]
+
+
+def test_an_upload_without_space_is_as_if_it_had_never_come(world: World, tmp_path: Path) -> None:
+    """Whether there is none for what comes or for what is made of it; afterwards the same is taken."""
+    file = tmp_path / "words.zip"
+    upload = ("package", "upload", "acme", str(file))
+    api = "/api/organizations/acme/packages"
+    with world.serving() as client:
+        for size, leave in ((100, 0), (1 << 20, 0), (1 << 20, 1 << 19)):
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("composer.json", json.dumps({"name": "acme/words", "version": "1.0.0"}))
+                archive.writestr("data.bin", os.urandom(size))
+            world.disk.fill(leave=leave)
+            assert "No space left on device" in world.pricore.fail(*upload)
+            _refused(client.send("POST", api, file.read_bytes()))
+            assert [item["name"] for item in client.read(api)["data"]] == [NAME]
+            assert not [path for path in (world.disk.folder / "uploads").rglob("*") if path.is_file()]
+            world.disk.free()
+        world.pricore.run(*upload)
+        assert client.send("POST", api, file.read_bytes())[0] == 201
+        client.download(client.versions("acme/words")["1.0.0"])
 
 
 def test_a_start_without_space_says_so(world: World) -> None:
