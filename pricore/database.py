@@ -6,8 +6,6 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
@@ -31,9 +29,8 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 @cache
-def _scripts() -> Sequence[Traversable]:
-    found = (item for item in resources.files("pricore.schema").iterdir() if item.name.endswith(".sql"))
-    return sorted(found, key=lambda item: item.name)
+def _scripts() -> Sequence[Path]:
+    return sorted(Path(__file__).with_name("schema").glob("*.sql"))
 
 
 def newest_schema() -> int:
