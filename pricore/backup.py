@@ -3,7 +3,8 @@
 What is in one hangs together because of the order. First the database, as it is at one moment. Then the mirrors,
 which may be newer than it: a commit is kept for good before its version is published, nothing is ever pruned, and
 git reads the refs before the objects. So every version in the database is in a mirror that is copied after it, in
-the middle of a fetch too, and no lock is needed for that. Archives come last; they never change.
+the middle of a fetch too, and no lock is needed for that. Archives come last; they never change. Those that were
+uploaded are nowhere else, and always in it; one that was deleted on purpose meanwhile is missing.
 
 In a restored folder no server has its lock, no sync is at work, and jobs that were begun wait again: a sync
 compares with what is upstream, so that doing one twice does nothing.
@@ -14,7 +15,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
@@ -32,10 +33,11 @@ from pricore.dists import Dists
 from pricore.errors import BackupError, GitError
 from pricore.git import Git
 from pricore.mirror import Mirror
-from pricore.packing import DATABASE, DISTS, KEY, KNOWN_HOSTS, MIRRORS, Writer
+from pricore.packing import DATABASE, DISTS, KEY, KNOWN_HOSTS, MIRRORS, UPLOADS, Writer
 from pricore.sealing import Sealer, open_with_passphrase, seal_with_passphrase
 from pricore.store import Store, one_at_a_time
 from pricore.sync import Syncer
+from pricore.uploads import Uploads
 
 T = TypeVar("T")
 
@@ -107,8 +109,12 @@ async def write(file: IO[bytes], scratch: Path, store: Store, git: Git, config: 
             repositories, left_out = await _add_mirrors(
                 writer, stopped, scratch, store, Syncer(store, git, config)
             )
-        archives = await _archives(store, everything=choice.dists)
-        dists = await _in_thread(stopped, partial(_add_archives, writer, Dists(config.dists), archives))
+        uploads = Uploads(store, config.uploads)
+        files = {UPLOADS: [uploads.path(shasum) for shasum in sorted(await store.packages.uploaded_checksums())]}
+        if choice.dists:
+            kept, known = Dists(config.dists), sorted(await store.packages.all_checksums())
+            files[DISTS] = [path for shasum in known for path in kept.kept(shasum)]
+        dists = await _in_thread(stopped, partial(_add_archives, writer, files))
         await _in_thread(stopped, writer.finish)
     except OSError as error:
         raise BackupError(f"cannot write the backup: {error.strerror or error}") from None
@@ -152,17 +158,13 @@ async def _add_mirrors(
     return count, left_out
 
 
-async def _archives(store: Store, *, everything: bool) -> set[str]:
-    """The checksums of archives that go in: those that cannot be made again from Git always, all on request."""
-    return await store.packages.all_checksums() if everything else set()
-
-
-def _add_archives(writer: Writer, dists: Dists, shasums: set[str]) -> int:
+def _add_archives(writer: Writer, files: Mapping[str, Sequence[Path]]) -> int:
+    """How many archives went in, of those that each folder is to have."""
     count = 0
-    for shasum in sorted(shasums):
-        for path in dists.kept(shasum):
+    for folder, paths in files.items():
+        for path in paths:
             with suppress(FileNotFoundError):  # deleted meanwhile
-                writer.add(f"{DISTS}/{shasum[:2]}/{path.name}", path)
+                writer.add(f"{folder}/{path.parent.name}/{path.name}", path)
                 count += 1
     return count
 
@@ -307,7 +309,7 @@ def _put_in_place(staging: Path, config: Config, key: bytes | None) -> int:
             else:
                 path.unlink(missing_ok=True)
         raise
-    return sum(1 for _ in (config.data / DISTS).glob("*/*"))
+    return sum(1 for folder in (DISTS, UPLOADS) for _ in (config.data / folder).glob("*/*"))
 
 
 async def _in_thread(stopped: Event, work: Callable[[], T]) -> T:

@@ -129,6 +129,18 @@ def copy(path: Path, target: Path) -> None:
         raise
 
 
+def check_there(path: Path) -> None:
+    """Refuse with StoreError a folder without a database, for who is not to make one."""
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise StoreError(
+            f"cannot look into {path.parent}: {error.strerror}; run this as the user who serves"
+        ) from None
+    if not there:
+        raise StoreError(f"there is no registry in {path.parent}; give its folder with --data or PRICORE_DATA")
+
+
 def schema_of(path: Path) -> int:
     """The number of a database's schema, 0 for one without any. Raises StoreError where it cannot be read."""
     try:

@@ -29,6 +29,7 @@ KNOWN_HOSTS: Final = "known_hosts"
 KEY: Final = "key.sealed"
 MIRRORS: Final = "repositories"
 DISTS: Final = "dists"
+UPLOADS: Final = "uploads"
 
 _HEAD: Final = "backup.json"
 _SUMS: Final = "SHA256SUMS"
@@ -36,6 +37,7 @@ _PLACE = re.compile(
     rf"{re.escape(DATABASE)}|{KNOWN_HOSTS}|{re.escape(KEY)}"
     rf"|{MIRRORS}/[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}\.bundle"
     rf"|{DISTS}/[0-9a-f]{{2}}/[0-9a-f]{{40}}\.zip\.(?:zst|gz)"
+    rf"|{UPLOADS}/[0-9a-f]{{2}}/[0-9a-f]{{40}}\.zip\.zst"
 )
 _MOST_HEAD: Final = 64 * 1024
 _MOST_SUMS: Final = 512 * 1024**2

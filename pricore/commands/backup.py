@@ -12,6 +12,7 @@ import typer
 from pricore import backup
 from pricore.backup import Backup, Choice, Restored
 from pricore.commands.session import Session, command, printable
+from pricore.database import check_there
 from pricore.errors import BackupError, InvalidError
 from pricore.git import Git
 from pricore.sealing import check_passphrase
@@ -52,8 +53,7 @@ def make(
         raise typer.BadParameter("--passphrase-file goes with --with-key")
     if str(file) == "-" and (session.json or sys.stdout.isatty()):
         raise typer.BadParameter("the backup goes to standard output: send that to a file, without --json")
-    if not session.config.database.exists():
-        raise BackupError(f"there is no registry in {session.config.data}; give its folder with --data")
+    check_there(session.config.database)
     passphrase = check_passphrase(_read_passphrase(passphrase_file, confirm=True)) if with_key else None
     choice = Choice(passphrase=passphrase, repositories=with_repositories, dists=with_dists)
 

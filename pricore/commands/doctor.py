@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Final
 
 import typer
-from msgspec import to_builtins
 
 from pricore.commands.session import Session, command, printable
 from pricore.doctor import examine
@@ -30,15 +29,16 @@ def doctor(session: Session) -> None:
     results = session.run_without_store(work)
 
     def render(console: "Console") -> None:
-        from rich.text import Text
-
         for item in results:
-            line = Text.assemble((f"{item.status:<8}", _STYLES[item.status]), f" {item.name}: ", item.message)
-            if item.advice:
-                line.append(f"; {item.advice}")
-            line.plain = printable(line.plain)
-            console.print(line, soft_wrap=True)
+            message = printable(f"{item.name}: {item.message}{'; ' if item.advice else ''}{item.advice}")
+            if console.is_terminal:
+                from rich.text import Text
 
-    session.show([to_builtins(item) for item in results], render)
+                line = Text.assemble((f"{item.status:<8}", _STYLES[item.status]), f" {message}")
+                console.print(line, soft_wrap=True)
+            else:
+                console.print(f"{item.status:<8} {message}")
+
+    session.show(results, render)
     if failed := [item.name for item in results if item.status is Status.FAILURE]:
         raise CheckError(f"{len(failed)} of {len(results)} checks failed: {', '.join(failed)}")

@@ -15,6 +15,7 @@ import msgspec
 from pricore import auth
 from pricore.clock import now
 from pricore.config import Config
+from pricore.database import check_there
 from pricore.doctor import client, machine, stored
 from pricore.doctor.client import Problem, Visit
 from pricore.doctor.results import Result, Status, failure, ok, warning
@@ -43,7 +44,7 @@ _STORED: Final[dict[str, Callable[[Store, Config], Awaitable[Result]]]] = {
 
 async def examine(config: Config) -> AsyncIterator[Result]:
     """What is found, one thing after another. Raises StoreError where there is no registry at all."""
-    machine.check_there(config)
+    check_there(config.database)
     readable = True
     for name, check in _MACHINE.items():
         result = await _result(name, check(config))

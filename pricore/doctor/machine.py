@@ -13,7 +13,6 @@ from typing import Final
 
 from pricore.config import Config
 from pricore.doctor.results import Result, failure, ok, warning
-from pricore.errors import StoreError
 from pricore.git import Git
 
 _LEAST_GIT: Final = (2, 37)
@@ -115,9 +114,3 @@ def _user(number: int) -> str:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return str(number)
-
-
-def check_there(config: Config) -> None:
-    """Refuse with StoreError a folder without a registry: it is not made by looking for what is wrong with it."""
-    if not config.database.exists():
-        raise StoreError(f"there is no registry in {config.data}; give its folder with --data or PRICORE_DATA")

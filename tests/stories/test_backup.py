@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -302,6 +303,22 @@ def test_a_backup_goes_through_a_pipe(pricore: Pricore, tmp_path: Path) -> None:
         subprocess.run(other.command("restore", "-"), env=other.environment, stdin=file, check=True)
     with other.serving() as served:
         assert Client(served["url"], secret).ask("GET", "/api/token")[0] == 200
+
+
+def test_what_was_uploaded_is_always_in_it(pricore: Pricore, tmp_path: Path) -> None:
+    """Nobody could make it again: after a restore it is served with the checksum that it had."""
+    zipped = tmp_path / "tools.zip"
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("composer.json", '{"name": "acme/tools", "version": "1.0.0"}')
+    pricore.run("package", "upload", "acme", str(zipped))
+    secret = pricore.token()
+    pricore.run("backup", str(tmp_path / "backup"))
+
+    other = Pricore(tmp_path / "other")
+    other.run("restore", str(tmp_path / "backup"))
+    with other.serving() as served:
+        client = Client(served["url"], secret)
+        assert client.download(client.versions("acme/tools")["1.0.0"]).startswith(b"PK")
 
 
 @pytest.fixture
