@@ -27,6 +27,9 @@ _MODULES: Final[Mapping[str, str]] = {
     "token": "token",
     "package": "package",
     "lock": "lock",
+    "backup": "backup",
+    "restore": "backup",
+    "doctor": "doctor",
 }
 """Where in `commands/` each group is, and each command that is outside of its module's group, as --help has them.
 

@@ -71,6 +71,10 @@ class Dists:
         """Where an archive is kept in an encoding, whether it is there or not."""
         return self._folder / shasum[:2] / (shasum + _SUFFIX[encoding])
 
+    def kept(self, shasum: str) -> list[Path]:
+        """The files of an archive that are there, in whichever encodings."""
+        return [path for encoding in _SUFFIX if (path := self.path(shasum, encoding)).exists()]
+
     async def get(self, dist: Dist, source: Source, encoding: Encoding) -> Path:
         """The file of an archive in an encoding, made if it isn't kept or was damaged before this process met it.
 

@@ -7,6 +7,7 @@ import fcntl
 import functools
 import logging
 import re
+import resource
 import secrets
 import signal
 import socket
@@ -67,6 +68,7 @@ _TURN_SECONDS: Final = 0.0005
 """How long a thread that computes keeps the interpreter from the loop; a request needs it several times."""
 
 _MOST_MESSAGE: Final = 1000
+_MOST_FILES: Final = 65_536
 
 _CONNECTION: Final[Mapping[str, Any]] = {
     # how long a connection may be idle, and how long the head of a request may take; proxies let go after 60 s
@@ -168,6 +170,7 @@ async def serve(bound: socket.socket, config: Config, *, ready: Callable[[], Non
 
     Of several processes on one data folder, one `syncs`.
     """
+    _allow_connections()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -184,6 +187,14 @@ async def serve(bound: socket.socket, config: Config, *, ready: Callable[[], Non
                     listener.close()
             finally:
                 await runner.cleanup()
+
+
+def _allow_connections() -> None:
+    """Let this process have many connections: each is an open file, of which a shell gives it a thousand."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(_MOST_FILES, most)
+    if before != resource.RLIM_INFINITY and before < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 @contextlib.contextmanager
@@ -299,8 +310,8 @@ def _failure(request: web.BaseRequest, error: BaseException | None) -> web.Respo
 async def _refuse(request: web.Request) -> web.StreamResponse:
     """What no route takes: 405 where another method would be taken there, else 404."""
     allowed: set[str] = set()
-    for resource in request.app.router.resources():
-        _, methods = await resource.resolve(request)
+    for place in request.app.router.resources():
+        _, methods = await place.resolve(request)
         allowed |= methods
     allowed.discard(hdrs.METH_ANY)
     if allowed:

@@ -286,9 +286,11 @@ class AllowanceView(msgspec.Struct, frozen=True, kw_only=True):
 class LimitsView(msgspec.Struct, frozen=True, kw_only=True):
     """The rate limits of a token from one address; null means that there is none.
 
-    `requests` are all of its requests, `downloads_per_minute` those of archives of one package.
+    `requests` are all of its requests, `downloads_per_minute` those of archives of one package. `address` is where
+    the request came from: of IPv6 the network, and behind a proxy that is trusted what that says.
     """
 
+    address: str
     requests: AllowanceView | None
     downloads_per_minute: int | None
 
@@ -501,11 +503,11 @@ def allowance(limit: int, remaining: int, *, reset: int) -> AllowanceView:
     return AllowanceView(limit=limit, remaining=remaining, resets_at=rfc3339(reset))
 
 
-def own_token(item: Token, *, requests: AllowanceView | None, downloads: int | None) -> OwnTokenView:
+def own_token(item: Token, *, address: str, requests: AllowanceView | None, downloads: int | None) -> OwnTokenView:
     return OwnTokenView(
         **msgspec.structs.asdict(token(item)),
         organization=item.organization,
-        limits=LimitsView(requests=requests, downloads_per_minute=downloads),
+        limits=LimitsView(address=address, requests=requests, downloads_per_minute=downloads),
     )
 
 

@@ -24,13 +24,15 @@ T = TypeVar("T")
 
 class Call(msgspec.Struct, frozen=True):
     """One request, understood. `path` holds the parts of the path by name; `query` and `body` are of the
-    types that the route names. `allowance` is what the rate limit leaves to the caller, None without one."""
+    types that the route names. `allowance` is what the rate limit leaves to the caller, None without one, and
+    `address` where it comes from."""
 
     token: Token
     path: Mapping[str, str]
     query: Any = None
     body: Any = None
     allowance: Allowance | None = None
+    address: str = ""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,7 +154,7 @@ def serve(route: Route, gate: Gate, streams: Streams) -> Handler:
             large = len(content) > _LARGE
             parse = functools.partial(_read_body, content, route.body)
             body = await asyncio.to_thread(parse) if large else parse()
-        result = await route.handler(Call(token, path, query, body, allowance_of(request)))
+        result = await route.handler(Call(token, path, query, body, allowance_of(request), gate.address(request)))
         if isinstance(result, Events):
             organization, scope = path.get("slug"), route.scope
             readmit = functools.partial(gate.readmit, request, organization=organization, scope=scope)

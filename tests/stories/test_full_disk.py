@@ -213,3 +213,41 @@ def test_a_start_without_space_says_so(world: World) -> None:
     world.disk.free()
     with world.serving() as client:
         assert client.versions(NAME)
+
+
+def test_a_migration_without_space_is_refused(world: World) -> None:
+    """Without room for a copy nothing is begun; with it, the server starts as if nothing had been."""
+    path = world.disk.folder / "pricore.sqlite3"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (schema,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {schema - 1}")
+    world.disk.fill(leave=512 * 1024)
+    before = path.read_bytes()
+    refusal = world.pricore.fail("serve", "--port", "0")
+    assert "has to be migrated, and cannot be copied before that" in refusal
+    assert "MB are free" in refusal
+    assert [path.read_bytes(), [*world.disk.folder.glob("*.schema-*")]] == [before, []]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {schema}")
+    world.disk.free()
+    with world.serving() as client:
+        assert client.versions(NAME)
+
+
+def test_a_backup_without_space_leaves_nothing(world: World, tmp_path: Path) -> None:
+    """Neither half a backup beside the one before, nor half a registry; with space both go well."""
+    backup = world.disk.folder / "backup"
+    backup.write_text("the one before")
+    other = Pricore(world.disk.folder / "other")
+    world.pricore.run("backup", str(tmp_path / "backup"), "--with-repositories")
+    before = sorted(world.disk.folder.rglob("*"))
+    world.disk.fill(leave=128 * 1024)
+    assert "disk is full" in world.pricore.fail("backup", str(backup))
+    assert "No space left on device" in other.fail("restore", str(tmp_path / "backup"))
+    world.disk.free()
+    assert sorted(world.disk.folder.rglob("*")) == before
+    assert backup.read_text() == "the one before"
+
+    world.pricore.run("backup", str(backup))
+    other.run("restore", str(tmp_path / "backup"))
+    assert [item["slug"] for item in other.json("org", "list")] == ["acme"]
