@@ -142,8 +142,10 @@ async def delete_organization(
 ) -> None:
     """Delete an organization with its repositories, packages, tokens, mirrors and archives.
 
-    Raises NotFoundError where it is gone.
+    Raises NotFoundError where it is gone, ConflictError where a registered lock file names one of its archives:
+    asked first, because its repositories go one after another.
     """
+    await store.locks.check_unused(organization)
     for repository in await store.repositories.of_organization(organization.id):
         await syncer.remove(repository)
     uploaded = await store.packages.uploaded_checksums(organization.id)
