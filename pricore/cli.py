@@ -1,7 +1,6 @@
 """The `pricore` program: its command groups, and the one place where errors become exit codes."""
 
 import asyncio
-import gc
 import os
 import sys
 import traceback
@@ -85,7 +84,6 @@ app.callback()(lambda: None)  # Typer takes what has neither this nor commands f
 
 def main() -> None:
     """Run the program: exit 0 done, 1 failed, 2 wrong usage. No traceback reaches whoever typed the command."""
-    gc.disable()  # nothing that is loaded is garbage, and looking for it takes long; the work enables it again
     try:
         app()
     except PricoreError as error:
