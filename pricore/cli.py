@@ -8,7 +8,21 @@ from typing import NoReturn
 
 import typer
 
-from pricore.commands import credential, discover, lock, org, package, repo, satis, serve, token, webhook
+from pricore.commands import (
+    completion,
+    config,
+    credential,
+    discover,
+    healthcheck,
+    lock,
+    org,
+    package,
+    repo,
+    satis,
+    serve,
+    token,
+    webhook,
+)
 from pricore.errors import PricoreError
 
 app = typer.Typer(
@@ -28,6 +42,9 @@ app.add_typer(credential.app)
 app.add_typer(token.app)
 app.add_typer(package.app)
 app.add_typer(lock.app)
+app.add_typer(config.app)
+app.add_typer(healthcheck.app)
+app.add_typer(completion.app)
 
 
 def main() -> None:

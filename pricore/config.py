@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -18,6 +18,10 @@ Network = IPv4Network | IPv6Network
 
 VANISHED = ("keep", "remove")
 """What may become of released versions whose tag is gone upstream."""
+
+LOG_FORMATS = ("console", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+"""How the log is written, and from which level on."""
 
 DEFAULT: Final = "default"
 """Where a setting comes from that nobody gave."""
@@ -51,6 +55,9 @@ class Config:
     `trusted_proxies` are the networks whose forwarding headers are believed. `internal_hosts` are names and
     networks of hosts on the inside that a repository added over the API may be on. `key_file` holds the key
     that seals secrets in the database; None is `key` in the data folder.
+
+    `log_format` and `log_level` are those of the server's log, to which `access_log` adds a line for each request.
+    `stop_timeout` is the time that running requests have to end once the server is stopped, seconds.
     """
 
     data: Path
@@ -70,6 +77,10 @@ class Config:
     trusted_proxies: tuple[Network, ...] = ()
     internal_hosts: tuple[Network | str, ...] = ()
     key_file: Path | None = None
+    log_format: str = "console"
+    log_level: str = "info"
+    access_log: bool = False
+    stop_timeout: int = 25
 
     @property
     def database(self) -> Path:
@@ -105,6 +116,12 @@ class Settings:
     origins: Mapping[str, str]
     mistakes: tuple[str, ...]
 
+    def usable(self) -> Config:
+        """The settings. Raises ConfigError with the first mistake where there is one."""
+        if self.config is None:
+            raise ConfigError(self.mistakes[0])
+        return self.config
+
 
 def load_config(
     *,
@@ -116,10 +133,7 @@ def load_config(
 
     Raises ConfigError for a file that cannot be read, an unknown key or a value of the wrong form.
     """
-    settings = read_settings(file=file, environ=environ, flags=flags)
-    if settings.config is None:
-        raise ConfigError(settings.mistakes[0])
-    return settings.config
+    return read_settings(file=file, environ=environ, flags=flags).usable()
 
 
 def read_settings(
@@ -230,10 +244,12 @@ def _checked(name: str, value: object, origin: str) -> object:
         case "public_url":
             return _public_url(value, origin)
         case "vanished_versions":
-            if value in VANISHED:
-                return value
-            raise ConfigError(f"{origin} must be one of {', '.join(VANISHED)}")
-        case "rate_limits":
+            return _choice(value, origin, VANISHED)
+        case "log_format":
+            return _choice(value, origin, LOG_FORMATS)
+        case "log_level":
+            return _choice(value, origin, LOG_LEVELS)
+        case "rate_limits" | "access_log":
             return _switch(value, origin)
         case "trusted_proxies":
             return tuple(_network(item, origin) for item in _items(value, origin))
@@ -247,8 +263,16 @@ def _checked(name: str, value: object, origin: str) -> object:
             return _number(value, origin, low=1, high=64)
         case "git_timeout":
             return _number(value, origin, low=1, high=24 * 3600)
+        case "stop_timeout":
+            return _number(value, origin, low=0, high=3600)
         case _:
             return _number(value, origin, low=0, high=2**31)
+
+
+def _choice(value: object, origin: str, choices: Sequence[str]) -> object:
+    if value in choices:
+        return value
+    raise ConfigError(f"{origin} must be one of {', '.join(choices)}")
 
 
 def _path(value: object, origin: str, kind: str, what: str) -> Path:

@@ -140,3 +140,9 @@ class ComposerJsonError(PricoreError):
     """A composer.json from which no version can be made; the message is the reason that a sync reports."""
 
     code = "composer_json"
+
+
+class NotReadyError(PricoreError):
+    """The server cannot serve right now."""
+
+    code = "not_ready"

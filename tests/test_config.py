@@ -76,6 +76,10 @@ VALUES = {
     "trusted_proxies": ("10.0.0.0/8, ::1", (ip_network("10.0.0.0/8"), ip_network("::1"))),
     "internal_hosts": ("Git.Lan,192.168.0.0/16", ("git.lan", ip_network("192.168.0.0/16"))),
     "key_file": ("/etc/pricore/key", Path("/etc/pricore/key")),
+    "log_format": ("json", "json"),
+    "log_level": ("debug", "debug"),
+    "access_log": ("on", True),
+    "stop_timeout": ("0", 0),
 }
 
 
@@ -204,6 +208,7 @@ def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
         *("rate_limits: sometimes", "rate_limits: null", "rate_limits: 5", "requests_per_minute: -1"),
         *("downloads_per_minute: many", "failures_per_minute: 1.5", "trusted_proxies: 5", "trusted_proxies: [5]"),
         *("internal_hosts: {a: b}", "internal_hosts: null", "key_file: ''", "key_file: [a]"),
+        *("log_format: xml", "log_level: 10", "log_level: [debug]", "access_log: some", "stop_timeout: 3601"),
         *("git_timeout: 0", "git_timeout: 86401", "git_timeout: 30m", "git_timeout: false"),
     ],
 )
