@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import commands, dists, during_sync, first_import, idle, inline, many, p2, push
+from bench import commands, dists, during_sync, first_import, idle, inline, many, p2, push, satis
 from bench.effort import FULL, QUICK, Effort
 from bench.machine import facts
 from bench.results import Result, markdown, table
@@ -23,6 +23,7 @@ _PARTS: Final[Mapping[str, Callable[[Path, Effort], list[Result]]]] = {
     "dists": dists.measure,
     "commands": commands.measure,
     "inline": inline.measure,
+    "satis": satis.measure,
 }
 _PAGE: Final = Path(__file__).with_name("RESULTS.md")
 

@@ -38,6 +38,7 @@ def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
         "pricore token list",
         "htpasswd of apr1",
         "composer update of 2 of 2 packages",
+        "Satis",
         "`python -m bench --only import --quick`",
     ):
         assert figure in text
