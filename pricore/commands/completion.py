@@ -21,7 +21,7 @@ def completion(shell: Annotated[_Shell, typer.Argument(help="The shell that it i
 
     For bash: `eval "$(pricore completion bash)"` in ~/.bashrc.
     """
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     script = get_completion_script(prog_name="pricore", complete_var="_PRICORE_COMPLETE", shell=shell.value)
     sys.stdout.write(script + "\n")

@@ -26,7 +26,11 @@ def test_the_settings_are_shown_with_where_they_come_from(tmp_path: Path) -> Non
     assert shown["data"] == {"value": str(tmp_path / "elsewhere"), "from": "--data"}
     assert shown["host"] == {"value": "127.0.0.1", "from": "default"}
     assert not pricore.data.exists(), "looking at settings makes nothing"
-    lines = {line.split()[0]: line.split()[1:] for line in pricore.run("config", "show").stdout.splitlines() if line.strip()}
+    lines = {
+        line.split()[0]: line.split()[1:]
+        for line in pricore.run("config", "show").stdout.splitlines()
+        if line.strip()
+    }
     assert lines["trusted_proxies"] == ["127.0.0.1/32,", "::1/128", str(file)]
     assert lines["access_log"] == ["on", str(file)]
     assert lines["key_file"] == ["-", "default"]
