@@ -304,6 +304,7 @@ async def _end_requests(
 ) -> None:
     """Let requests end, but none begin; until there are no more, time is over, or a signal comes."""
     server = cast("web.Server", runner.server)  # None only before the setup
+    await asyncio.sleep(0)  # a connection that has just come begins to wait for its request first
     server.pre_shutdown()
     await runner.shutdown()
     with contextlib.suppress(TimeoutError):
@@ -312,7 +313,10 @@ async def _end_requests(
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_SECONDS):
                         if await signals.get() != signal.SIGHUP:
-                            return
+                            break
+    for connection in server.connections:
+        if connection.transport is not None:
+            connection.transport.abort()  # closed, it would wait for ever for who doesn't read
 
 
 @contextlib.contextmanager
@@ -469,6 +473,13 @@ class _Connection(web.RequestHandler):
         log = {"access_log": journal.logger, "access_log_class": lambda *_: journal}
         super().__init__(server, loop=loop, **(_CONNECTION | log))
         self._journal = journal
+
+    def close(self) -> None:
+        """Take no more requests. What waits for one is closed, which aiohttp leaves to its last step."""
+        waits = self._waiter is not None  # private to aiohttp
+        super().close()
+        if waits and self.transport is not None:
+            self.transport.close()
 
     def handle_error(
         self,
