@@ -3,7 +3,6 @@
 import logging
 import re
 import secrets
-from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -31,11 +30,12 @@ class Journal(AbstractAccessLogger):
         super().__init__(logging.getLogger(logs.ACCESS), "")
         self.clients = clients
         self._unread = metrics.unread
+        self._identify = self.identify  # bound once
 
     def begin(self, request: web.Request, counts: Requests) -> None:
         """Note where a request is counted; what is logged from now on has its id."""
         request[_COUNTS] = counts
-        logs.request_id.set(partial(self.identify, request))
+        logs.answering.set((self._identify, request))
 
     def identify(self, request: web.BaseRequest) -> str:
         """The id of a request: what a trusted proxy calls it, else one that is made when it is first needed."""
@@ -49,7 +49,11 @@ class Journal(AbstractAccessLogger):
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Count a request that was answered within `time`, seconds. On the hottest path, for aiohttp to call."""
         size = response.body_length or _announced(request, response)
-        request.get(_COUNTS, self._unread).add(response.status, time, size)
+        try:
+            counts = request[_COUNTS]  # not `get`, which takes three times as long
+        except KeyError:
+            counts = self._unread
+        counts.add(response.status, time, size)
         if self.logger.isEnabledFor(logging.INFO):
             self._write(request, response.status, time, size)
 

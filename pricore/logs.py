@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -15,8 +15,8 @@ from pricore.config import Config
 ACCESS: Final = "pricore.access"
 """The logger that has a line for each request."""
 
-request_id: ContextVar[Callable[[], str]] = ContextVar("request_id")
-"""Gives the id of the request that is being answered."""
+answering: ContextVar[tuple[Callable[[Any], str], object]] = ContextVar("answering")
+"""What gives the id of the request that is being answered, and that request; it is set for each of them."""
 
 _SECRETS: Final = re.compile(r"pri_[0-9A-Za-z]{38}|whsec_[0-9A-Za-z+/=_-]{20,}")
 _USERINFO: Final = re.compile(r"(?<=://)[^/\s@\"']+@")
@@ -44,9 +44,10 @@ class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
     """Adds the id of the request to what is logged while it is answered."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        identify = request_id.get(None)
-        if identify is not None and not hasattr(record, "request"):
-            record.request = identify()
+        answered = answering.get(None)
+        if answered is not None and not hasattr(record, "request"):
+            identify, request = answered
+            record.request = identify(request)
         super().emit(record)
 
 

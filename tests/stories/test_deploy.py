@@ -45,7 +45,7 @@ def test_the_unit_is_sound(tmp_path: Path) -> None:
 
 
 def test_the_unit_waits_for_what_it_starts_and_stops() -> None:
-    """It is told when the server is ready, and has patience for requests that end, and for what comes after them."""
+    """It is told when the server is ready, and has patience for requests that end and what comes after."""
     unit = dict(
         line.split("=", 1) for line in (DEPLOY / "pricore.service").read_text().splitlines() if "=" in line
     )
@@ -58,9 +58,7 @@ def test_the_container_is_asked_whether_it_is_well(pricore: Pricore) -> None:
     """It runs as a user of its own on one volume, and its check is a command that tells a server's health."""
     lines = re.sub(r"\\\n\s*", "", (DEPLOY / "Dockerfile").read_text()).splitlines()
     instructions = [line.partition(" ")[::2] for line in lines if line and not line.startswith("#")]
-    environment = dict(
-        word.split("=", 1) for name, rest in instructions if name == "ENV" for word in rest.split()
-    )
+    environment = dict(word.split("=", 1) for name, rest in instructions if name == "ENV" for word in rest.split())
     (user,) = [rest for name, rest in instructions if name == "USER"]
     (volume,) = [rest for name, rest in instructions if name == "VOLUME"]
     (check,) = [rest for name, rest in instructions if name == "HEALTHCHECK"]
