@@ -19,7 +19,7 @@ answering: ContextVar[tuple[Callable[[Any], str], object]] = ContextVar("answeri
 """What gives the id of the request that is being answered, and that request; it is set for each of them."""
 
 _SECRETS: Final = re.compile(r"pri_[0-9A-Za-z]{38}|whsec_[0-9A-Za-z+/=_-]{20,}")
-_USERINFO: Final = re.compile(r"(?<=://)[^/\s@\"']+@")
+_USERINFO: Final = re.compile(r"(?<=://)[^/\s\"']+@")
 
 
 def configure(config: Config) -> None:

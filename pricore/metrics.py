@@ -116,8 +116,8 @@ class Metrics:
         self._routes: list[Requests] = []
         self.archives_made = Counter(self._place, self._row)
         self.syncs = Syncs(self._place, self._row)
-        self.unread = self.route("", "")
-        """Requests that are none: they cannot be read."""
+        self.unread = self.route("*", "unreadable")
+        """What cannot be read as a request."""
 
     def _place(self, count: int) -> int:
         """Room for some more numbers; the same in each process, which all count the same in the same order."""
