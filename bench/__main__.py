@@ -1,6 +1,7 @@
 """`python -m bench`: run the parts, show the table, write the page."""
 
 import argparse
+import compileall
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,13 +9,29 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import commands, dists, during_sync, first_import, idle, inline, many, p2, push, satis
+import pricore
+from bench import (
+    commands,
+    crowd,
+    dists,
+    during_sync,
+    first_import,
+    growth,
+    idle,
+    inline,
+    many,
+    p2,
+    push,
+    satis,
+)
 from bench.effort import FULL, QUICK, Effort
 from bench.machine import facts
 from bench.results import Result, markdown, table
 
 _PARTS: Final[Mapping[str, Callable[[Path, Effort], list[Result]]]] = {
     "p2": p2.measure,
+    "crowd": crowd.measure,
+    "growth": growth.measure,
     "import": first_import.measure,
     "idle": idle.measure,
     "push": push.measure,
@@ -36,6 +53,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the page there, whatever was run")
     options = parser.parse_args()
     results: list[tuple[str, Result]] = []
+    compileall.compile_dir(Path(pricore.__file__).parent, quiet=1)  # as pip does with all that it installs
     try:
         with tempfile.TemporaryDirectory(prefix="pricore-bench-") as folder:
             for name in options.only or _PARTS:

@@ -1,7 +1,8 @@
 """Archives: their checksums before publication, and their bytes when somebody asks for them.
 
 What is advertised is the sha1 of the zip that `git archive` makes of a commit, stored and not compressed. The
-bytes are made again on the first download, compared with it, and kept compressed as a whole.
+bytes are made again on the first download, compared with it, and kept compressed as a whole. Those of an upload
+are read where they last, so that all that is kept here can go.
 """
 
 import asyncio
@@ -12,16 +13,16 @@ import tempfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Final, Literal, Protocol
+from typing import IO, Final, Literal, Protocol, TypeVar
 
 import zstandard
 
 from pricore.archives import Tail
 from pricore.errors import ArchiveError, DistError
-from pricore.mirror import Mirror
 from pricore.models import Dist
 
 Encoding = Literal["zstd", "gzip"]
+T = TypeVar("T")
 
 _MOST_BYTES: Final = 2 * 1024**3
 _CHUNK: Final = 256 * 1024
@@ -50,6 +51,14 @@ def checksum(archive: IO[bytes]) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
+class Source(Protocol):
+    """What archives are made of: the mirror of a repository, or what was uploaded."""
+
+    async def archive(self, treeish: str, consume: Callable[[IO[bytes]], T], /) -> T:
+        """What `consume` makes of the bytes of an archive."""
+        ...
+
+
 class Dists:
     """The folder of kept archives, named by their checksum; `on_made` is called for each that was made."""
 
@@ -63,7 +72,11 @@ class Dists:
         """Where an archive is kept in an encoding, whether it is there or not."""
         return self._folder / shasum[:2] / (shasum + _SUFFIX[encoding])
 
-    async def get(self, dist: Dist, mirror: Mirror, encoding: Encoding) -> Path:
+    def kept(self, shasum: str) -> list[Path]:
+        """The files of an archive that are there, in whichever encodings."""
+        return [path for encoding in _SUFFIX if (path := self.path(shasum, encoding)).exists()]
+
+    async def get(self, dist: Dist, source: Source, encoding: Encoding) -> Path:
         """The file of an archive in an encoding, made if it isn't kept or was damaged before this process met it.
 
         However many ask, it is made once. Raises DistError where its bytes are not what was advertised,
@@ -74,7 +87,7 @@ class Dists:
             return path
         task = self._making.get(path)
         if task is None:
-            task = asyncio.create_task(self._make(dist, mirror, encoding, path))
+            task = asyncio.create_task(self._make(dist, source, encoding, path))
             self._making[path] = task
             task.add_done_callback(lambda _: self._making.pop(path, None))
         # shielded: who gives up waiting must not take it from the others
@@ -111,7 +124,7 @@ class Dists:
             task.cancel()
         await asyncio.gather(*self._making.values(), return_exceptions=True)
 
-    async def _make(self, dist: Dist, mirror: Mirror, encoding: Encoding, path: Path) -> None:
+    async def _make(self, dist: Dist, source: Source, encoding: Encoding, path: Path) -> None:
         if await asyncio.to_thread(_is_whole, path, encoding, dist.shasum):
             self._checked.add(path)
             return
@@ -121,7 +134,7 @@ class Dists:
                 if encoding == "gzip" and (kept := self.path(dist.shasum, "zstd")) in self._checked:
                     digest = await asyncio.to_thread(_recompress, kept, file)
                 else:
-                    digest = await mirror.archive(
+                    digest = await source.archive(
                         dist.treeish, lambda archive: _compress(_read(archive), encoding, file)
                     )
                 if digest != dist.shasum:

@@ -146,3 +146,15 @@ class NotReadyError(PricoreError):
     """The server cannot serve right now."""
 
     code = "not_ready"
+
+
+class CheckError(PricoreError):
+    """Something about the registry is not as it should be."""
+
+    code = "check"
+
+
+class BackupError(PricoreError):
+    """A backup cannot be written, or a file is none that can be restored, or not there."""
+
+    code = "backup"

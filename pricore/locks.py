@@ -117,7 +117,7 @@ class Checker:
         if package.shasum and package.shasum != dist.shasum:
             return f"its checksum is {dist.shasum}, and the lock file says {package.shasum}"
         try:
-            await self._dists.get(dist, self._syncer.mirror(dist.repository_id), "zstd")
+            await self._dists.get(dist, self._syncer.source(dist), "zstd")
         except (DistError, GitError) as error:
             return str(error)
         return None

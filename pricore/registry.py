@@ -9,16 +9,18 @@ import contextlib
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
 import zstandard
 from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 
 from pricore import auth, metadata
-from pricore.answers import SERVER, Answer, choose_encoding
+from pricore.answers import SERVER, Answer, choose_encoding, document_answer
 from pricore.bodies import read_body
 from pricore.clients import Clients
 from pricore.config import Config
@@ -31,8 +33,12 @@ from pricore.sync import Syncer
 
 _log = logging.getLogger("pricore.registry")
 
-_MOST_KEPT: Final = 64 * 1024 * 1024
+_MOST_DOCUMENTS: Final = 64 * 1024 * 1024
+_MOST_ARCHIVES: Final = 32 * 1024 * 1024
 """Bytes of finished answers in memory; beyond, the oldest go."""
+
+_SMALL_ARCHIVE: Final = 1024 * 1024
+"""Bytes of an archive up to which it is kept in memory; where there are more, the kernel sends its file."""
 
 _SMALL: Final = 64 * 1024
 """Bytes of a document up to which finishing it takes less than handing it to a thread."""
@@ -43,22 +49,29 @@ _MOST_NAMES: Final = 10_000
 _VIEW_SPAN: Final = 2**30
 
 
+class _Shelf(dict[tuple[object, ...], Answer]):
+    """Finished answers of at most so many bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = 0
+
+    def keep(self, key: tuple[object, ...], answer: Answer) -> None:
+        if before := self.pop(key, None):  # several requests may have missed it at the same time
+            self._size -= before.size
+        self[key] = answer
+        self._size += answer.size
+        while self._size > self._most:
+            self._size -= self.pop(next(iter(self))).size
+
+
 class _Cache:
     """What was answered since the last change of the database."""
 
     def __init__(self, revision: int) -> None:
         self.revision = revision
-        self.answers: dict[tuple[object, ...], Answer] = {}
-        self._size = 0
-
-    def keep(self, key: tuple[object, ...], answer: Answer) -> None:
-        if before := self.answers.pop(key, None):  # several requests may have missed it at the same time
-            self._size -= before.size
-        self.answers[key] = answer
-        self._size += answer.size
-        while self._size > _MOST_KEPT:
-            oldest = next(iter(self.answers))
-            self._size -= self.answers.pop(oldest).size
+        self.documents = _Shelf(_MOST_DOCUMENTS)
+        self.archives = _Shelf(_MOST_ARCHIVES)
 
 
 class Registry:
@@ -99,10 +112,10 @@ class Registry:
             raise NotFoundError(auth.NOT_HERE)
         encoding = choose_encoding(request)
         key = (name, slug, encoding, self._public_url or self._clients.origin(request))
-        answer = cache.answers.get(key)
+        answer = cache.documents.get(key)
         if answer is None:
             answer = await self._load_document(slug, name, encoding, self._url(request))
-            cache.keep(key, answer)
+            cache.documents.keep(key, answer)
         return answer.respond(request)
 
     async def _load_document(self, slug: str, name: str, encoding: str, url: str) -> Answer:
@@ -114,7 +127,7 @@ class Registry:
         def finish() -> Answer:
             plain = zstandard.ZstdDecompressor().decompress(document.body)
             plain = plain.replace(metadata.BASE.encode(), url.encode())
-            return Answer(plain, document.last_modified, encoding)
+            return document_answer(plain, document.last_modified, encoding)
 
         # the largest take milliseconds, which the others would wait
         small = zstandard.frame_content_size(document.body) < _SMALL
@@ -129,10 +142,10 @@ class Registry:
             )
         encoding = choose_encoding(request)
         key = (token.packages, slug, encoding, self._public_url or self._clients.origin(request))
-        answer = cache.answers.get(key)
+        answer = cache.documents.get(key)
         if answer is None:
             answer = await self._load_root(token, slug, encoding, self._url(request))
-            cache.keep(key, answer)
+            cache.documents.keep(key, answer)
         return answer.respond(request)
 
     async def _load_root(self, token: Token, slug: str, encoding: str, url: str) -> Answer:
@@ -146,25 +159,35 @@ class Registry:
         carried = await self._store.packages.inline(organization_id, only) if inline else {}
         last_modified -= _view_offset(only)
         return await asyncio.to_thread(
-            lambda: Answer(metadata.build_root(url, packages=names, inline=carried), last_modified, encoding)
+            lambda: document_answer(
+                metadata.build_root(url, packages=names, inline=carried), last_modified, encoding
+            )
         )
 
     async def get_dist(self, request: web.Request) -> web.StreamResponse:
         """An archive: of a version, or of a commit that was advertised at any time."""
-        token, slug, _ = await self._admit(request, patient=False)
+        token, slug, cache = await self._admit(request, patient=False)
         match = request.match_info
         name = f"{match['vendor']}/{match['package']}".lower()
         if not auth.may_see(token, name):
             raise NotFoundError(auth.NOT_HERE)
         self._gate.admit_download(request, token, name)
+        encoding = choose_encoding(request)
+        key = (name, slug, encoding, match["version"])
         version, reference = metadata.split_address(match["version"])
+
+        def sent() -> None:
+            if request.method == hdrs.METH_GET:
+                self._store.usage.downloaded(slug, name, version)
+
+        answer = cache.archives.get(key)
+        if answer is not None and hdrs.RANGE not in request.headers:
+            sent()
+            return answer.respond(request)
         dist = await self._store.packages.dist(slug, name, version=version, reference=reference)
         if dist is None:
             raise NotFoundError(auth.NOT_HERE)
-        encoding = choose_encoding(request)
-        kept = await self._dists.get(
-            dist, self._syncer.mirror(dist.repository_id), "gzip" if encoding == "gzip" else "zstd"
-        )
+        kept = await self._dists.get(dist, self._syncer.source(dist), "gzip" if encoding == "gzip" else "zstd")
         headers: dict[str, str] = {
             hdrs.CONTENT_TYPE: "application/zip",
             hdrs.CACHE_CONTROL: "private, max-age=31536000, immutable" if dist.fixed else "private, no-cache",
@@ -172,10 +195,17 @@ class Registry:
             hdrs.SERVER: SERVER,
         }
         if encoding == "identity":
+            sent()
             return await _send(request, read_plain(kept), headers, dist.size)
         headers[hdrs.CONTENT_ENCODING] = encoding
+        if hdrs.RANGE not in request.headers and (content := await asyncio.to_thread(_read_small, kept)):
+            answer = Answer(content, headers)
+            cache.archives.keep(key, answer)
+            sent()
+            return answer.respond(request)
         if dist.fixed:
-            return web.FileResponse(kept, headers=headers)
+            return _Kept(kept, headers, sent=sent)
+        sent()
         # not FileResponse: by the file's date it would answer 304 for a branch that went back to an old commit
         return await _send(request, read_file(kept), headers, kept.stat().st_size)
 
@@ -292,6 +322,21 @@ class Registry:
         return f"{base}/org/{request.match_info['organization']}"
 
 
+class _Kept(web.FileResponse):
+    """A kept archive; `sent` is called where a client gets it from its beginning."""
+
+    def __init__(self, path: Path, headers: Mapping[str, str], *, sent: Callable[[], None]) -> None:
+        super().__init__(path, headers=headers)
+        self._sent = sent
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        writer = await super().prepare(request)
+        part = self.headers.get(hdrs.CONTENT_RANGE, "bytes 0-")
+        if self.status in (200, 206) and part.startswith("bytes 0-"):
+            self._sent()
+        return writer
+
+
 class _Download(msgspec.Struct):
     name: str
     version: str
@@ -340,6 +385,13 @@ def _matches(name: str, pattern: str) -> bool:
             return False
         start = found + len(part)
     return True
+
+
+def _read_small(kept: Path) -> bytes:
+    """A kept archive, empty where it is too large for the memory."""
+    with kept.open("rb") as file:
+        content = file.read(_SMALL_ARCHIVE + 1)
+    return content if len(content) <= _SMALL_ARCHIVE else b""
 
 
 async def _send(

@@ -6,8 +6,10 @@ import errno
 import fcntl
 import logging
 import re
+import resource
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import fields, replace
@@ -51,6 +53,7 @@ from pricore.registry import Registry
 from pricore.sealing import Sealer
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.uploads import Uploads
 from pricore.webhooks import Webhooks
 
 _log = logging.getLogger("pricore.server")
@@ -73,7 +76,11 @@ _FLUSH_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.05
 _FORCE_SECONDS: Final = 0.5
 """What is left to requests whose time is over, twice: to end by themselves, and to notice that they were ended."""
+_TURN_SECONDS: Final = 0.0005
+"""How long a thread that computes keeps the interpreter from the loop; a request needs it several times."""
+
 _MOST_MESSAGE: Final = 1000
+_MOST_FILES: Final = 65_536
 
 _CONNECTION: Final[dict[str, Any]] = {
     # how long a connection may be idle, and how long the head of a request may take; proxies let go after 60 s
@@ -96,6 +103,7 @@ class Service:
         self._syncs = syncs
         self._metrics = metrics
         self._dists = Dists(config.dists, on_made=metrics.archives_made.add)
+        self._uploads = Uploads(store, config.uploads)
         self._syncer = Syncer(store, git, config)
         self._queue = Queue(store, self._syncer, workers=config.sync_workers, counts=metrics.syncs)
         self._streams = Streams(store)
@@ -123,6 +131,7 @@ class Service:
             limits,
             syncer=self._syncer,
             dists=self._dists,
+            uploads=self._uploads,
             config=config,
             streams=self._streams,
             others=[webhooks.describe()],
@@ -155,9 +164,10 @@ class Service:
 
     async def run(self, config: Config) -> AsyncIterator[None]:
         """What goes on beside the requests, for aiohttp's `cleanup_ctx`."""
+        sys.setswitchinterval(_TURN_SECONDS)
         await self._settle(config)
         if self._syncs:
-            tidying = _tidy(self._store, self._syncer, self._dists, before=time.time())
+            tidying = _tidy(self._store, self._syncer, self._dists, self._uploads, before=time.time())
             self._working += [asyncio.create_task(self._queue.work()), asyncio.create_task(tidying)]
         flushing = asyncio.create_task(_flush_usage(self._store))
         yield
@@ -256,6 +266,7 @@ async def serve(
     Running requests then have `stop_timeout` to end; a second signal takes it from them. SIGHUP takes over what
     `reread` gives. Of several processes on one data folder, one `syncs`.
     """
+    _allow_connections()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
@@ -319,6 +330,14 @@ async def _end_requests(
             connection.transport.abort()  # closed, it would wait for ever for who doesn't read
 
 
+def _allow_connections() -> None:
+    """Let this process have many connections: each is an open file, of which a shell gives it a thousand."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(_MOST_FILES, most)
+    if before != resource.RLIM_INFINITY and before < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 @contextlib.contextmanager
 def _alone(config: Config) -> Iterator[None]:
     """Be the only server of a data folder: only one may take jobs that another was cut off from.
@@ -335,12 +354,13 @@ def _alone(config: Config) -> Iterator[None]:
         yield
 
 
-async def _tidy(store: Store, syncer: Syncer, dists: Dists, *, before: float) -> None:
+async def _tidy(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads, *, before: float) -> None:
     """Remove what a process that was killed left behind."""
     try:
         await syncer.sweep()
         if known := await store.packages.all_checksums():
             await dists.sweep(known, before=before)
+        await uploads.sweep(before=before)
     except Exception:  # noqa: BLE001  # what is left over takes room, and nothing else
         _log.exception("cannot tidy up the data folder")
 
@@ -415,8 +435,8 @@ def _failure(request: web.BaseRequest, error: BaseException | None, journal: Jou
 async def _refuse(request: web.Request) -> web.StreamResponse:
     """What no route takes: 405 where another method would be taken there, else 404."""
     allowed: set[str] = set()
-    for resource in request.app.router.resources():
-        _, methods = await resource.resolve(request)
+    for place in request.app.router.resources():
+        _, methods = await place.resolve(request)
         allowed |= methods
     allowed.discard(hdrs.METH_ANY)
     if allowed:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from pricore import dists
 from pricore.addresses import Address
 from pricore.config import Config
+from pricore.dists import Dists, Source
 from pricore.errors import (
     GitUnavailableError,
     NotFoundError,
@@ -27,14 +27,11 @@ from pricore.errors import (
 )
 from pricore.git import Git
 from pricore.mirror import Mirror
-from pricore.models import (
-    Organization,
-    Repository,
-    Step,
-)
+from pricore.models import Dist, Organization, Repository, Step
 from pricore.progress import OnProgress, forget, publish
 from pricore.run import Report, Run
 from pricore.store import Store
+from pricore.uploads import Uploads
 
 _log = logging.getLogger("pricore.sync")
 
@@ -51,6 +48,7 @@ class Syncer:
         self._store = store
         self._git = git
         self._config = config
+        self._uploads = Uploads(store, config.uploads)
         self._running: dict[str, set[asyncio.Task[Report]]] = {}
 
     def use(self, config: Config) -> None:
@@ -62,6 +60,10 @@ class Syncer:
         path = self._config.repositories / f"{repository_id}.git"
         limit = self._config.repository_limit * 1024**2
         return Mirror(self._git, path, url=url, hold=hold, limit=limit)
+
+    def source(self, dist: Dist) -> Source:
+        """What an archive is made of."""
+        return self._uploads if dist.repository_id is None else self.mirror(dist.repository_id)
 
     async def add(
         self,
@@ -98,7 +100,7 @@ class Syncer:
         unused = await self._store.repositories.remove(repository)
         for task in self._running.get(repository.id, ()):
             task.cancel()
-        await dists.Dists(self._config.dists).remove(unused)
+        await Dists(self._config.dists).remove(unused)
         try:
             async with self._lock(repository.id, seconds=_REMOVAL_SECONDS):
                 await self._discard(repository.id)

@@ -19,6 +19,7 @@ from pricore.jobs import Queue
 from pricore.limits import Limits
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.uploads import Uploads
 
 
 class Api:
@@ -33,6 +34,7 @@ class Api:
         *,
         syncer: Syncer,
         dists: Dists,
+        uploads: Uploads,
         config: Config,
         streams: Streams,
         others: Iterable[Operation] = (),
@@ -40,8 +42,8 @@ class Api:
         self._gate = gate
         self._streams = streams
         self.table: list[Route] = [
-            *organizations.routes(store, syncer),
-            *packages.routes(store, dists),
+            *organizations.routes(store, syncer, dists, uploads),
+            *packages.routes(store, dists, uploads, config),
             *locks.routes(store, dists, syncer, config),
             *repositories.routes(store, queue, syncer, config),
             *tokens.routes(store, limits),

@@ -1,6 +1,7 @@
 """`pricore serve` and `pricore quickstart`."""
 
 import asyncio
+import gc
 import shlex
 import socket
 from collections.abc import Callable, Sequence
@@ -213,6 +214,8 @@ def _run(
         run = asyncio.run
     else:
         run = uvloop.run
+    gc.freeze()  # what is loaded stays, and need not be looked at again and again
+    gc.enable()
     try:
         run(serve_socket(bound, session.config, ready=ready, reread=session.reread, metrics=metrics, syncs=syncs))
     except OSError as error:

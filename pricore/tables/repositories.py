@@ -169,7 +169,7 @@ class Repositories:
             raise ConflictError(f"{reference} means {len(rows)} repositories; give the id or the URL")
         return _repository(rows[0])
 
-    async def find(self, repository_id: str) -> Repository | None:
+    async def find(self, repository_id: str | None) -> Repository | None:
         """The repository of that id, or None."""
         row = await self._store.fetch_one(f"SELECT {_COLUMNS} FROM repositories WHERE id = ?", (repository_id,))
         return None if row is None else _repository(row)
@@ -210,15 +210,8 @@ class Repositories:
         """Note that a sync found nothing new. Raises NotFoundError where the repository was removed."""
         # what is served stays the same, and so do the caches
         async with self._store.transaction(revise=False) as db:
-            cursor = await db.execute(
-                """
-                UPDATE repositories SET sync_status = 'ok', sync_error = NULL, last_synced_at = ? WHERE id = ?
-                """,
-                (now(), repository_id),
-            )
-            if not cursor.rowcount:
+            if not await self._store.schedule.settle(db, repository_id, unchanged=True):
                 raise NotFoundError("the repository was removed while it was being read")
-            await self._store.schedule.settle(db, repository_id)
             await self._store.runs.add_unchanged(db, repository_id, run_id=run_id, started_at=started_at)
 
     async def record_failure(
