@@ -102,6 +102,11 @@ class _Finished(web.StreamResponse):
         self._head = head
         self._content = body
 
+    @property
+    def body_length(self) -> int:
+        """What is sent, with the head, as aiohttp counts it."""
+        return len(self._head) + len(self._content)
+
     async def prepare(self, request: web.BaseRequest) -> None:
         """Send everything."""
         if request.transport is None:

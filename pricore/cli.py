@@ -29,6 +29,9 @@ _MODULES: Final[Mapping[str, str]] = {
     "backup": "backup",
     "restore": "backup",
     "doctor": "doctor",
+    "config": "config",
+    "healthcheck": "healthcheck",
+    "completion": "completion",
 }
 """Where in `commands/` each group is, and each command that is outside of its module's group, as --help has them.
 

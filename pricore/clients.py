@@ -20,10 +20,10 @@ class Clients:
     def __init__(self, trusted_proxies: Sequence[Network]) -> None:
         self._trusted = tuple(trusted_proxies)
 
-    def address(self, request: web.Request) -> str:
+    def address(self, request: web.BaseRequest) -> str:
         """The client's address, of IPv6 the network: whoever has one address there has them all."""
         address = request.remote or ""
-        if self._trusted and self._is_trusted(address):
+        if self.is_proxied(request):
             for hop in _hops(request):
                 if _parse(hop) is None:
                     break  # what stands before it can be anybody's invention
@@ -35,19 +35,23 @@ class Clients:
     def origin(self, request: web.Request) -> str:
         """The scheme and host that the client asked; the host is as it came, and can be malformed."""
         scheme, host = "http", request.host  # TLS ends in front of this server
-        if self._trusted and self._is_trusted(request.remote or ""):
+        if self.is_proxied(request):
             forwarded = request.headers.get(_FORWARDED_PROTO, "").partition(",")[0].strip().lower()
             if forwarded in ("http", "https"):
                 scheme = forwarded
             host = request.headers.get(_FORWARDED_HOST, "").partition(",")[0].strip() or host
         return f"{scheme}://{host}"
 
+    def is_proxied(self, request: web.BaseRequest) -> bool:
+        """Whether a request comes through a trusted proxy."""
+        return bool(self._trusted) and self._is_trusted(request.remote or "")
+
     def _is_trusted(self, text: str) -> bool:
         address = _parse(text)
         return address is not None and any(address in network for network in self._trusted)
 
 
-def _hops(request: web.Request) -> Iterator[str]:
+def _hops(request: web.BaseRequest) -> Iterator[str]:
     """The addresses that proxies added, the nearest first."""
     for header in reversed(request.headers.getall(_FORWARDED_FOR, [])):
         yield from reversed(header.split(","))

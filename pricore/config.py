@@ -2,11 +2,11 @@
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -18,6 +18,21 @@ Network = IPv4Network | IPv6Network
 
 VANISHED = ("keep", "remove")
 """What may become of released versions whose tag is gone upstream."""
+
+LOG_FORMATS = ("console", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+"""How the log is written, and from which level on."""
+
+DEFAULT: Final = "default"
+"""Where a setting comes from that nobody gave."""
+
+
+def secret() -> Any:
+    """A setting that is a secret, empty where there is none.
+
+    It is shown nowhere, and `PRICORE_X_FILE` can name the file that holds it.
+    """
+    return field(default="", repr=False, metadata={"secret": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +57,9 @@ class Config:
     `trusted_proxies` are the networks whose forwarding headers are believed. `internal_hosts` are names and
     networks of hosts on the inside that a repository added over the API may be on. `key_file` holds the key
     that seals secrets in the database; None is `key` in the data folder.
+
+    `log_format` and `log_level` are those of the server's log, to which `access_log` adds a line for each request.
+    `stop_timeout` is the time that running requests have to end once the server is stopped, seconds.
     """
 
     data: Path
@@ -63,6 +81,10 @@ class Config:
     trusted_proxies: tuple[Network, ...] = ()
     internal_hosts: tuple[Network | str, ...] = ()
     key_file: Path | None = None
+    log_format: str = "console"
+    log_level: str = "info"
+    access_log: bool = False
+    stop_timeout: int = 25
 
     @property
     def database(self) -> Path:
@@ -92,6 +114,24 @@ class Config:
         return self.key_file or self.data / "key"
 
 
+@dataclass(frozen=True)
+class Settings:
+    """Where each setting comes from, by its name, and what is wrong with them, a line for each mistake.
+
+    `config` is None where there are mistakes.
+    """
+
+    config: Config | None
+    origins: Mapping[str, str]
+    mistakes: tuple[str, ...]
+
+    def usable(self) -> Config:
+        """The settings. Raises ConfigError with the first mistake where there is one."""
+        if self.config is None:
+            raise ConfigError(self.mistakes[0])
+        return self.config
+
+
 def load_config(
     *,
     file: Path | None = None,
@@ -102,23 +142,78 @@ def load_config(
 
     Raises ConfigError for a file that cannot be read, an unknown key or a value of the wrong form.
     """
+    return read_settings(file=file, environ=environ, flags=flags).usable()
+
+
+def read_settings(
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    flags: Mapping[str, object] | None = None,
+) -> Settings:
+    """The settings in force and where they come from, or everything that is wrong with what was given."""
     values: dict[str, object] = {"data": platformdirs.user_data_path("pricore")}
+    origins = {item.name: DEFAULT for item in fields(Config)}
+    mistakes: list[str] = []
+    for given in (_in_file(file, environ), _in_environment(environ), _in_flags(flags or {})):
+        try:
+            for name, value, origin, place in given:
+                if name not in origins:
+                    mistakes.append(f"{origin}: unknown setting {name!r}; there are {', '.join(sorted(origins))}")
+                    continue
+                try:
+                    values[name] = _checked(name, value, place)
+                    origins[name] = origin
+                except ConfigError as error:
+                    mistakes.append(str(error))
+        except ConfigError as error:  # of a whole file
+            mistakes.append(str(error))
+    # each was checked, and all but one have a default
+    config = None if mistakes else Config(**values)  # type: ignore[arg-type]
+    return Settings(config, origins, tuple(mistakes))
+
+
+def find_unknown(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """A line for each `PRICORE_*` that sets nothing: Pricore itself passes over them, as they may be others'."""
+    names = {item.name.upper() for item in fields(Config)} | {"CONFIG", "DEBUG"}
+    names |= {f"{item.name.upper()}_FILE" for item in fields(Config) if is_secret(item.name)}
+    known = {f"PRICORE_{name}" for name in names}
+    unknown = sorted(name for name in environ if name.startswith("PRICORE_") and name not in known)
+    return [f"{name} is no setting; docs/settings.md lists those there are" for name in unknown]
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting must not be shown."""
+    return any(item.name == name and item.metadata.get("secret") for item in fields(Config))
+
+
+_Given = Iterator[tuple[str, object, str, str]]
+"""The name of a setting, what was given for it, where that comes from, and how an error names the place."""
+
+
+def _in_file(file: Path | None, environ: Mapping[str, str]) -> _Given:
     chosen = file or (Path(environ["PRICORE_CONFIG"]) if environ.get("PRICORE_CONFIG") else None)
     standard = platformdirs.user_config_path("pricore") / "config.yaml"
     if chosen is not None or standard.is_file():
-        values |= _read_file(chosen or standard)
-    for field in fields(Config):
-        if text := environ.get(f"PRICORE_{field.name.upper()}"):
-            values[field.name] = _checked(field.name, text, f"PRICORE_{field.name.upper()}")
-    for name, value in (flags or {}).items():
+        path = chosen or standard
+        for name, value in _read_file(path).items():
+            yield name, value, str(path), f"{path}: {name}"
+
+
+def _in_environment(environ: Mapping[str, str]) -> _Given:
+    for item in fields(Config):
+        variable = f"PRICORE_{item.name.upper()}"
+        if text := environ.get(variable):
+            yield item.name, text, variable, variable
+        if (path := environ.get(f"{variable}_FILE")) and is_secret(item.name):
+            yield item.name, Path(path), f"{variable}_FILE", f"{variable}_FILE"
+
+
+def _in_flags(flags: Mapping[str, object]) -> _Given:
+    for name, value in flags.items():
         if value is not None:
-            values[name] = _checked(name, value, "--" + name.replace("_", "-"))
-    config = Config(**values)  # type: ignore[arg-type]  # every value went through _checked
-    return replace(
-        config,
-        data=_absolute(config.data, "data folder"),
-        key_file=None if config.key_file is None else _absolute(config.key_file, "key file"),
-    )
+            flag = "--" + name.replace("_", "-")
+            yield name, value, flag, flag
 
 
 def _absolute(path: Path, what: str) -> Path:
@@ -132,33 +227,25 @@ def _read_file(path: Path) -> dict[str, object]:
     import yaml  # only who has a file pays for the parser
 
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2027-02-30
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
+    if not isinstance(content, dict | None):
         raise ConfigError(f"{path} must hold settings as `name: value`")
-    known = {field.name for field in fields(Config)}
-    for key in content:
-        if key not in known:
-            raise ConfigError(f"{path}: unknown setting {key!r}; there are {', '.join(sorted(known))}")
-    return {key: _checked(key, value, f"{path}: {key}") for key, value in content.items()}
+    return content or {}
 
 
 def _checked(name: str, value: object, origin: str) -> object:
     """The value of one setting in its own type; `origin` says in an error where it came from."""
+    if is_secret(name):
+        return _secret(value, origin)
     match name:
         case "data":
-            if isinstance(value, str | Path) and str(value):
-                return Path(value)
-            raise ConfigError(f"{origin} must be a folder")
+            return _path(value, origin, "folder", "data folder")
         case "key_file":
-            if isinstance(value, str | Path) and str(value):
-                return Path(value)
-            raise ConfigError(f"{origin} must be a file")
+            return _path(value, origin, "file", "key file")
         case "host":
             if isinstance(value, str) and value and not re.search(r"[\s/@]", value):
                 return value
@@ -166,10 +253,12 @@ def _checked(name: str, value: object, origin: str) -> object:
         case "public_url":
             return _public_url(value, origin)
         case "vanished_versions":
-            if value in VANISHED:
-                return value
-            raise ConfigError(f"{origin} must be one of {', '.join(VANISHED)}")
-        case "rate_limits":
+            return _choice(value, origin, VANISHED)
+        case "log_format":
+            return _choice(value, origin, LOG_FORMATS)
+        case "log_level":
+            return _choice(value, origin, LOG_LEVELS)
+        case "rate_limits" | "access_log":
             return _switch(value, origin)
         case "trusted_proxies":
             return tuple(_network(item, origin) for item in _items(value, origin))
@@ -185,8 +274,35 @@ def _checked(name: str, value: object, origin: str) -> object:
             return _number(value, origin, low=1, high=2048)
         case "git_timeout":
             return _number(value, origin, low=1, high=24 * 3600)
+        case "stop_timeout":
+            return _number(value, origin, low=0, high=3600)
         case _:
             return _number(value, origin, low=0, high=2**31)
+
+
+def _choice(value: object, origin: str, choices: Sequence[str]) -> object:
+    if value in choices:
+        return value
+    raise ConfigError(f"{origin} must be one of {', '.join(choices)}")
+
+
+def _path(value: object, origin: str, kind: str, what: str) -> Path:
+    if isinstance(value, str | Path) and str(value):
+        return _absolute(Path(value), what)
+    raise ConfigError(f"{origin} must be a {kind}")
+
+
+def _secret(value: object, origin: str) -> str:
+    """A secret, given itself or as the file that holds it; no error repeats it."""
+    if isinstance(value, Path):
+        try:
+            value = value.expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, RuntimeError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text of this user's"
+            raise ConfigError(f"{origin}: cannot read {value}: {reason}") from None
+    if isinstance(value, str) and value and value.isprintable():
+        return value
+    raise ConfigError(f"{origin} must be a line of text")
 
 
 def _number(value: object, origin: str, *, low: int, high: int) -> int:

@@ -60,10 +60,11 @@ class Source(Protocol):
 
 
 class Dists:
-    """The folder of kept archives, named by their checksum."""
+    """The folder of kept archives, named by their checksum; `on_made` is called for each that was made."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, on_made: Callable[[], None] = lambda: None) -> None:
         self._folder = folder
+        self._on_made = on_made
         self._making: dict[Path, asyncio.Task[None]] = {}
         self._checked: set[Path] = set()
 
@@ -143,6 +144,7 @@ class Dists:
                     )
                 await asyncio.to_thread(_put_in_place, file, path)
                 self._checked.add(path)
+                self._on_made()
             finally:
                 await asyncio.to_thread(_discard, file)
         except OSError as error:

@@ -142,6 +142,12 @@ class ComposerJsonError(PricoreError):
     code = "composer_json"
 
 
+class NotReadyError(PricoreError):
+    """The server cannot serve right now."""
+
+    code = "not_ready"
+
+
 class CheckError(PricoreError):
     """Something about the registry is not as it should be."""
 

@@ -19,6 +19,7 @@ _LIMIT: Final = istr("X-RateLimit-Limit")
 _REMAINING: Final = istr("X-RateLimit-Remaining")
 _RESET: Final = istr("X-RateLimit-Reset")
 _ALLOWANCE: Final = web.RequestKey("allowance", Allowance)
+_TOKEN: Final = web.RequestKey("token", Token)
 
 
 class Gate:
@@ -61,10 +62,12 @@ class Gate:
 
     async def _identify(self, request: web.Request) -> Token:
         try:
-            return await self._authenticator.identify(request.headers.get(hdrs.AUTHORIZATION), at=time.time())
+            token = await self._authenticator.identify(request.headers.get(hdrs.AUTHORIZATION), at=time.time())
         except UnauthorizedError:
             self.refuse(request)
             raise
+        request[_TOKEN] = token
+        return token
 
     def address(self, request: web.Request) -> str:
         """Where a request comes from, as limits count it."""
@@ -88,6 +91,11 @@ class Gate:
             allowance = request[_ALLOWANCE] = self._limits.failures.count(self._clients.address(request))
             if allowance.left < 0:
                 raise _too_many(allowance, "too many failed authentications come from this address")
+
+
+def token_of(request: web.BaseRequest) -> Token | None:
+    """Whose request it is; None before it was let in, and where it needs no token."""
+    return request.get(_TOKEN)
 
 
 def allowance_of(request: web.Request) -> Allowance | None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from pricore.errors import NotFoundError, PricoreError, StoreError
+from pricore.metrics import Metrics, Syncs
 from pricore.models import Job, Step
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -28,12 +29,14 @@ class Queue:
     """The queue of syncs, the schedule behind it and the workers that empty both, in the server.
 
     A repository is never at work twice, here because `busy` has it, in other processes because of its lock.
+    `workers` is how many may be at work; it can be changed at any time. `counts` is where syncs are counted.
     """
 
-    def __init__(self, store: Store, syncer: Syncer, *, workers: int) -> None:
+    def __init__(self, store: Store, syncer: Syncer, *, workers: int, counts: Syncs | None = None) -> None:
+        self.workers = workers
         self._store = store
         self._syncer = syncer
-        self._workers = workers
+        self._counts = counts or Metrics().syncs
         self._wake = asyncio.Event()
         self._busy: dict[str, str] = {}
         # organizations that had their turn, the latest last
@@ -51,33 +54,42 @@ class Queue:
         self._wake.set()
 
     async def work(self) -> None:
-        """Sync what is asked for and what is due until cancelled. A job that was cut off is done again."""
-        while True:
-            tasks: set[asyncio.Task[None]] = set()
-            try:
-                await self._store.jobs.put_back()
-                await self._hand_out(tasks)
-            except StoreError as error:
-                await self._wait_for_store(error)
-            except Exception:  # noqa: BLE001  # a database that cannot be read for a while must not end all syncing
-                _log.exception("the queue of syncs cannot be read or written; it is tried again")
-                await asyncio.sleep(_POLL_SECONDS)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+        """Sync what is asked for and what is due until cancelled.
+
+        A job that is cut off goes back to the queue, and is done again.
+        """
+        try:
+            while True:
+                await self._work()
+        finally:
+            await asyncio.shield(self._store.jobs.put_back())
+
+    async def _work(self) -> None:
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            await self._store.jobs.put_back()
+            await self._hand_out(tasks)
+        except StoreError as error:
+            await self._wait_for_store(error)
+        except Exception:  # noqa: BLE001  # a database that cannot be read for a while must not end all syncing
+            _log.exception("the queue of syncs cannot be read or written; it is tried again")
+            await asyncio.sleep(_POLL_SECONDS)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hand_out(self, tasks: set[asyncio.Task[None]]) -> None:
         """Give work to as many workers as there may be; ends with the first of them that cannot go on."""
         while True:
             self._wake.clear()
             seen = self._store.changes()
-            while len(tasks) < self._workers and (task := await self._begin()):
+            while len(tasks) < self.workers and (task := await self._begin()):
                 tasks.add(task)
                 task.add_done_callback(lambda _: self._wake.set())
             # not wait_for: in Python 3.11 it loses a cancellation that comes together with the event
             with suppress(TimeoutError):
-                async with asyncio.timeout(await self._pause(full=len(tasks) >= self._workers)):
+                async with asyncio.timeout(await self._pause(full=len(tasks) >= self.workers)):
                     await self._woken(seen)
             for task in [task for task in tasks if task.done()]:
                 tasks.discard(task)
@@ -126,16 +138,21 @@ class Queue:
         repository = await self._store.repositories.find(repository_id)
         if repository is None:
             return
+        begun, outcome = self._counts.begin(), "failed"
         try:
             run_id = None if job is None else job.id
             report = await self._syncer.sync(repository, progress=_unwatched, run_id=run_id, scheduled=job is None)
+            outcome = "changed" if report.added or report.updated or report.removed else "unchanged"
             for version in report.moved:
                 _log.warning(
                     "%s: the tag of %s moved; it stays as it was, and `pricore package accept` takes the new one",
                     repository.url,
                     version,
                 )
-        except NotFoundError as error:
+        except (asyncio.CancelledError, NotFoundError) as error:
+            outcome = "interrupted"
+            if isinstance(error, asyncio.CancelledError):
+                raise
             _log.info("%s", error)  # removed on purpose while it was read
         except StoreError:
             raise
@@ -143,6 +160,8 @@ class Queue:
             _log.warning("%s", error)  # the repository's record has it too
         except Exception:  # noqa: BLE001  # one repository must not end the syncing of all others
             _log.exception("syncing %s failed", repository.url)
+        finally:
+            self._counts.end(outcome, begun)
 
     async def _wait_for_store(self, error: StoreError) -> None:
         """Let time pass where nothing can be put on record, which would come again at once; told once."""

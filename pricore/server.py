@@ -4,16 +4,15 @@ import asyncio
 import contextlib
 import errno
 import fcntl
-import functools
 import logging
 import re
 import resource
-import secrets
 import signal
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from dataclasses import fields, replace
 from typing import Any, Final, cast
 
 import msgspec
@@ -21,8 +20,10 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
 from aiohttp.typedefs import Handler
 
+from pricore import logs
 from pricore.answers import SERVER
 from pricore.api import Api
+from pricore.api.streams import Streams
 from pricore.auth import Authenticator
 from pricore.clients import Clients
 from pricore.config import Config
@@ -34,6 +35,7 @@ from pricore.errors import (
     ForbiddenError,
     InvalidError,
     NotFoundError,
+    NotReadyError,
     PricoreError,
     TooManyRequestsError,
     UnauthorizedError,
@@ -42,7 +44,11 @@ from pricore.errors import (
 from pricore.gate import Gate, show_allowance
 from pricore.git import Git
 from pricore.jobs import Queue
+from pricore.journal import REQUEST_ID, Journal
 from pricore.limits import Limits
+from pricore.metrics import Metrics
+from pricore.notify import notify, notify_reloading
+from pricore.probes import Probes
 from pricore.registry import Registry
 from pricore.sealing import Sealer
 from pricore.store import Store
@@ -61,16 +67,22 @@ _STATUS: Final[Mapping[type[PricoreError], int]] = {
     ConflictError: 409,
     InvalidError: 422,
     TooManyRequestsError: 429,
+    NotReadyError: 503,
 }
-API: Final = web.AppKey("api", Api)
+_FIXED: Final = ("data", "host", "port", "workers")
+"""Settings that cannot change while the server runs."""
+
 _FLUSH_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.05
+_FORCE_SECONDS: Final = 0.5
+"""What is left to requests whose time is over, twice: to end by themselves, and to notice that they were ended."""
 _TURN_SECONDS: Final = 0.0005
 """How long a thread that computes keeps the interpreter from the loop; a request needs it several times."""
 
 _MOST_MESSAGE: Final = 1000
 _MOST_FILES: Final = 65_536
 
-_CONNECTION: Final[Mapping[str, Any]] = {
+_CONNECTION: Final[dict[str, Any]] = {
     # how long a connection may be idle, and how long the head of a request may take; proxies let go after 60 s
     "keepalive_timeout": 75,
     # packed bodies would be unpacked even where nobody reads them: a kilobyte is a megabyte then
@@ -79,61 +91,136 @@ _CONNECTION: Final[Mapping[str, Any]] = {
 }
 
 
-def build_app(store: Store, git: Git, config: Config, *, syncs: bool = True) -> web.Application:
-    """The application that serves an open store; `syncs` False is for one that leaves the queue to another."""
-    app = web.Application(handler_args=_CONNECTION)
-    dists = Dists(config.dists)
-    uploads = Uploads(store, config.uploads)
-    syncer = Syncer(store, git, config)
-    clients = Clients(config.trusted_proxies)
-    limits = Limits(config)
-    gate = Gate(Authenticator(store), limits, clients)
-    queue = Queue(store, syncer, workers=config.sync_workers)
-    registry = Registry(store, dists, syncer, gate, clients, config)
-    webhooks = Webhooks(store, queue, gate, Sealer(config.key))
-    api = Api(
-        store,
-        queue,
-        gate,
-        limits,
-        syncer=syncer,
-        dists=dists,
-        uploads=uploads,
-        config=config,
-        others=[webhooks.describe()],
-    )
-    app[API] = api
-    # (?s): a line break in an address too, which aiohttp would answer with text of its own
-    rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
-    routes = (*registry.routes(), *api.routes(), *webhooks.routes(), rest)
-    app.add_routes(
-        web.RouteDef(route.method, route.path, _answer_errors(route.handler), route.kwargs) for route in routes
-    )
+class Service:
+    """The registry in a process: what lasts as long as it, and what answers by the settings in force.
 
-    async def serve(_: web.Application) -> AsyncIterator[None]:
-        sys.setswitchinterval(_TURN_SECONDS)
-        tasks = [asyncio.create_task(_flush_usage(store))]
-        if syncs:
-            await store.schedule.begin()
-            await store.organizations.apply_settings(
+    `syncs` False is for one that leaves the queue to another process.
+    """
+
+    def __init__(self, store: Store, git: Git, config: Config, *, syncs: bool, metrics: Metrics) -> None:
+        self._store = store
+        self._git = git
+        self._syncs = syncs
+        self._metrics = metrics
+        self._dists = Dists(config.dists, on_made=metrics.archives_made.add)
+        self._uploads = Uploads(store, config.uploads)
+        self._syncer = Syncer(store, git, config)
+        self._queue = Queue(store, self._syncer, workers=config.sync_workers, counts=metrics.syncs)
+        self._streams = Streams(store)
+        self._authenticator = Authenticator(store)
+        self._working: list[asyncio.Task[None]] = []
+        self.journal = Journal(metrics, Clients(config.trusted_proxies))
+        routes = self._surface(config)
+        self._handlers = [route.handler for route in routes]
+        self.routes = [
+            web.RouteDef(route.method, route.path, self._answer_errors(number, route), route.kwargs)
+            for number, route in enumerate(routes)
+        ]
+
+    def _surface(self, config: Config) -> list[web.RouteDef]:
+        """All that answers requests, made for these settings; the routes are the same for all settings."""
+        clients = self.journal.clients = Clients(config.trusted_proxies)
+        limits = Limits(config)
+        gate = Gate(self._authenticator, limits, clients)
+        registry = Registry(self._store, self._dists, self._syncer, gate, clients, config)
+        webhooks = Webhooks(self._store, self._queue, gate, Sealer(config.key))
+        self.api = Api(
+            self._store,
+            self._queue,
+            gate,
+            limits,
+            syncer=self._syncer,
+            dists=self._dists,
+            uploads=self._uploads,
+            config=config,
+            streams=self._streams,
+            others=[webhooks.describe()],
+        )
+        probes = Probes(self._store, gate, self._metrics)
+        # (?s): a line break in an address too, which aiohttp would answer with text of its own
+        rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
+        return [*registry.routes(), *self.api.routes(), *webhooks.routes(), *probes.routes(), rest]
+
+    async def apply(self, config: Config) -> None:
+        """Follow other settings from now on; requests and syncs that run end as they began.
+
+        Raises StoreError where the database cannot take them; then nothing has changed.
+        """
+        await self._settle(config)
+        self._git.timeout = config.git_timeout
+        self._syncer.use(config)
+        self._queue.workers = config.sync_workers
+        self._queue.notify()
+        self._handlers[:] = [route.handler for route in self._surface(config)]
+
+    async def _settle(self, config: Config) -> None:
+        """Bring the database to the settings that it knows of."""
+        if self._syncs:
+            self._store.schedule.interval = config.sync_interval
+            await self._store.schedule.begin()
+            await self._store.organizations.apply_settings(
                 public_url=config.public_url, inline_limit=config.inline_limit
             )
-            tasks += [
-                asyncio.create_task(queue.work()),
-                asyncio.create_task(_tidy(store, syncer, dists, uploads, before=time.time())),
-            ]
+
+    async def run(self, config: Config) -> AsyncIterator[None]:
+        """What goes on beside the requests, for aiohttp's `cleanup_ctx`."""
+        sys.setswitchinterval(_TURN_SECONDS)
+        await self._settle(config)
+        if self._syncs:
+            tidying = _tidy(self._store, self._syncer, self._dists, self._uploads, before=time.time())
+            self._working += [asyncio.create_task(self._queue.work()), asyncio.create_task(tidying)]
+        flushing = asyncio.create_task(_flush_usage(self._store))
         yield
-        for task in tasks:
+        await self.rest()
+        flushing.cancel()
+        await asyncio.gather(flushing, return_exceptions=True)
+        await self._dists.close()
+        await self._store.usage.flush()
+
+    async def rest(self) -> None:
+        """Begin nothing any more: syncs go back to the queue, and streams of events end. Requests go on."""
+        await self._streams.close()
+        for task in self._working:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await dists.close()
-        await store.usage.flush()
+        await asyncio.gather(*self._working, return_exceptions=True)
 
-    async def end_streams(_: web.Application) -> None:
-        await api.streams.close()
+    def _answer_errors(self, number: int, route: web.RouteDef) -> Handler:
+        """The one place where errors become HTTP: `{"message", "errors"?}` with the status that fits.
 
-    app.cleanup_ctx.append(serve)
-    app.on_shutdown.append(end_streams)
+        Around each handler, and not a middleware: aiohttp's way there costs a request a twentieth of its time.
+        """
+        handlers, journal = self._handlers, self.journal
+        path = "other" if number == len(handlers) - 1 else re.sub(r":[^{}]*\}", "}", route.path)
+        counts = self._metrics.route(route.method, path)
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            journal.begin(request, counts)
+            try:
+                response = await handlers[number](request)
+            except Exception as error:  # noqa: BLE001  # whatever it was, the client gets an answer and the log the rest
+                response = _error_response(request, error, journal)
+            # here, and not by aiohttp's signal, which costs as much as all the rest of the limits
+            if not response.prepared:
+                show_allowance(request, response.headers)
+                response.headers.setdefault(hdrs.SERVER, SERVER)
+            return response
+
+        return answer
+
+
+SERVICE: Final = web.AppKey("service", Service)
+
+
+def build_app(
+    store: Store, git: Git, config: Config, *, syncs: bool = True, metrics: Metrics | None = None
+) -> web.Application:
+    """The application that serves an open store; `syncs` False is for one that leaves the queue to another."""
+    app = web.Application(handler_args=_CONNECTION)
+    service = Service(store, git, config, syncs=syncs, metrics=metrics or Metrics())
+    app[SERVICE] = service
+    app.add_routes(service.routes)
+    app.cleanup_ctx.append(lambda _: service.run(config))
+    app.on_shutdown.append(lambda _: service.rest())
     return app
 
 
@@ -165,28 +252,82 @@ def bind(config: Config, *, shared: bool = False) -> socket.socket:
     return bound
 
 
-async def serve(bound: socket.socket, config: Config, *, ready: Callable[[], None], syncs: bool = True) -> None:
+async def serve(
+    bound: socket.socket,
+    config: Config,
+    *,
+    ready: Callable[[], None],
+    reread: Callable[[], Config],
+    syncs: bool = True,
+    metrics: Metrics | None = None,
+) -> None:
     """Serve on a bound socket until SIGTERM or SIGINT; `ready` is called once clients get answers.
 
-    Of several processes on one data folder, one `syncs`.
+    Running requests then have `stop_timeout` to end; a second signal takes it from them. SIGHUP takes over what
+    `reread` gives. Of several processes on one data folder, one `syncs`.
     """
     _allow_connections()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
     async with Store(config.database, sync_interval=config.sync_interval) as store:
         with _alone(config) if syncs else contextlib.nullcontext(), Git(timeout=config.git_timeout) as git:
-            runner = web.AppRunner(build_app(store, git, config, syncs=syncs), shutdown_timeout=10)
+            app = build_app(store, git, config, syncs=syncs, metrics=metrics)
+            runner = web.AppRunner(app, shutdown_timeout=_FORCE_SECONDS)
             await runner.setup()
             try:
-                listener = await _listen(runner, bound)
+                listener = await _listen(runner, bound, app[SERVICE].journal)
                 try:
                     ready()
-                    await stop.wait()
+                    while await signals.get() == signal.SIGHUP:
+                        config = await _reload(app[SERVICE], config, reread)
                 finally:
                     listener.close()
+                notify("STOPPING=1")
+                await _end_requests(runner, signals, seconds=config.stop_timeout)
             finally:
                 await runner.cleanup()
+
+
+async def _reload(service: Service, config: Config, reread: Callable[[], Config]) -> Config:
+    """Take over new settings as far as a running server can; gives those that are in force then."""
+    notify_reloading()
+    try:
+        new = await asyncio.to_thread(reread)
+        changed = [item.name for item in fields(Config) if getattr(new, item.name) != getattr(config, item.name)]
+        new = replace(new, **{name: getattr(config, name) for name in _FIXED})
+        await service.apply(new)
+    except PricoreError as error:
+        _log.error("%s; the settings stay as they were", error)
+        return config
+    finally:
+        notify("READY=1")
+    logs.configure(new)
+    _log.info("the settings were read anew; changed: %s", ", ".join(changed) or "nothing")
+    for name in changed:
+        if name in _FIXED:
+            _log.warning("%s stays as it was: to change it needs a restart", name)
+    return new
+
+
+async def _end_requests(
+    runner: web.AppRunner, signals: "asyncio.Queue[signal.Signals]", *, seconds: float
+) -> None:
+    """Let requests end, but none begin; until there are no more, time is over, or a signal comes."""
+    server = cast("web.Server", runner.server)  # None only before the setup
+    await asyncio.sleep(0)  # a connection that has just come begins to wait for its request first
+    server.pre_shutdown()
+    await runner.shutdown()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while server.connections:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        if await signals.get() != signal.SIGHUP:
+                            break
+    for connection in server.connections:
+        if connection.transport is not None:
+            connection.transport.abort()  # closed, it would wait for ever for who doesn't read
 
 
 def _allow_connections() -> None:
@@ -224,13 +365,11 @@ async def _tidy(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads, *,
         _log.exception("cannot tidy up the data folder")
 
 
-async def _listen(runner: web.AppRunner, bound: socket.socket) -> asyncio.Server:
+async def _listen(runner: web.AppRunner, bound: socket.socket, journal: Journal) -> asyncio.Server:
     """Take connections. Not by aiohttp's SockSite, which answers what it cannot parse with text of its own."""
     loop = asyncio.get_running_loop()
     server = cast("web.Server", runner.server)  # None only before the setup
-    return await loop.create_server(
-        lambda: _Connection(server, loop=loop, **_CONNECTION), sock=bound, backlog=1024
-    )
+    return await loop.create_server(lambda: _Connection(server, loop, journal), sock=bound, backlog=1024)
 
 
 async def _flush_usage(store: Store) -> None:
@@ -247,28 +386,14 @@ async def _flush_usage(store: Store) -> None:
             failing = True
 
 
-def _answer_errors(handler: Handler) -> Handler:
-    """The one place where errors become HTTP: `{"message", "errors"?}` with the status that fits.
-
-    Around each handler, and not a middleware: aiohttp's way there costs a request a twentieth of its time.
-    """
-
-    @functools.wraps(handler)
-    async def answer(request: web.Request) -> web.StreamResponse:
-        try:
-            response = await handler(request)
-        except Exception as error:  # noqa: BLE001  # whatever it was, the client gets an answer and the log the rest
-            response = _error_response(request, error)
-        # here, and not by aiohttp's signal, which costs as much as all the rest of the limits
-        if not response.prepared:
-            show_allowance(request, response.headers)
-            response.headers.setdefault(hdrs.SERVER, SERVER)
-        return response
-
-    return answer
+def _error_response(request: web.BaseRequest, error: Exception, journal: Journal) -> web.Response:
+    """The answer to an error; it has the id of the request."""
+    response = _explain(request, error, journal)
+    response.headers[REQUEST_ID] = journal.identify(request)
+    return response
 
 
-def _error_response(request: web.BaseRequest, error: Exception) -> web.Response:
+def _explain(request: web.BaseRequest, error: Exception, journal: Journal) -> web.Response:
     if isinstance(error, PricoreError):
         status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
         if status != 500:
@@ -284,15 +409,15 @@ def _error_response(request: web.BaseRequest, error: Exception) -> web.Response:
         return _error(request, 400, "the request body is damaged")
     elif isinstance(error, ConnectionError) and request.transport is None:
         raise error  # the client went away in the middle of its body
-    return _failure(request, error)
+    return _failure(request, error, journal)
 
 
-def _failure(request: web.BaseRequest, error: BaseException | None) -> web.Response:
+def _failure(request: web.BaseRequest, error: BaseException | None, journal: Journal) -> web.Response:
     """500 for what failed on this side, with the id under which the log has the reason.
 
     Only the log has it: it can name folders of this machine, and hosts that only this one reaches.
     """
-    request_id = secrets.token_hex(8)
+    request_id = journal.identify(request)
     # the path as it came: decoded, it could end the line and go on with one of its own
     target = f"{request.method} {request.rel_url.raw_path}"
     reason = f"{type(error).__name__}: {error}"
@@ -302,9 +427,9 @@ def _failure(request: web.BaseRequest, error: BaseException | None) -> web.Respo
         target,
         reason,
         exc_info=None if isinstance(error, PricoreError) else error,
+        extra={"request": request_id},
     )
-    message = f"the registry failed; its log has the reason under request {request_id}"
-    return _error(request, 500, message, headers={"X-Request-Id": request_id})
+    return _error(request, 500, f"the registry failed; its log has the reason under request {request_id}")
 
 
 async def _refuse(request: web.Request) -> web.StreamResponse:
@@ -361,7 +486,20 @@ class _Connection(web.RequestHandler):
     All that it overrides is public in aiohttp, but for who calls it when.
     """
 
-    __slots__ = ()
+    __slots__ = ("_journal",)
+
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, journal: Journal) -> None:
+        # one for all connections, where aiohttp would make one for each
+        log = {"access_log": journal.logger, "access_log_class": lambda *_: journal}
+        super().__init__(server, loop=loop, **(_CONNECTION | log))
+        self._journal = journal
+
+    def close(self) -> None:
+        """Take no more requests. What waits for one is closed, which aiohttp leaves to its last step."""
+        waits = self._waiter is not None  # private to aiohttp
+        super().close()
+        if waits and self.transport is not None:
+            self.transport.close()
 
     def handle_error(
         self,
@@ -383,7 +521,8 @@ class _Connection(web.RequestHandler):
             for queued in (exc, *(getattr(item, "exc", exc) for item, _ in self._messages)):
                 queued.__traceback__ = None
         else:
-            response = _failure(request, exc)
+            response = _failure(request, exc, self._journal)
+        response.headers[REQUEST_ID] = self._journal.identify(request)
         response.headers[hdrs.SERVER] = SERVER
         response.force_close()
         return response
@@ -393,7 +532,7 @@ class _Connection(web.RequestHandler):
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Send an answer; those that aiohttp made up itself have its own text."""
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
-            resp = _error_response(request, resp)
+            resp = _error_response(request, resp, self._journal)
             resp.headers[hdrs.SERVER] = SERVER
         return super().finish_response(request, resp, start_time)
 

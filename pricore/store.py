@@ -165,6 +165,19 @@ class Store:
                 task.exception()  # seen: the cancellation is what is told
             raise
 
+    async def check(self) -> None:
+        """Ask the database for something small; raises what goes wrong with that."""
+        await self.fetch_all("SELECT value FROM revisions")
+
+    async def sizes(self) -> tuple[int, int]:
+        """Bytes of the database's file, and of the log beside it that is to be brought into it."""
+
+        def read() -> tuple[int, int]:
+            log = self.path.with_name(self.path.name + "-wal")
+            return self.path.stat().st_size, log.stat().st_size if log.exists() else 0
+
+        return await asyncio.to_thread(read)
+
     async def copy_to(self, path: Path) -> None:
         """Copy everything that is committed now to a new file, which is whole and on the disk; others write on.
 

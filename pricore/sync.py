@@ -51,6 +51,10 @@ class Syncer:
         self._uploads = Uploads(store, config.uploads)
         self._running: dict[str, set[asyncio.Task[Report]]] = {}
 
+    def use(self, config: Config) -> None:
+        """Follow other settings in all that begins from now on."""
+        self._config = config
+
     def mirror(self, repository_id: str, *, url: str = "", hold: int | None = None) -> Mirror:
         """The mirror of a repository; errors name its `url`, `hold` is its lock's descriptor, for who writes."""
         path = self._config.repositories / f"{repository_id}.git"

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from pricore.notify import notify, notify_reloading
+
 _log = logging.getLogger("pricore.workers")
 
 _WATCHED: Final = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD))
@@ -60,7 +62,9 @@ class _Supervisor:
                 case signal.SIGTERM | signal.SIGINT:
                     self._stop()
                 case signal.SIGHUP:
+                    notify_reloading()
                     self._tell(signal.SIGHUP)
+                    notify("READY=1")
                 case signal.SIGUSR1:
                     self._note_ready()
                 case _:
@@ -74,8 +78,10 @@ class _Supervisor:
             self._workers[pid] = _Worker(number, time.monotonic())
             return
         os.close(self._alive_write)
+        os.environ.pop("NOTIFY_SOCKET", None)  # only this one's word counts there
         threading.Thread(target=_end_with, args=(self._alive_read,), daemon=True).start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+        # not SIGINT: a terminal sends it to all processes, and one that is told twice to stop does so at once
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED - {signal.SIGINT})
 
         def ready() -> None:
             os.write(self._ready_write, bytes((number,)))
@@ -86,6 +92,7 @@ class _Supervisor:
         raise SystemExit(0)
 
     def _stop(self) -> None:
+        notify("STOPPING=1")
         self._stopping = True
         self._tell(signal.SIGTERM)
 

@@ -1,13 +1,14 @@
 """Settings come from several places in order, and what cannot be used is refused with where it stands."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from pricore.config import Config, load_config
+from pricore import config as settings
+from pricore.config import DEFAULT, Config, find_unknown, load_config, read_settings, secret
 from pricore.errors import ConfigError
 
 
@@ -61,6 +62,7 @@ VALUES = {
     "data": ("/srv/packages", Path("/srv/packages")),
     "host": ("0.0.0.0", "0.0.0.0"),
     "port": ("8443", 8443),
+    "workers": ("4", 4),
     "public_url": ("https://packages.example.com/registry/", "https://packages.example.com/registry"),
     "inline_limit": ("0", 0),
     "git_timeout": ("60", 60),
@@ -68,6 +70,7 @@ VALUES = {
     "sync_interval": ("0", 0),
     "sync_workers": ("8", 8),
     "vanished_versions": ("remove", "remove"),
+    "upload_limit": ("250", 250),
     "rate_limits": ("off", False),
     "requests_per_minute": ("50", 50),
     "downloads_per_minute": ("0", 0),
@@ -75,6 +78,10 @@ VALUES = {
     "trusted_proxies": ("10.0.0.0/8, ::1", (ip_network("10.0.0.0/8"), ip_network("::1"))),
     "internal_hosts": ("Git.Lan,192.168.0.0/16", ("git.lan", ip_network("192.168.0.0/16"))),
     "key_file": ("/etc/pricore/key", Path("/etc/pricore/key")),
+    "log_format": ("json", "json"),
+    "log_level": ("debug", "debug"),
+    "access_log": ("on", True),
+    "stop_timeout": ("0", 0),
 }
 
 
@@ -203,6 +210,7 @@ def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
         *("rate_limits: sometimes", "rate_limits: null", "rate_limits: 5", "requests_per_minute: -1"),
         *("downloads_per_minute: many", "failures_per_minute: 1.5", "trusted_proxies: 5", "trusted_proxies: [5]"),
         *("internal_hosts: {a: b}", "internal_hosts: null", "key_file: ''", "key_file: [a]"),
+        *("log_format: xml", "log_level: 10", "log_level: [debug]", "access_log: some", "stop_timeout: 3601"),
         *("git_timeout: 0", "git_timeout: 86401", "git_timeout: 30m", "git_timeout: false"),
     ],
 )
@@ -312,3 +320,101 @@ def test_the_home_of_a_user_that_there_is_not_is_refused() -> None:
     expected = "the data folder ~no-such-user/data is in the home of a user that there isn't"
 
     assert expected == refusal(environ={"PRICORE_DATA": "~no-such-user/data"})
+
+
+def test_it_is_known_where_each_setting_comes_from(tmp_path: Path) -> None:
+    """The nearest place that gave a setting is named: the flag, the variable or the file."""
+    file = write(tmp_path, "port: 1\nhost: localhost\nsync_workers: 3\n")
+
+    found = read_settings(
+        file=file, environ={"PRICORE_PORT": "2", "PRICORE_HOST": "::1"}, flags={"port": 3, "data": None}
+    )
+
+    assert found.mistakes == ()
+    named = {name: found.origins[name] for name in ("port", "host", "sync_workers", "data", "git_timeout")}
+    assert named == {
+        "port": "--port",
+        "host": "PRICORE_HOST",
+        "sync_workers": str(file),
+        "data": DEFAULT,
+        "git_timeout": DEFAULT,
+    }
+    assert [field.name for field in fields(Config)] == list(found.origins)
+
+
+def test_every_mistake_is_told(tmp_path: Path) -> None:
+    """One line for each, of all places, in the order of the places; then there are no settings."""
+    file = write(tmp_path, "port: x\nprot: 1\nsync_workers: 0\n")
+
+    found = read_settings(file=file, environ={"PRICORE_PUBLIC_URL": "ftp://a"}, flags={"host": "a b"})
+
+    assert found.config is None
+    assert [mistake.split(" must ")[0].split("; ")[0] for mistake in found.mistakes] == [
+        f"{file}: port",
+        f"{file}: unknown setting 'prot'",
+        f"{file}: sync_workers",
+        "PRICORE_PUBLIC_URL",
+        "--host",
+    ]
+    missing = tmp_path / "missing.yaml"
+    assert read_settings(file=missing, environ={"PRICORE_PORT": "x"}).mistakes == (
+        f"cannot read the configuration {missing}: No such file or directory",
+        "PRICORE_PORT must be a whole number from 0 to 65535",
+    )
+
+
+def test_a_variable_that_sets_nothing_is_found() -> None:
+    """What begins like a setting's variable and is none is mostly a slip of the pen."""
+    environ = {
+        "PRICORE_PROT": "1",
+        "PRICORE_PORT": "1",
+        "PRICORE_CONFIG": "a",
+        "PRICORE_DEBUG": "1",
+        "PATH": "/bin",
+    }
+    assert find_unknown(environ) == ["PRICORE_PROT is no setting; docs/settings.md lists those there are"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithSecret(Config):
+    """Settings with a secret among them."""
+
+    password: str = secret()
+
+
+@pytest.fixture
+def with_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "Config", WithSecret)
+
+
+@pytest.mark.usefixtures("with_secret")
+def test_a_secret_can_be_in_a_file_of_its_own(tmp_path: Path) -> None:
+    """`PRICORE_X_FILE` names the file of a secret, such as those that containers get; of nothing else."""
+    file = tmp_path / "password"
+    file.write_text("s3cret\n")
+    for environ in ({"PRICORE_PASSWORD": "s3cret"}, {"PRICORE_PASSWORD_FILE": str(file)}):
+        config = load_config(environ=environ)
+        assert isinstance(config, WithSecret)
+        assert config.password == "s3cret"
+        assert "s3cret" not in repr(config)
+        assert find_unknown(environ) == []
+    assert load_config(environ={"PRICORE_HOST_FILE": str(file)}).host == "127.0.0.1"
+    assert find_unknown({"PRICORE_HOST_FILE": ""}) != []
+
+
+@pytest.mark.usefixtures("with_secret")
+def test_a_secret_that_cannot_be_had_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    """The error names the variable and the file, and never what is in them."""
+    missing, empty, long = tmp_path / "missing", tmp_path / "empty", tmp_path / "long"
+    empty.write_text("\n")
+    long.write_bytes(b"one\ntwo\n")
+    expected = f"PRICORE_PASSWORD_FILE: cannot read {missing}: No such file or directory"
+
+    assert expected == refusal(environ={"PRICORE_PASSWORD_FILE": str(missing)})
+    for environ in (
+        {"PRICORE_PASSWORD_FILE": str(empty)},
+        {"PRICORE_PASSWORD_FILE": str(long)},
+        {"PRICORE_PASSWORD": "one\ntwo"},
+    ):
+        assert refusal(environ=environ) == f"{next(iter(environ))} must be a line of text"
+    assert "must be a line of text" in refusal(file=write(tmp_path, "password: [a]\n"))

@@ -19,7 +19,7 @@ async def serving(data: Path) -> AsyncIterator[int]:
     config = Config(data=data, port=0)
     with server.bind(config) as bound:
         ready = asyncio.Event()
-        task = asyncio.create_task(server.serve(bound, config, ready=ready.set))
+        task = asyncio.create_task(server.serve(bound, config, ready=ready.set, reread=lambda: config))
         await asyncio.wait_for(ready.wait(), timeout=10)
         try:
             yield int(bound.getsockname()[1])

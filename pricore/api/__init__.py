@@ -36,10 +36,11 @@ class Api:
         dists: Dists,
         uploads: Uploads,
         config: Config,
+        streams: Streams,
         others: Iterable[Operation] = (),
     ) -> None:
         self._gate = gate
-        self.streams = Streams(store)
+        self._streams = streams
         self.table: list[Route] = [
             *organizations.routes(store, syncer, dists, uploads),
             *packages.routes(store, dists, uploads, config),
@@ -54,7 +55,7 @@ class Api:
         """The table as aiohttp takes it, and the documentation, which is for everybody."""
         return [
             *(
-                web.RouteDef(route.method, route.path, serve(route, self._gate, self.streams), {})
+                web.RouteDef(route.method, route.path, serve(route, self._gate, self._streams), {})
                 for route in self.table
             ),
             web.get("/api/openapi.json", self._get_document),

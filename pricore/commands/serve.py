@@ -2,10 +2,8 @@
 
 import asyncio
 import gc
-import logging
 import shlex
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from pricore import auth, sample
+from pricore import auth, logs, sample
 from pricore.addresses import Address, parse_address
 from pricore.commands.repo import print_report
 from pricore.commands.session import Session, base_url, command, steps_of
@@ -23,12 +21,15 @@ from pricore.errors import ConfigError
 from pricore.git import Git
 from pricore.management import slug_of
 from pricore.models import Organization
+from pricore.notify import notify
 from pricore.run import Report
 from pricore.store import Store
 from pricore.sync import Syncer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pricore.metrics import Metrics
 
 _Host = Annotated[str | None, typer.Option(help="Address to listen on (PRICORE_HOST); 127.0.0.1 if not given.")]
 _Port = Annotated[int | None, typer.Option(help="Port to listen on (PRICORE_PORT); 8000 if not given.")]
@@ -176,14 +177,19 @@ def _listen(config: Config) -> socket.socket:
 
 
 def _serve(session: Session, bound: socket.socket, ready: Callable[[], None]) -> None:
+    from pricore.metrics import Board, Metrics
     from pricore.workers import supervise
 
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     config = session.config
+    logs.configure(config)
+    board = Board(config.workers)
+
+    def ready_and_told() -> None:
+        notify("READY=1")
+        ready()
+
     if config.workers == 1:
-        _run(bound, config, ready, syncs=True)
+        _run(bound, session, ready_and_told, metrics=Metrics(board), syncs=True)
         return
     port = bound.getsockname()[1]
     bound.close()
@@ -192,12 +198,14 @@ def _serve(session: Session, bound: socket.socket, ready: Callable[[], None]) ->
         from pricore.server import bind
 
         with bind(replace(config, port=port), shared=True) as own:
-            _run(own, config, ready, syncs=number == 0)
+            _run(own, session, ready, metrics=Metrics(board, number=number), syncs=number == 0)
 
-    raise typer.Exit(supervise(config.workers, work, ready=ready))
+    raise typer.Exit(supervise(config.workers, work, ready=ready_and_told))
 
 
-def _run(bound: socket.socket, config: Config, ready: Callable[[], None], *, syncs: bool) -> None:
+def _run(
+    bound: socket.socket, session: Session, ready: Callable[[], None], *, metrics: "Metrics", syncs: bool
+) -> None:
     from pricore.server import serve as serve_socket
 
     try:
@@ -209,6 +217,6 @@ def _run(bound: socket.socket, config: Config, ready: Callable[[], None], *, syn
     gc.freeze()  # what is loaded stays, and need not be looked at again and again
     gc.enable()
     try:
-        run(serve_socket(bound, config, ready=ready, syncs=syncs))
+        run(serve_socket(bound, session.config, ready=ready, reread=session.reread, metrics=metrics, syncs=syncs))
     except OSError as error:
         raise ConfigError(f"cannot serve: {error.strerror or error}") from None

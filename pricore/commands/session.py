@@ -16,7 +16,7 @@ import msgspec
 import typer
 
 from pricore.commands.typed import Command
-from pricore.config import Config, load_config
+from pricore.config import Config, load_config, read_settings
 from pricore.models import Step
 
 if TYPE_CHECKING:
@@ -81,7 +81,16 @@ class Session:
         self.json = as_json
         self._file = file
         self._flags = flags
-        self.config: Config = load_config(file=file, flags=flags)
+        self.settings = read_settings(file=file, flags=flags)
+
+    @property
+    def config(self) -> Config:
+        """The settings in force. Raises ConfigError where something is wrong with them."""
+        return self.settings.usable()
+
+    def reread(self) -> Config:
+        """The settings as they are by now. Raises ConfigError."""
+        return load_config(file=self._file, flags=self._flags)
 
     def with_flags(self, **flags: object) -> "Session":
         """The same with settings from flags of the command's own; None counts as not given."""

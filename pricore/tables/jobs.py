@@ -79,6 +79,13 @@ class Jobs:
             )
         return next((Job(job_id, repository_id, first[1]) for job_id, repository_id in taken), None)
 
+    async def waiting(self) -> tuple[int, int | None]:
+        """How many jobs wait to be begun, and since when the first of them does, seconds since 1970."""
+        ((count, oldest),) = await self._store.fetch_all(
+            "SELECT count(*), min(created_at) FROM jobs WHERE started_at IS NULL"
+        )
+        return count, oldest
+
     async def finish(self, job: Job) -> None:
         """Take a job that ended, well or not, off the queue."""
         async with self._store.transaction(revise=False) as db:

@@ -27,6 +27,11 @@ class Repositories:
     def __init__(self, store: "Store") -> None:
         self._store = store
 
+    async def count_by_status(self) -> dict[str, int]:
+        """How many there are, by how their last sync went."""
+        rows = await self._store.fetch_all("SELECT sync_status, count(*) FROM repositories GROUP BY sync_status")
+        return dict(rows)
+
     async def add(
         self,
         organization: Organization,

@@ -11,7 +11,7 @@ from pricore.addresses import parse_address
 from pricore.auth import create_secret
 from pricore.clock import now
 from pricore.models import SCOPES, LockedPackage
-from pricore.server import API
+from pricore.server import SERVICE
 from tests.api.harness import ALL, ORG, call, instance_token, read, refusal, repository_id, token_id
 from tests.registry.harness import World, error, pack
 from tests.registry.test_access import ROUTES
@@ -186,7 +186,7 @@ async def add_repository(world: World) -> str:
 
 async def test_the_matrix_has_every_route(world: World) -> None:
     """A route without a row, or served without being in the table, is found here."""
-    api = world.client.app[API]
+    api = world.client.app[SERVICE].api
     table = {(route.method, re.sub(r"\{(\w+):[^{}]*\}", r"{\1}", route.path)): route for route in api.table}
     served = {
         (route.method, route.resource.canonical)

@@ -1,11 +1,15 @@
 """What stands in deploy/ does what it says: the unit is sound, and Composer installs through each proxy."""
 
+import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
+from pricore.config import Config
 from tests.harness import Composer, GitRepository, Pricore, need
 from tests.proxies import DEPLOY, caddy, nginx, proxied
 
@@ -24,6 +28,43 @@ def test_the_unit_is_sound(tmp_path: Path) -> None:
         capture_output=True,
         check=True,
     )
+
+
+def test_the_unit_waits_for_what_it_starts_and_stops() -> None:
+    """It is told when the server is ready, and has patience for requests that end and what comes after."""
+    unit = dict(
+        line.split("=", 1) for line in (DEPLOY / "pricore.service").read_text().splitlines() if "=" in line
+    )
+    assert unit["Type"] == "notify"
+    assert unit["ExecReload"].split() == ["/bin/kill", "-HUP", "$MAINPID"]
+    assert int(unit["TimeoutStopSec"]) >= Config(data=Path("data")).stop_timeout + 10
+
+
+def test_the_container_is_asked_whether_it_is_well(pricore: Pricore) -> None:
+    """It runs as a user of its own on one volume, and its check is a command that tells a server's health."""
+    lines = re.sub(r"\\\n\s*", "", (DEPLOY / "Dockerfile").read_text()).splitlines()
+    instructions = [line.partition(" ")[::2] for line in lines if line and not line.startswith("#")]
+    environment = dict(word.split("=", 1) for name, rest in instructions if name == "ENV" for word in rest.split())
+    (user,) = [rest for name, rest in instructions if name == "USER"]
+    (volume,) = [rest for name, rest in instructions if name == "VOLUME"]
+    (check,) = [rest for name, rest in instructions if name == "HEALTHCHECK"]
+    assert (user, volume) == ("pricore", environment["PRICORE_DATA"])
+    program, *arguments = json.loads(check.partition("CMD ")[2])
+    assert program == "pricore"
+    with pricore.serving() as server:
+        port = server["listens"].rpartition(":")[2]
+        inside = Pricore(pricore.data, host=environment["PRICORE_HOST"], port=port)
+        assert inside.run(*arguments).stdout == "ready\n"
+    inside.fail(*arguments)
+
+
+def test_the_copy_is_of_the_units_database() -> None:
+    """Litestream follows the file that the unit's server writes."""
+    unit = (DEPLOY / "pricore.service").read_text()
+    data = re.search(r"PRICORE_DATA=(\S+)", unit)
+    assert data
+    (copied,) = yaml.safe_load((DEPLOY / "litestream.yml").read_text())["dbs"]
+    assert copied["path"] == str(Config(data=Path(data[1])).database)
 
 
 @pytest.fixture
@@ -64,7 +105,10 @@ def test_composer_installs_through_a_proxy(
         status, root, headers = front.ask("/org/acme/packages.json", **bearer, Accept_Encoding="gzip")
         assert (status, headers["Content-Encoding"], root[:2]) == (200, "gzip", b"\x1f\x8b")
         assert headers["Last-Modified"]
-        assert front.ask("/metrics")[0] == 404
+        assert [front.ask(path)[0] for path in ("/metrics", "/%6detrics", "//metrics")] == [404] * 3
+        assert front.ask("/readyz")[0] == 200
+        given = front.ask("/nothing", X_Request_Id="0123456789abcdef")[2]["X-Request-Id"]
+        assert len(given) in (32, 36), "an id is the proxy's own, by which its log has the request too"
         statuses = [
             front.ask("/api/token", Authorization="Bearer wrong", X_Forwarded_For=f"203.0.113.{number}")[0]
             for number in range(7)

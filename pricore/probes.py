@@ -1,0 +1,89 @@
+"""What those ask who look after the server: whether it is there, whether it is ready, and what it has counted."""
+
+import asyncio
+import logging
+from ipaddress import ip_address
+from typing import Final
+
+import msgspec
+from aiohttp import hdrs, web
+
+from pricore.clock import now
+from pricore.errors import ForbiddenError, NotReadyError
+from pricore.gate import Gate
+from pricore.metrics import Metrics, State
+from pricore.store import Store
+
+_log = logging.getLogger("pricore.probes")
+
+_SECONDS: Final = 2.0
+"""What the database may take to answer."""
+
+_FORWARDED: Final = ("X-Forwarded-For", hdrs.FORWARDED, hdrs.VIA)
+
+
+class Probes:
+    """Three addresses beside those of packages."""
+
+    def __init__(self, store: Store, gate: Gate, metrics: Metrics) -> None:
+        self._store = store
+        self._gate = gate
+        self._metrics = metrics
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/healthz", self._get_health),
+            web.get("/readyz", self._get_readiness),
+            web.get("/metrics", self._get_metrics),
+        ]
+
+    async def _get_health(self, _: web.Request) -> web.Response:
+        """The process answers; nothing else is asked."""
+        return _status("ok")
+
+    async def _get_readiness(self, _: web.Request) -> web.Response:
+        """The database answers. A server that is being stopped takes no connections."""
+        try:
+            async with asyncio.timeout(_SECONDS):
+                await self._store.check()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is not ready
+            _log.warning("not ready: the database does not answer: %s", error or type(error).__name__)
+            raise NotReadyError("the database does not answer; the log says more") from None
+        return _status("ready")
+
+    async def _get_metrics(self, request: web.Request) -> web.Response:
+        """Everything that is counted, for this machine and for instance tokens."""
+        if not _is_local(request):
+            token = await self._gate.admit(request, organization=None, scope=None)
+            if token.organization is not None:
+                raise ForbiddenError("metrics are of all organizations: they need an instance token")
+        from pricore.exposition import CONTENT_TYPE, render  # only who is asked for them pays for it
+
+        queued, oldest = await self._store.jobs.waiting()
+        database, wal = await self._store.sizes()
+        state = State(
+            queued=queued,
+            oldest=0 if oldest is None else max(0, now() - oldest),
+            repositories=await self._store.repositories.count_by_status(),
+            database=database,
+            wal=wal,
+        )
+        body = await asyncio.to_thread(render, self._metrics, state)
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: CONTENT_TYPE, hdrs.CACHE_CONTROL: "no-store"})
+
+
+def _status(status: str) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode({"status": status}),
+        content_type="application/json",
+        headers={hdrs.CACHE_CONTROL: "no-store"},
+    )
+
+
+def _is_local(request: web.Request) -> bool:
+    """Whether a request comes from this machine, and for nobody else: proxies say for whom they ask."""
+    try:
+        local = ip_address((request.remote or "").partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+    return local and not any(header in request.headers for header in _FORWARDED)
