@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ Network = IPv4Network | IPv6Network
 
 VANISHED = ("keep", "remove")
 """What may become of released versions whose tag is gone upstream."""
+
+SECRETS = ("s3_access_key", "s3_secret_key")
+"""Settings that the environment can also give as `PRICORE_<NAME>_FILE`, a file with the value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,11 @@ class Config:
     `trusted_proxies` are the networks whose forwarding headers are believed. `internal_hosts` are names and
     networks of hosts on the inside that a repository added over the API may be on. `key_file` holds the key
     that seals secrets in the database; None is `key` in the data folder.
+
+    `dist_storage` is where archives are kept: empty for the data folder, else a bucket as s3://bucket/prefix that
+    `s3_endpoint` has (empty: AWS), with the keys given (empty: as AWS's programs find them). `dist_redirect` sends
+    clients there with signed URLs. `dist_limit` is what kept archives may take, megabytes, and `dist_days` how
+    long one is kept that nobody asks for; 0 is no limit.
     """
 
     data: Path
@@ -59,6 +67,14 @@ class Config:
     trusted_proxies: tuple[Network, ...] = ()
     internal_hosts: tuple[Network | str, ...] = ()
     key_file: Path | None = None
+    dist_storage: str = ""
+    dist_redirect: bool = False
+    dist_limit: int = 0
+    dist_days: int = 0
+    s3_endpoint: str = ""
+    s3_region: str = "us-east-1"
+    s3_access_key: str = field(default="", repr=False)
+    s3_secret_key: str = field(default="", repr=False)
 
     @property
     def database(self) -> Path:
@@ -98,9 +114,12 @@ def load_config(
     standard = platformdirs.user_config_path("pricore") / "config.yaml"
     if chosen is not None or standard.is_file():
         values |= _read_file(chosen or standard)
-    for field in fields(Config):
-        if text := environ.get(f"PRICORE_{field.name.upper()}"):
-            values[field.name] = _checked(field.name, text, f"PRICORE_{field.name.upper()}")
+    for setting in fields(Config):
+        variable = f"PRICORE_{setting.name.upper()}"
+        if text := environ.get(variable):
+            values[setting.name] = _checked(setting.name, text, variable)
+        elif setting.name in SECRETS and (path := environ.get(f"{variable}_FILE")):
+            values[setting.name] = _checked(setting.name, _read_secret(Path(path), variable), f"{variable}_FILE")
     for name, value in (flags or {}).items():
         if value is not None:
             values[name] = _checked(name, value, "--" + name.replace("_", "-"))
@@ -119,6 +138,14 @@ def _absolute(path: Path, what: str) -> Path:
         raise ConfigError(f"the {what} {path} is in the home of a user that there isn't") from None
 
 
+def _read_secret(path: Path, variable: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigError(f"{variable}_FILE: cannot read {path}: {reason}") from None
+
+
 def _read_file(path: Path) -> dict[str, object]:
     import yaml  # only who has a file pays for the parser
 
@@ -132,7 +159,7 @@ def _read_file(path: Path) -> dict[str, object]:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold settings as `name: value`")
-    known = {field.name for field in fields(Config)}
+    known = {setting.name for setting in fields(Config)}
     for key in content:
         if key not in known:
             raise ConfigError(f"{path}: unknown setting {key!r}; there are {', '.join(sorted(known))}")
@@ -156,11 +183,20 @@ def _checked(name: str, value: object, origin: str) -> object:
             raise ConfigError(f"{origin} must be a host name or an address, such as 127.0.0.1")
         case "public_url":
             return _public_url(value, origin)
+        case "dist_storage":
+            return _bucket(value, origin)
+        case "s3_endpoint":
+            return _public_url(value, origin)
+        case "s3_region" | "s3_access_key" | "s3_secret_key":
+            # nothing of the value: it may be a secret
+            if isinstance(value, str) and re.fullmatch(r"[!-~]{1,500}", value):
+                return value
+            raise ConfigError(f"{origin} must be text without blanks")
         case "vanished_versions":
             if value in VANISHED:
                 return value
             raise ConfigError(f"{origin} must be one of {', '.join(VANISHED)}")
-        case "rate_limits":
+        case "rate_limits" | "dist_redirect":
             return _switch(value, origin)
         case "trusted_proxies":
             return tuple(_network(item, origin) for item in _items(value, origin))
@@ -172,6 +208,8 @@ def _checked(name: str, value: object, origin: str) -> object:
             return _number(value, origin, low=0, high=31 * 24 * 3600)
         case "sync_workers":
             return _number(value, origin, low=1, high=64)
+        case "dist_days":
+            return _number(value, origin, low=0, high=36500)
         case "git_timeout":
             return _number(value, origin, low=1, high=24 * 3600)
         case _:
@@ -213,6 +251,20 @@ def _host_or_network(text: str, origin: str) -> Network | str:
     if re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", text):
         return text.lower()
     return _network(text, origin)
+
+
+def _bucket(value: object, origin: str) -> str:
+    if value in ("", None):
+        return ""
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(?:/[A-Za-z0-9._-]+)*/?", value)
+        and not {".", ".."} & set(value.split("/"))
+    ):
+        return value.rstrip("/")
+    raise ConfigError(
+        f"{origin} must be a bucket such as s3://bucket or s3://bucket/prefix; empty is the data folder"
+    )
 
 
 def _public_url(value: object, origin: str) -> str:

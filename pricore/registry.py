@@ -5,11 +5,10 @@ as long as the database says that nothing moved.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -18,13 +17,14 @@ import zstandard
 from aiohttp import hdrs, web
 
 from pricore import auth, metadata
-from pricore.answers import SERVER, Answer, choose_encoding
+from pricore.answers import Answer, choose_encoding
 from pricore.bodies import read_body
 from pricore.clients import Clients
 from pricore.config import Config
-from pricore.dists import Dists, read_file, read_plain
+from pricore.delivery import Delivery
+from pricore.dists import Dists, Encoding, read_plain
 from pricore.errors import BadRequestError, NotFoundError, UnsupportedClientError
-from pricore.gate import Gate, show_allowance
+from pricore.gate import Gate
 from pricore.models import Organization, Package, Token
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -73,6 +73,7 @@ class Registry:
         self._dists = dists
         self._syncer = syncer
         self._public_url = config.public_url
+        self._redirect = config.dist_redirect
         self._cache = _Cache(revision=-1)
 
     def routes(self) -> list[web.RouteDef]:
@@ -162,22 +163,22 @@ class Registry:
         if dist is None:
             raise NotFoundError(auth.NOT_HERE)
         encoding = choose_encoding(request)
-        kept = await self._dists.get(
-            dist, self._syncer.mirror(dist.repository_id), "gzip" if encoding == "gzip" else "zstd"
-        )
-        headers: dict[str, str] = {
-            hdrs.CONTENT_TYPE: "application/zip",
-            hdrs.CACHE_CONTROL: "private, max-age=31536000, immutable" if dist.fixed else "private, no-cache",
-            hdrs.VARY: "Authorization, Accept-Encoding",
-            hdrs.SERVER: SERVER,
-        }
-        if encoding == "identity":
-            return await _send(request, read_plain(kept), headers, dist.size)
-        headers[hdrs.CONTENT_ENCODING] = encoding
-        if dist.fixed:
-            return web.FileResponse(kept, headers=headers)
-        # not FileResponse: by the file's date it would answer 304 for a branch that went back to an old commit
-        return await _send(request, read_file(kept), headers, kept.stat().st_size)
+        delivery = Delivery(request, dist, encoding)
+        if delivery.is_known():
+            return delivery.unchanged()
+        kept: Encoding = "gzip" if encoding == "gzip" else "zstd"
+        with await self._dists.open(dist, self._syncer.mirror(dist.repository_id), kept) as archive:
+            elsewhere = self._redirect and archive.path is None
+            if elsewhere and encoding == kept and request.method == hdrs.METH_GET:
+                return delivery.redirect(await self._dists.sign(dist, kept))
+            if encoding == "identity":
+                whole = await delivery.send_plain(read_plain(await archive.fetch(self._dists.folder.path)))
+            else:
+                whole = await delivery.send_kept(archive)
+        if not whole:
+            _log.error("%s: the kept archive is damaged; the next request checks it", request.rel_url.raw_path)
+            self._dists.doubt(dist)
+        return delivery.response
 
     async def get_list(self, request: web.Request) -> web.Response:
         """Names of packages, by `filter` (with * for anything) or by `vendor`."""
@@ -340,38 +341,3 @@ def _matches(name: str, pattern: str) -> bool:
             return False
         start = found + len(part)
     return True
-
-
-async def _send(
-    request: web.Request, pieces: Iterator[bytes], headers: Mapping[str, str], size: int
-) -> web.StreamResponse:
-    """A body piece by piece; one that doesn't have its size breaks the connection, so that nobody takes it."""
-    response = web.StreamResponse(headers=headers)
-    response.content_length = size
-    show_allowance(request, response.headers)
-    # a client that goes away in the middle is no failure of ours
-    with contextlib.suppress(ConnectionResetError):
-        await response.prepare(request)
-        if request.method != hdrs.METH_HEAD and not await _write_whole(response, pieces, size):
-            _log.error(
-                "%s: the kept archive is damaged; it is made again after a restart", request.rel_url.raw_path
-            )
-            if request.transport is not None:
-                request.transport.abort()
-            return response
-        await response.write_eof()
-    return response
-
-
-async def _write_whole(response: web.StreamResponse, pieces: Iterator[bytes], size: int) -> bool:
-    """Whether the pieces could be read to their end, and have the size that was announced."""
-    sent = 0
-    while True:
-        try:
-            piece = await asyncio.to_thread(next, pieces, b"")
-        except (OSError, zstandard.ZstdError):
-            return False
-        if not piece:
-            return sent == size
-        sent += len(piece)
-        await response.write(piece)

@@ -24,7 +24,7 @@ from pricore.api import Api
 from pricore.auth import Authenticator
 from pricore.clients import Clients
 from pricore.config import Config
-from pricore.dists import Dists
+from pricore.dists import Dists, open_dists
 from pricore.errors import (
     BadRequestError,
     ConfigError,
@@ -75,7 +75,7 @@ _CONNECTION: Final[Mapping[str, Any]] = {
 def build_app(store: Store, git: Git, config: Config) -> web.Application:
     """The application that serves an open store."""
     app = web.Application(handler_args=_CONNECTION)
-    dists = Dists(config.dists)
+    dists = open_dists(config)
     syncer = Syncer(store, git, config)
     clients = Clients(config.trusted_proxies)
     limits = Limits(config)
@@ -178,7 +178,7 @@ async def _tidy(store: Store, syncer: Syncer, dists: Dists, *, before: float) ->
     try:
         await syncer.sweep()
         if known := await store.packages.all_checksums():
-            await dists.sweep(known, before=before)
+            await dists.folder.sweep(known, before=before)
     except Exception:  # noqa: BLE001  # what is left over takes room, and nothing else
         _log.exception("cannot tidy up the data folder")
 

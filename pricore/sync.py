@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from pricore import dists
 from pricore.addresses import Address
 from pricore.config import Config
+from pricore.dists import open_dists
 from pricore.errors import (
     GitUnavailableError,
     NotFoundError,
@@ -94,7 +94,7 @@ class Syncer:
         unused = await self._store.repositories.remove(repository)
         for task in self._running.get(repository.id, ()):
             task.cancel()
-        await dists.Dists(self._config.dists).remove(unused)
+        await open_dists(self._config).remove(unused)
         try:
             async with self._lock(repository.id, seconds=_REMOVAL_SECONDS):
                 await self._discard(repository.id)

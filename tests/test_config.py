@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pricore.config import Config, load_config
+from pricore.config import SECRETS, Config, load_config
 from pricore.errors import ConfigError
 
 
@@ -75,6 +75,14 @@ VALUES = {
     "trusted_proxies": ("10.0.0.0/8, ::1", (ip_network("10.0.0.0/8"), ip_network("::1"))),
     "internal_hosts": ("Git.Lan,192.168.0.0/16", ("git.lan", ip_network("192.168.0.0/16"))),
     "key_file": ("/etc/pricore/key", Path("/etc/pricore/key")),
+    "dist_storage": ("s3://packages/dists/", "s3://packages/dists"),
+    "dist_redirect": ("on", True),
+    "dist_limit": ("5000", 5000),
+    "dist_days": ("90", 90),
+    "s3_endpoint": ("https://s3.example.com/", "https://s3.example.com"),
+    "s3_region": ("eu-central-1", "eu-central-1"),
+    "s3_access_key": ("AKIDEXAMPLE", "AKIDEXAMPLE"),
+    "s3_secret_key": ("wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI/K7MDENG"),
 }
 
 
@@ -312,3 +320,27 @@ def test_the_home_of_a_user_that_there_is_not_is_refused() -> None:
     expected = "the data folder ~no-such-user/data is in the home of a user that there isn't"
 
     assert expected == refusal(environ={"PRICORE_DATA": "~no-such-user/data"})
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_can_be_in_a_file_of_its_own(name: str, tmp_path: Path) -> None:
+    """The variable with _FILE names a file, as containers hand over secrets; nothing shows the value."""
+    secret = tmp_path / "secret"
+    secret.write_text("wJalrXUtnFEMI\n")
+    variable = f"PRICORE_{name.upper()}"
+    config = load_config(environ={f"{variable}_FILE": str(secret)})
+    assert getattr(config, name) == "wJalrXUtnFEMI"
+    assert "wJalrXUtnFEMI" not in repr(config)
+
+    secret.write_text("wJalr XUtnFEMI")
+    assert refusal(environ={f"{variable}_FILE": str(secret)}) == f"{variable}_FILE must be text without blanks"
+    secret.unlink()
+    assert f"{variable}_FILE: cannot read {secret}" in refusal(environ={f"{variable}_FILE": str(secret)})
+
+
+@pytest.mark.parametrize(
+    "value", ["bucket", "s3://", "s3:///prefix", "s3://bucket/../other", "s3://user:password@host/x", "s3://b/a b"]
+)
+def test_what_is_no_bucket_is_refused(value: str) -> None:
+    """An address of another kind is not taken for a folder."""
+    assert refusal(environ={"PRICORE_DIST_STORAGE": value}).startswith("PRICORE_DIST_STORAGE must be a bucket")
