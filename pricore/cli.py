@@ -8,7 +8,20 @@ from typing import NoReturn
 
 import typer
 
-from pricore.commands import credential, discover, lock, org, package, repo, satis, serve, token, webhook
+from pricore.commands import (
+    credential,
+    discover,
+    dist,
+    lock,
+    org,
+    package,
+    repo,
+    satis,
+    serve,
+    token,
+    verify,
+    webhook,
+)
 from pricore.errors import PricoreError
 
 app = typer.Typer(
@@ -28,6 +41,7 @@ app.add_typer(credential.app)
 app.add_typer(token.app)
 app.add_typer(package.app)
 app.add_typer(lock.app)
+app.add_typer(dist.app)
 
 
 def main() -> None:

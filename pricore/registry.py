@@ -166,6 +166,7 @@ class Registry:
         delivery = Delivery(request, dist, encoding)
         if delivery.is_known():
             return delivery.unchanged()
+        self._store.usage.dist_used(dist.shasum)
         kept: Encoding = "gzip" if encoding == "gzip" else "zstd"
         with await self._dists.open(dist, self._syncer.mirror(dist.repository_id), kept) as archive:
             elsewhere = self._redirect and archive.path is None

@@ -19,6 +19,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
 from aiohttp.typedefs import Handler
 
+from pricore import retention
 from pricore.answers import SERVER
 from pricore.api import Api
 from pricore.auth import Authenticator
@@ -61,6 +62,7 @@ _STATUS: Final[Mapping[type[PricoreError], int]] = {
 }
 API: Final = web.AppKey("api", Api)
 _FLUSH_SECONDS: Final = 1.0
+_PRUNE_SECONDS: Final = 24 * 3600
 _MOST_MESSAGE: Final = 1000
 
 _CONNECTION: Final[Mapping[str, Any]] = {
@@ -97,7 +99,12 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
         await store.organizations.apply_settings(public_url=config.public_url, inline_limit=config.inline_limit)
         tasks = [
             asyncio.create_task(work)
-            for work in (_flush_usage(store), queue.work(), _tidy(store, syncer, dists, before=time.time()))
+            for work in (
+                _flush_usage(store),
+                queue.work(),
+                _tidy(store, syncer, dists, before=time.time()),
+                _prune(store, syncer, dists, config),
+            )
         ]
         yield
         for task in tasks:
@@ -181,6 +188,21 @@ async def _tidy(store: Store, syncer: Syncer, dists: Dists, *, before: float) ->
             await dists.folder.sweep(known, before=before)
     except Exception:  # noqa: BLE001  # what is left over takes room, and nothing else
         _log.exception("cannot tidy up the data folder")
+
+
+async def _prune(store: Store, syncer: Syncer, dists: Dists, config: Config) -> None:
+    """Delete archives as the settings say, once a day."""
+    most, unused = retention.limits(config)
+    while most is not None or unused is not None:
+        try:
+            done = await retention.prune(store, dists, syncer, most=most, unused=unused)
+            if done.pruned:
+                _log.info(
+                    "pruned archives: %d of %d bytes", len(done.pruned), sum(item.size for item in done.pruned)
+                )
+        except Exception as error:  # noqa: BLE001  # what is kept too long takes room, and nothing else
+            _log.error("cannot prune archives: %s", error)
+        await asyncio.sleep(_PRUNE_SECONDS)
 
 
 async def _listen(runner: web.AppRunner, bound: socket.socket) -> asyncio.Server:

@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 import aiosqlite
 
 from pricore.errors import NotFoundError, StoreError
+from pricore.tables.archives import Archives
 from pricore.tables.credentials import Credentials
 from pricore.tables.jobs import Jobs
 from pricore.tables.locks import Locks
@@ -62,6 +63,7 @@ class Store:
         self.schedule = Schedule(self, interval=sync_interval)
         self.usage = Usage(self)
         self.locks = Locks(self)
+        self.archives = Archives(self)
 
     async def __aenter__(self) -> Self:
         try:

@@ -21,10 +21,15 @@ class Usage:
         self._store = store
         self._tokens: dict[str, int] = {}
         self._downloads: dict[tuple[str, str, str], int] = {}
+        self._dists: dict[str, int] = {}
 
     def token_used(self, token_id: str, at: int) -> None:
         """Note that a token was used at that time."""
         self._tokens[token_id] = at
+
+    def dist_used(self, shasum: str) -> None:
+        """Note that an archive was asked for now."""
+        self._dists[shasum] = now()
 
     def installed(self, organization_id: str, package: str, version: str) -> None:
         """Note that a client reported the install of a version, pretty or normalized."""
@@ -59,11 +64,14 @@ class Usage:
         """Write what was noted; what cannot be written now is kept for the next time."""
         tokens, self._tokens = self._tokens, {}
         downloads, self._downloads = self._downloads, {}
-        if tokens or downloads:
+        dists, self._dists = self._dists, {}
+        if tokens or downloads or dists:
             # whole: what is committed while the caller is cancelled must not be kept and counted again
-            await self._store.whole(self._write(tokens, downloads))
+            await self._store.whole(self._write(tokens, downloads, dists))
 
-    async def _write(self, tokens: dict[str, int], downloads: dict[tuple[str, str, str], int]) -> None:
+    async def _write(
+        self, tokens: dict[str, int], downloads: dict[tuple[str, str, str], int], dists: dict[str, int]
+    ) -> None:
         try:
             async with self._store.transaction(revise=False) as db:
                 await db.executemany(
@@ -82,8 +90,16 @@ class Usage:
                     """,
                     [(now() // 86400, count, *key) for key, count in downloads.items()],
                 )
+                await db.executemany(
+                    """
+                    INSERT INTO dist_uses (shasum, used_at) VALUES (?, ?)
+                    ON CONFLICT (shasum) DO UPDATE SET used_at = max(used_at, excluded.used_at)
+                    """,
+                    [*dists.items()],
+                )
         except BaseException:
             self._tokens = tokens | self._tokens
+            self._dists = dists | self._dists
             for key, count in downloads.items():
                 self._downloads[key] = self._downloads.get(key, 0) + count
             raise
