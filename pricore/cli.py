@@ -42,6 +42,7 @@ app.add_typer(token.app)
 app.add_typer(package.app)
 app.add_typer(lock.app)
 app.add_typer(dist.app)
+app.add_typer(verify.app)
 
 
 def main() -> None:

@@ -1,13 +1,14 @@
 """`pricore dist`: the archives that are kept."""
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pricore import management, retention
+from pricore import management, moving, retention
 from pricore.commands.session import Session, command, print_table
 from pricore.dists import open_dists
-from pricore.errors import InvalidError
+from pricore.errors import ConfigError, DistError, InvalidError
 from pricore.git import Git
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 app = typer.Typer(name="dist", help="The archives that are kept.", no_args_is_help=True)
+
+
+class Place(StrEnum):
+    """Where archives can be kept."""
+
+    BUCKET = "bucket"
+    FOLDER = "folder"
 
 
 @command(app, "prune")
@@ -65,6 +73,40 @@ def prune(
         console.print(f"{verb} {len(done.pruned)} files, {freed}; {stays}.", markup=False, soft_wrap=True)
 
     session.show(done, render)
+
+
+@command(app, "move")
+def move(
+    session: Session,
+    to: Annotated[Place, typer.Option("--to", help="The bucket that dist_storage names, or the data folder.")],
+) -> None:
+    """Bring all kept archives from the data folder to the bucket, or back, while they are served.
+
+    Each is deleted in the one place when it was read again in the other. Interrupted, it is begun once more and
+    goes on. A server whose dist_storage is the bucket serves what is in either place: set it before moving to
+    the bucket, and unset it after moving to the folder.
+    """
+    config = session.config
+
+    async def work(_: Store) -> moving.Moved:
+        dists = open_dists(config)
+        if dists.bucket is None:
+            raise ConfigError("dist_storage names no bucket: set it to one such as s3://bucket/prefix")
+        ends = (dists.folder, dists.bucket) if to is Place.BUCKET else (dists.bucket, dists.folder)
+        with session.progress() as bar:
+            return await moving.move(dists, *ends, progress=bar)
+
+    done = session.run(work)
+
+    def render(console: "Console") -> None:
+        where = config.dist_storage if to is Place.BUCKET else str(config.dists)
+        console.print(f"Moved {done.moved} files to {where}.", markup=False, soft_wrap=True)
+        for reason in done.failed.values():
+            typer.echo(f"warning: {reason}", err=True)
+
+    session.show(done, render)
+    if done.failed:
+        raise DistError(f"{len(done.failed)} files stayed where they are: `pricore verify` mends them")
 
 
 def _size(count: int) -> str:
