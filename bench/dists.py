@@ -10,12 +10,16 @@ from bench import peers, registries, repositories, servers
 from bench.effort import Effort
 from bench.load import CONNECTIONS, put_load
 from bench.machine import runner, server_and_load
-from bench.results import Goal, Result, Spread, compare, rate, seconds, size
+from bench.results import Goal, Result, Spread, compare, seconds, size
 
 _PACKAGE: Final = "acme/console"
 _SOURCE: Final = Path("/usr/share/php/Symfony/Component/Console")
 """What Debian's Composer brings: a package as people have them."""
 
+_LARGE_SOURCE: Final = Path("/usr/share/php")
+"""Composer with all that it needs."""
+
+_LARGER: Final = 10
 _BUILT_GOAL: Final = Goal(1.2)
 _BYTES_GOAL: Final = Goal(0.5)
 _RATE_GOAL: Final = Goal(0.7, at_least=True)
@@ -30,7 +34,7 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
     data, zips = folder / "data", folder / "zips"
     secret = runner()(_fill(data, url))
     headers = {**servers.authorization(secret), "Accept-Encoding": "zstd"}
-    core, load = server_and_load()
+    core, _ = server_and_load()
     zips.mkdir()
     with servers.pricore(data, core=core, sync_interval=0) as server:
         _download(server, tags - 1, headers)  # the first one loads what all of them need
@@ -44,22 +48,57 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
             *_sizes(data, zips, effort.dists),
         ]
         if peers.has_nginx():
-            with peers.nginx(folder / "nginx", zips, core=core) as other:
-                paths = [_path(0), f"/{repositories.release(0)}.zip"]
-                mine, theirs = put_load(
-                    [server, other], paths, headers, status=200, slices=effort.slices, core=load
-                )
-            results.append(
-                compare(
-                    f"downloads of a kept archive, {CONNECTIONS} connections, by the clock",
-                    mine.by_clock,
-                    theirs.by_clock,
-                    rate,
-                    name="nginx, git's zip",
-                    goal=_RATE_GOAL,
-                )
-            )
+            results += _rates(folder / "small", server, zips, headers, effort)
+    if peers.has_nginx():
+        results += _rates_of_large(folder / "large", effort)
     return results
+
+
+def _rates(
+    folder: Path, server: servers.Server, zips: Path, headers: dict[str, str], effort: Effort
+) -> list[Result]:
+    """What both bring of the first release, unpacked: by the clock, and by the server's processor time."""
+    core, load = server_and_load()
+    name = f"{repositories.release(0)}.zip"
+    content = len(servers.get(server.url + _path(0), headers | {"Accept-Encoding": "identity"}).body)
+    with peers.nginx(folder, zips, core=core) as other:
+        mine, theirs = put_load(
+            [server, other], [_path(0), f"/{name}"], headers, status=200, slices=effort.slices, core=load
+        )
+    what = f"content of a kept archive, {size((zips / name).stat().st_size)} as a zip, {CONNECTIONS} connections"
+
+    def show(rate: float) -> str:
+        return f"{rate * content / 1e6:,.0f} MB/s ({rate:,.0f}/s)"
+
+    by_clock = compare(
+        f"{what}, by the clock",
+        mine.by_clock,
+        theirs.by_clock,
+        show,
+        name="nginx, git's zip",
+        goal=_RATE_GOAL,
+    )
+    if not mine.by_processor or not theirs.by_processor:
+        return [by_clock]
+    processor = mine.by_processor, theirs.by_processor
+    return [by_clock, compare(f"{what}, by processor time", *processor, show, name="nginx, git's zip")]
+
+
+def _rates_of_large(folder: Path, effort: Effort) -> list[Result]:
+    """The same for a package that is large."""
+    source = _LARGE_SOURCE if _SOURCE.is_dir() else None
+    url = repositories.create(
+        folder / "upstream", name=_PACKAGE, tags=1, files=effort.files * _LARGER, source=source
+    )
+    data, zips = folder / "data", folder / "zips"
+    secret = runner()(_fill(data, url))
+    headers = {**servers.authorization(secret), "Accept-Encoding": "zstd"}
+    zips.mkdir()
+    core, _ = server_and_load()
+    _archive(folder / "upstream", zips, 0, core)
+    with servers.pricore(data, core=core, sync_interval=0) as server:
+        _download(server, 0, headers)
+        return _rates(folder / "nginx", server, zips, headers, effort)
 
 
 async def _fill(data: Path, url: str) -> str:

@@ -1,7 +1,6 @@
 """Requests a second for p2 metadata with authentication, against aiohttp that does nothing else."""
 
 import base64
-import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -55,10 +54,7 @@ def _against_nginx(folder: Path, ours: Server, plain: bytes, secret: str, effort
     file.parent.mkdir(parents=True)
     file.write_bytes(plain)
     htpasswd = folder / "htpasswd"
-    hashed = subprocess.run(
-        ["openssl", "passwd", "-apr1", "-stdin"], input=secret, capture_output=True, text=True, check=True
-    ).stdout
-    htpasswd.write_text(f"token:{hashed}")
+    htpasswd.write_text(f"token:{peers.hash_password(secret)}")
     core, load = server_and_load()
     headers = authorization(secret) | {"Accept-Encoding": "zstd"}
     more = f'auth_basic "Satis"; auth_basic_user_file {htpasswd};'

@@ -39,6 +39,12 @@ def has_nginx() -> bool:
     return shutil.which("nginx") is not None
 
 
+def hash_password(password: str) -> str:
+    """What stands for a password in an htpasswd file, by apr1."""
+    command = ["openssl", "passwd", "-apr1", "-stdin"]
+    return subprocess.run(command, input=password, capture_output=True, text=True, check=True).stdout
+
+
 @contextlib.contextmanager
 def nginx(folder: Path, root: Path, *, core: int | None, more: str = "") -> Iterator[Server]:
     """One worker that serves the files below `root`; `more` is what its server is told beside that.

@@ -3,6 +3,7 @@
 import re
 import time
 import zlib
+from collections.abc import Mapping
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Final
@@ -17,61 +18,67 @@ SERVER: Final = "Pricore"
 """What answers say of the program; aiohttp would tell its version and Python's."""
 
 _SMALL: Final = 64 * 1024
+"""Bytes of a body up to which it is sent in one piece with its head, and waits for nobody."""
+
 _ZSTD_LEVEL: Final = 9
 _GZIP_LEVEL: Final = 6
 _REFUSED = re.compile(r";\s*q=0(?:\.0*)?\s*(?:,|$)")
 
 
 class Answer:
-    """A finished body in one encoding, with its date."""
+    """A finished body with its headers; `last_modified` is the date by which a client knows it, if it can."""
 
     __slots__ = ("_body", "_found", "_headers", "_modified", "_unchanged", "size")
 
-    def __init__(self, plain: bytes, last_modified: int, encoding: str) -> None:
-        self._modified = formatdate(last_modified, usegmt=True)
-        self._headers = CIMultiDict(
-            {
-                hdrs.LAST_MODIFIED: self._modified,
-                hdrs.CACHE_CONTROL: "private, no-cache",
-                hdrs.VARY: "Authorization, Accept-Encoding",
-                hdrs.CONTENT_TYPE: "application/json",
-                hdrs.SERVER: SERVER,
-            }
-        )
-        if encoding == "zstd":
-            plain = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(plain)
-        elif encoding == "gzip":
-            compressor = zlib.compressobj(_GZIP_LEVEL, wbits=31)  # 31: with gzip's header
-            plain = compressor.compress(plain) + compressor.flush()
-        if encoding != "identity":
-            self._headers[hdrs.CONTENT_ENCODING] = encoding
-        self._body = plain
-        lines = "".join(f"{name}: {value}\r\n" for name, value in self._headers.items())
-        self._found = f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(plain)}\r\n".encode()
+    def __init__(self, body: bytes, headers: Mapping[str, str], *, last_modified: str | None = None) -> None:
+        self._body = body
+        self._headers = CIMultiDict(headers)
+        self._modified = last_modified
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self._found = f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(body)}\r\n".encode()
         self._unchanged = f"HTTP/1.1 304 Not Modified\r\n{lines}".encode()
-        self.size = len(plain) + 2048
+        self.size = len(body) + 2048
 
     def respond(self, request: web.Request) -> web.StreamResponse:
         """The answer to one request: 304 where the client has it already."""
         # clients send back the exact text; an earlier date is another view's, not an older answer
-        unchanged = request.headers.get(hdrs.IF_MODIFIED_SINCE) == self._modified
-        body = b"" if unchanged else self._body
-        if _may_be_finished(request, body):
-            return _Finished(304, self._unchanged, body) if unchanged else _Finished(200, self._found, body)
+        modified = self._modified
+        unchanged = modified is not None and request.headers.get(hdrs.IF_MODIFIED_SINCE) == modified
+        if _may_be_finished(request):
+            return _Finished(304, self._unchanged, b"") if unchanged else _Finished(200, self._found, self._body)
         if unchanged:
             return web.Response(status=304, headers=self._headers)
-        return web.Response(body=body, headers=self._headers)
+        return web.Response(body=self._body, headers=self._headers)
 
 
-def _may_be_finished(request: web.Request, body: bytes) -> bool:
-    """Whether an answer can go past aiohttp: small, and to a client that reads what it gets.
+def document_answer(plain: bytes, last_modified: int, encoding: str) -> Answer:
+    """The answer that brings a JSON document in an encoding."""
+    modified = formatdate(last_modified, usegmt=True)
+    headers: dict[str, str] = {
+        hdrs.LAST_MODIFIED: modified,
+        hdrs.CACHE_CONTROL: "private, no-cache",
+        hdrs.VARY: "Authorization, Accept-Encoding",
+        hdrs.CONTENT_TYPE: "application/json",
+        hdrs.SERVER: SERVER,
+    }
+    if encoding == "zstd":
+        plain = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(plain)
+    elif encoding == "gzip":
+        compressor = zlib.compressobj(_GZIP_LEVEL, wbits=31)  # 31: with gzip's header
+        plain = compressor.compress(plain) + compressor.flush()
+    if encoding != "identity":
+        headers[hdrs.CONTENT_ENCODING] = encoding
+    return Answer(plain, headers, last_modified=modified)
+
+
+def _may_be_finished(request: web.Request) -> bool:
+    """Whether an answer can go past aiohttp: to a client that has read what it got before.
 
     Else aiohttp writes it and waits: who asks again and again without reading must not fill the memory.
     """
     transport = request.transport
     return (
-        len(body) <= _SMALL
-        and transport is not None
+        transport is not None
         and transport.get_write_buffer_size() == 0
         and request.method == hdrs.METH_GET
         and request.version == HttpVersion11
@@ -100,7 +107,12 @@ class _Finished(web.StreamResponse):
         if request.transport is None:
             raise ConnectionResetError("the client has gone away")
         head = b"%bDate: %b\r\n%b\r\n" % (self._head, _date(int(time.time())), allowance_lines(request))
-        request.transport.write(head + self._content)
+        if len(self._content) <= _SMALL:
+            request.transport.write(head + self._content)
+        else:
+            # never copied; until the client has read it, there is no next request on its connection
+            request.transport.writelines((head, self._content))
+            await request.writer.drain()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to send."""

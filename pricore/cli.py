@@ -1,52 +1,90 @@
 """The `pricore` program: its command groups, and the one place where errors become exit codes."""
 
 import asyncio
+import gc
 import os
 import sys
 import traceback
-from typing import NoReturn
+from collections import UserDict
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final, NoReturn
 
 import typer
 
-from pricore.commands import (
-    credential,
-    discover,
-    dist,
-    lock,
-    org,
-    package,
-    repo,
-    satis,
-    serve,
-    token,
-    verify,
-    webhook,
-)
+from pricore.commands.typed import Group
 from pricore.errors import PricoreError
+
+_MODULES: Final[Mapping[str, str]] = {
+    "serve": "serve",
+    "quickstart": "serve",
+    "import": "satis",
+    "org": "org",
+    "repo": "repo",
+    "repo discover": "discover",
+    "repo webhook": "webhook",
+    "credential": "credential",
+    "token": "token",
+    "package": "package",
+    "lock": "lock",
+    "dist": "dist",
+    "verify": "verify",
+}
+"""Where in `commands/` each group is, and each command that is outside of its module's group, as --help has them.
+
+All of them together take longer to load than most commands run: each is loaded when somebody looks at it.
+"""
+
+
+class _Commands(UserDict[str, Any]):
+    """The commands that are typed behind `path`, which ends with a blank: those given, and those of modules."""
+
+    def __init__(self, path: str, given: Mapping[str, Any]) -> None:
+        super().__init__(given)
+        self._path = path
+        for words, module in _MODULES.items():
+            name = words.removeprefix(path)
+            if words.startswith(path) and " " not in name:
+                self.data[name] = module
+
+    def __getitem__(self, name: str) -> Any:
+        found = self.data[name]
+        if isinstance(found, str):
+            found = self.data[name] = self._load(name, found)
+        return found
+
+    def _load(self, name: str, module: str) -> Any:
+        loaded: typer.Typer = import_module(f"pricore.commands.{module}").app
+        loaded.info.cls = Group
+        group = typer.main.get_group(loaded)
+        if group.name != name:
+            return group.commands[name]
+        group.commands = _Commands(f"{self._path}{name} ", group.commands)
+        return group
+
+
+class _Program(Group):
+    """The outermost group: `pricore` itself."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Commands("", {})
+
 
 app = typer.Typer(
     name="pricore",
+    cls=_Program,
     help="A private Composer registry: it follows Git repositories and serves them to composer.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(serve.app)
-app.add_typer(satis.app)
-app.add_typer(org.app)
-repo.app.add_typer(discover.app)
-repo.app.add_typer(webhook.app)
-app.add_typer(repo.app)
-app.add_typer(credential.app)
-app.add_typer(token.app)
-app.add_typer(package.app)
-app.add_typer(lock.app)
-app.add_typer(dist.app)
-app.add_typer(verify.app)
+app.callback()(lambda: None)  # Typer takes what has neither this nor commands for no program
 
 
 def main() -> None:
     """Run the program: exit 0 done, 1 failed, 2 wrong usage. No traceback reaches whoever typed the command."""
+    gc.disable()  # nothing that is loaded is garbage, and looking for it takes long; the work enables it again
     try:
         app()
     except PricoreError as error:

@@ -34,6 +34,8 @@ class Config:
     `git_timeout` bounds every run of git, seconds, and `repository_limit` what is kept of a repository, megabytes,
     0 for all of it.
 
+    `workers` are the processes that answer requests; one of them syncs.
+
     `sync_interval` is the time between two looks at a repository that nobody asks for, seconds, 0 for none;
     `sync_workers` is how many repositories are read at the same time. `vanished_versions` says what becomes of
     releases whose tag is gone upstream, keep or remove.
@@ -53,6 +55,7 @@ class Config:
     data: Path
     host: str = "127.0.0.1"
     port: int = 8000
+    workers: int = 1
     public_url: str = ""
     inline_limit: int = 512 * 1024
     git_timeout: int = 1800
@@ -206,7 +209,7 @@ def _checked(name: str, value: object, origin: str) -> object:
             return _number(value, origin, low=0, high=65535)
         case "sync_interval":
             return _number(value, origin, low=0, high=31 * 24 * 3600)
-        case "sync_workers":
+        case "workers" | "sync_workers":
             return _number(value, origin, low=1, high=64)
         case "dist_days":
             return _number(value, origin, low=0, high=36500)

@@ -46,6 +46,9 @@ _MOST_LISTING: Final = 16 * 1024 * 1024
 _LONG_NAME: Final = re.compile(rb"\t(refs/(?=[^\n^]{996}|(?:[^\n^]*/)?[^\n^/]{251})[^\n^]{55})")
 """The beginning of a ref for which file systems have no name that leaves room for `.lock` behind it."""
 
+_LONG_LINE: Final = 251
+"""Bytes; a line with such a ref has more."""
+
 MOST_REFS: Final = 20_000
 """Branches and tags that a repository may have; the largest public PHP ones have some 4,000."""
 
@@ -78,7 +81,9 @@ class Remote:
                 f"{url} has {count:,} branches and tags, more than the {MOST_REFS:,} that are read: "
                 "delete some there"
             )
-        if found := _LONG_NAME.search(self._listing):
+        # the pattern takes a while: first whether there is a line of such a length at all
+        longest = max(map(len, self._listing.split(b"\n")))
+        if longest > _LONG_LINE and (found := _LONG_NAME.search(self._listing)):
             name = _short(found[1].decode(errors="replace"))
             raise GitError(f"{url} has a branch or tag with a name too long for a file, {name}...")
 

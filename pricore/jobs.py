@@ -15,6 +15,9 @@ from pricore.tables.jobs import BY_HAND, BY_WEBHOOK
 _log = logging.getLogger("pricore.jobs")
 
 _POLL_SECONDS: Final = 5.0
+"""How long the queue waits at most for something that nobody told of."""
+
+_NOTICE_SECONDS: Final = 0.05
 """How long a job of another process waits at most until it is seen."""
 
 _LEAST_SECONDS: Final = 0.05
@@ -68,16 +71,24 @@ class Queue:
         """Give work to as many workers as there may be; ends with the first of them that cannot go on."""
         while True:
             self._wake.clear()
+            seen = self._store.changes()
             while len(tasks) < self._workers and (task := await self._begin()):
                 tasks.add(task)
                 task.add_done_callback(lambda _: self._wake.set())
             # not wait_for: in Python 3.11 it loses a cancellation that comes together with the event
             with suppress(TimeoutError):
                 async with asyncio.timeout(await self._pause(full=len(tasks) >= self._workers)):
-                    await self._wake.wait()
+                    await self._woken(seen)
             for task in [task for task in tasks if task.done()]:
                 tasks.discard(task)
                 task.result()
+
+    async def _woken(self, seen: int) -> None:
+        """Wait until there may be work: somebody here says so, or whoever has written since `seen`."""
+        while not self._wake.is_set() and self._store.changes() == seen:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_NOTICE_SECONDS):
+                    await self._wake.wait()
 
     async def _begin(self) -> asyncio.Task[None] | None:
         """A worker for what comes first, None where nothing is to be done."""

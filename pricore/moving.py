@@ -4,8 +4,8 @@ import msgspec
 
 from pricore.dists import Dists
 from pricore.errors import DistError
+from pricore.several import OnDone, each
 from pricore.storage import Storage, Stored
-from pricore.workers import OnDone, each
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,8 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -17,7 +17,7 @@ import zstandard
 from aiohttp import hdrs, web
 
 from pricore import auth, metadata
-from pricore.answers import Answer, choose_encoding
+from pricore.answers import Answer, choose_encoding, document_answer
 from pricore.bodies import read_body
 from pricore.clients import Clients
 from pricore.config import Config
@@ -29,10 +29,15 @@ from pricore.models import Organization, Package, Token
 from pricore.store import Store
 from pricore.sync import Syncer
 
+A = TypeVar("A", bound=Answer)
 _log = logging.getLogger("pricore.registry")
 
-_MOST_KEPT: Final = 64 * 1024 * 1024
+_MOST_DOCUMENTS: Final = 64 * 1024 * 1024
+_MOST_ARCHIVES: Final = 32 * 1024 * 1024
 """Bytes of finished answers in memory; beyond, the oldest go."""
+
+_SMALL_ARCHIVE: Final = 1024 * 1024
+"""Bytes of an archive up to which it is kept in memory; where there are more, the kernel sends its file."""
 
 _SMALL: Final = 64 * 1024
 """Bytes of a document up to which finishing it takes less than handing it to a thread."""
@@ -43,22 +48,39 @@ _MOST_NAMES: Final = 10_000
 _VIEW_SPAN: Final = 2**30
 
 
+class _Archive(Answer):
+    """A kept archive, finished, with its checksum."""
+
+    __slots__ = ("shasum",)
+
+    def __init__(self, body: bytes, headers: Mapping[str, str], *, shasum: str) -> None:
+        super().__init__(body, headers)
+        self.shasum = shasum
+
+
+class _Shelf(dict[tuple[object, ...], A]):
+    """Finished answers of at most so many bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = 0
+
+    def keep(self, key: tuple[object, ...], answer: A) -> None:
+        if before := self.pop(key, None):  # several requests may have missed it at the same time
+            self._size -= before.size
+        self[key] = answer
+        self._size += answer.size
+        while self._size > self._most:
+            self._size -= self.pop(next(iter(self))).size
+
+
 class _Cache:
     """What was answered since the last change of the database."""
 
     def __init__(self, revision: int) -> None:
         self.revision = revision
-        self.answers: dict[tuple[object, ...], Answer] = {}
-        self._size = 0
-
-    def keep(self, key: tuple[object, ...], answer: Answer) -> None:
-        if before := self.answers.pop(key, None):  # several requests may have missed it at the same time
-            self._size -= before.size
-        self.answers[key] = answer
-        self._size += answer.size
-        while self._size > _MOST_KEPT:
-            oldest = next(iter(self.answers))
-            self._size -= self.answers.pop(oldest).size
+        self.documents = _Shelf[Answer](_MOST_DOCUMENTS)
+        self.archives = _Shelf[_Archive](_MOST_ARCHIVES)
 
 
 class Registry:
@@ -100,10 +122,10 @@ class Registry:
             raise NotFoundError(auth.NOT_HERE)
         encoding = choose_encoding(request)
         key = (name, slug, encoding, self._public_url or self._clients.origin(request))
-        answer = cache.answers.get(key)
+        answer = cache.documents.get(key)
         if answer is None:
             answer = await self._load_document(slug, name, encoding, self._url(request))
-            cache.keep(key, answer)
+            cache.documents.keep(key, answer)
         return answer.respond(request)
 
     async def _load_document(self, slug: str, name: str, encoding: str, url: str) -> Answer:
@@ -115,7 +137,7 @@ class Registry:
         def finish() -> Answer:
             plain = zstandard.ZstdDecompressor().decompress(document.body)
             plain = plain.replace(metadata.BASE.encode(), url.encode())
-            return Answer(plain, document.last_modified, encoding)
+            return document_answer(plain, document.last_modified, encoding)
 
         # the largest take milliseconds, which the others would wait
         small = zstandard.frame_content_size(document.body) < _SMALL
@@ -130,10 +152,10 @@ class Registry:
             )
         encoding = choose_encoding(request)
         key = (token.packages, slug, encoding, self._public_url or self._clients.origin(request))
-        answer = cache.answers.get(key)
+        answer = cache.documents.get(key)
         if answer is None:
             answer = await self._load_root(token, slug, encoding, self._url(request))
-            cache.keep(key, answer)
+            cache.documents.keep(key, answer)
         return answer.respond(request)
 
     async def _load_root(self, token: Token, slug: str, encoding: str, url: str) -> Answer:
@@ -147,33 +169,43 @@ class Registry:
         carried = await self._store.packages.inline(organization_id, only) if inline else {}
         last_modified -= _view_offset(only)
         return await asyncio.to_thread(
-            lambda: Answer(metadata.build_root(url, packages=names, inline=carried), last_modified, encoding)
+            lambda: document_answer(
+                metadata.build_root(url, packages=names, inline=carried), last_modified, encoding
+            )
         )
 
     async def get_dist(self, request: web.Request) -> web.StreamResponse:
         """An archive: of a version, or of a commit that was advertised at any time."""
-        token, slug, _ = await self._admit(request, patient=False)
+        token, slug, cache = await self._admit(request, patient=False)
         match = request.match_info
         name = f"{match['vendor']}/{match['package']}".lower()
         if not auth.may_see(token, name):
             raise NotFoundError(auth.NOT_HERE)
         self._gate.admit_download(request, token, name)
+        encoding = choose_encoding(request)
+        key = (name, slug, encoding, match["version"])
+        answer = cache.archives.get(key)
+        if answer is not None and hdrs.IF_NONE_MATCH not in request.headers:
+            self._store.usage.dist_used(answer.shasum)
+            return answer.respond(request)
         version, reference = metadata.split_address(match["version"])
         dist = await self._store.packages.dist(slug, name, version=version, reference=reference)
         if dist is None:
             raise NotFoundError(auth.NOT_HERE)
-        encoding = choose_encoding(request)
         delivery = Delivery(request, dist, encoding)
         if delivery.is_known():
             return delivery.unchanged()
         self._store.usage.dist_used(dist.shasum)
         kept: Encoding = "gzip" if encoding == "gzip" else "zstd"
         with await self._dists.open(dist, self._syncer.mirror(dist.repository_id), kept) as archive:
-            elsewhere = self._redirect and archive.path is None
-            if elsewhere and encoding == kept and request.method == hdrs.METH_GET:
-                return delivery.redirect(await self._dists.sign(dist, kept))
             if encoding == "identity":
                 whole = await delivery.send_plain(read_plain(await archive.fetch(self._dists.folder.path)))
+            elif self._redirect and archive.path is None and request.method == hdrs.METH_GET:
+                return delivery.redirect(await self._dists.sign(dist, kept))
+            elif archive.size <= _SMALL_ARCHIVE:
+                answer = _Archive(await archive.read(), delivery.response.headers, shasum=dist.shasum)
+                cache.archives.keep(key, answer)
+                return answer.respond(request)
             else:
                 whole = await delivery.send_kept(archive)
         if not whole:

@@ -109,16 +109,19 @@ class Run:
         repository = self._repository
         self._progress(Step.LISTING, 0, 0)
         access = await find_access(self._store, self._config, repository)
-        remote = await self._git.ls_remote(repository.url, access=access)
+        # what there is to tell where nothing is new, while git asks
+        remote, unchanged = await asyncio.gather(
+            self._git.ls_remote(repository.url, access=access), self._report(Publication(), {})
+        )
         digest = self.digest = f"{_RULES}:{remote.digest}"
         if digest == repository.refs_digest and self._mirror.exists():
             await self._store.repositories.record_unchanged(
                 repository.id, run_id=self.id, started_at=self.started_at
             )
-            return await self._report(Publication(), {})
+            return unchanged
         if self._scheduled and digest == repository.failed_digest:
             await self._store.schedule.put_off(repository.id)
-            return await self._report(Publication(), {})
+            return unchanged
         self.id = await self._store.runs.begin(repository.id, run_id=self._run_id, started_at=self.started_at)
         if not remote.refs:
             raise SyncError(f"{repository.url} is empty: push a branch with a composer.json to it first")

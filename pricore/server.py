@@ -74,8 +74,8 @@ _CONNECTION: Final[Mapping[str, Any]] = {
 }
 
 
-def build_app(store: Store, git: Git, config: Config) -> web.Application:
-    """The application that serves an open store."""
+def build_app(store: Store, git: Git, config: Config, *, syncs: bool = True) -> web.Application:
+    """The application that serves an open store; `syncs` False is for one that leaves the queue to another."""
     app = web.Application(handler_args=_CONNECTION)
     dists = open_dists(config)
     syncer = Syncer(store, git, config)
@@ -95,17 +95,17 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     )
 
     async def serve(_: web.Application) -> AsyncIterator[None]:
-        await store.schedule.begin()
-        await store.organizations.apply_settings(public_url=config.public_url, inline_limit=config.inline_limit)
-        tasks = [
-            asyncio.create_task(work)
-            for work in (
-                _flush_usage(store),
-                queue.work(),
-                _tidy(store, syncer, dists, before=time.time()),
-                _prune(store, syncer, dists, config),
+        tasks = [asyncio.create_task(_flush_usage(store))]
+        if syncs:
+            await store.schedule.begin()
+            await store.organizations.apply_settings(
+                public_url=config.public_url, inline_limit=config.inline_limit
             )
-        ]
+            tasks += [
+                asyncio.create_task(queue.work()),
+                asyncio.create_task(_tidy(store, syncer, dists, before=time.time())),
+                asyncio.create_task(_prune(store, syncer, dists, config)),
+            ]
         yield
         for task in tasks:
             task.cancel()
@@ -121,8 +121,11 @@ def build_app(store: Store, git: Git, config: Config) -> web.Application:
     return app
 
 
-def bind(config: Config) -> socket.socket:
-    """The socket to listen on. Raises ConfigError where it is taken or not of this machine."""
+def bind(config: Config, *, shared: bool = False) -> socket.socket:
+    """The socket to listen on, which can be `shared` with others of its kind.
+
+    Raises ConfigError where the port is taken, or the address is not of this machine.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -130,6 +133,8 @@ def bind(config: Config) -> socket.socket:
         bound = socket.socket(family, kind, protocol)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             bound.bind(address)
         except BaseException:
             bound.close()
@@ -144,14 +149,17 @@ def bind(config: Config) -> socket.socket:
     return bound
 
 
-async def serve(bound: socket.socket, config: Config, *, ready: Callable[[], None]) -> None:
-    """Serve on a bound socket until SIGTERM or SIGINT; `ready` is called once clients get answers."""
+async def serve(bound: socket.socket, config: Config, *, ready: Callable[[], None], syncs: bool = True) -> None:
+    """Serve on a bound socket until SIGTERM or SIGINT; `ready` is called once clients get answers.
+
+    Of several processes on one data folder, one `syncs`.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with Store(config.database, sync_interval=config.sync_interval) as store:
-        with _alone(config), Git(timeout=config.git_timeout) as git:
-            runner = web.AppRunner(build_app(store, git, config), shutdown_timeout=10)
+        with _alone(config) if syncs else contextlib.nullcontext(), Git(timeout=config.git_timeout) as git:
+            runner = web.AppRunner(build_app(store, git, config, syncs=syncs), shutdown_timeout=10)
             await runner.setup()
             try:
                 listener = await _listen(runner, bound)

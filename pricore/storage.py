@@ -72,6 +72,10 @@ class Opened:
         if self.file is not None:
             self.file.close()
 
+    async def read(self) -> bytes:
+        """All of it, for small ones."""
+        return b"".join([piece async for piece in self.pieces()])
+
     async def fetch(self, folder: Path) -> IO[bytes]:
         """The file, at its beginning: that on the disk, or a copy in a folder, which goes with this."""
         try:

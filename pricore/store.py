@@ -10,7 +10,6 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -208,10 +207,7 @@ async def _one_at_a_time(folder: Path) -> AsyncIterator[None]:
 
 def _migrate(path: Path) -> None:
     """Bring the file to the newest schema, one transaction a step; `PRAGMA user_version` counts the steps."""
-    scripts = sorted(
-        (item for item in resources.files("pricore.schema").iterdir() if item.name.endswith(".sql")),
-        key=lambda item: item.name,
-    )
+    scripts = sorted(Path(__file__).with_name("schema").glob("*.sql"))
     path.touch(mode=0o600)
     with closing(
         sqlite3.connect(_uri(path, "rw"), uri=True, isolation_level=None, timeout=_BUSY_SECONDS)

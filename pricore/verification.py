@@ -8,10 +8,10 @@ from pricore.dists import Dists, checksum, encoding_of
 from pricore.errors import DistError, GitError
 from pricore.models import Advertised
 from pricore.retention import by_checksum, makeable
+from pricore.several import OnDone, each
 from pricore.storage import Storage, Stored
 from pricore.store import Store
 from pricore.sync import Syncer
-from pricore.workers import OnDone, each
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

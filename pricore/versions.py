@@ -9,7 +9,7 @@ before a final newline. `re.ASCII` is needed: PHP's `\\d`, `\\s` and case foldin
 
 import re
 from functools import lru_cache
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 Stability: TypeAlias = Literal["stable", "RC", "beta", "alpha", "dev"]
 
@@ -21,21 +21,35 @@ CONSTRAINT_LIMIT: Final = 4096
 _FLAGS: Final = re.ASCII | re.IGNORECASE
 _TRIMMED: Final = " \t\n\r\0\x0b"  # what PHP's trim() takes away: str.strip() takes more
 
+
+class _Pattern:
+    """A regular expression that is compiled when it is first used: many a command needs none of them."""
+
+    def __init__(self, text: str, flags: int = 0) -> None:
+        self._text = text
+        self._flags = flags
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(re.compile(self._text, self._flags), name)
+        setattr(self, name, method)
+        return method
+
+
 _STABILITIES: Final = "stable|RC|beta|alpha|dev"
 # PHP writes the number as ((?:[.-]?\d+)*+)?; this form takes the same text, and is unambiguous without a
 # possessive group: Python before 3.11.5 matched those wrongly.
 _MODIFIER: Final = r"[._-]?(?:(stable|beta|b|RC|alpha|a|patch|pl|p)(\d*+(?:[.-]\d++)*))?([.-]?dev)?"
 
-_ALIAS: Final = re.compile(r"([^,\s]++) ++as ++([^,\s]++)$", re.ASCII)
-_STABILITY_FLAG: Final = re.compile(rf"@(?:{_STABILITIES})$", _FLAGS)
-_BUILD: Final = re.compile(r"([^,\s+]++)\+[^\s]++$", re.ASCII)
-_CLASSICAL: Final = re.compile(rf"v?(\d{{1,5}}+)(\.\d++)?(\.\d++)?(\.\d++)?{_MODIFIER}$", _FLAGS)
-_DATE: Final = re.compile(rf"v?(\d{{4}}(?:[.:-]?\d{{2}}){{1,6}}(?:[.:-]?\d{{1,3}}){{0,2}}){_MODIFIER}$", _FLAGS)
+_ALIAS: Final = _Pattern(r"([^,\s]++) ++as ++([^,\s]++)$", re.ASCII)
+_STABILITY_FLAG: Final = _Pattern(rf"@(?:{_STABILITIES})$", _FLAGS)
+_BUILD: Final = _Pattern(r"([^,\s+]++)\+[^\s]++$", re.ASCII)
+_CLASSICAL: Final = _Pattern(rf"v?(\d{{1,5}}+)(\.\d++)?(\.\d++)?(\.\d++)?{_MODIFIER}$", _FLAGS)
+_DATE: Final = _Pattern(rf"v?(\d{{4}}(?:[.:-]?\d{{2}}){{1,6}}(?:[.:-]?\d{{1,3}}){{0,2}}){_MODIFIER}$", _FLAGS)
 # Anchored to a line's start: PHP's search from everywhere finds the same, in quadratic time.
-_DEV_SUFFIX: Final = re.compile(r"(?m:^)(.*?)[.-]?dev$", _FLAGS)
-_NUMERIC_BRANCH: Final = re.compile(r"v?(\d++)" + r"(\.(?:\d++|[xX*]))?" * 3 + "$", _FLAGS)
-_NUMERIC_ALIAS: Final = re.compile(r"((?:\d++\.)*\d++)(?:\.x)?-dev$", _FLAGS)
-_FINAL_MODIFIER: Final = re.compile(rf"{_MODIFIER}\Z", _FLAGS)
+_DEV_SUFFIX: Final = _Pattern(r"(?m:^)(.*?)[.-]?dev$", _FLAGS)
+_NUMERIC_BRANCH: Final = _Pattern(r"v?(\d++)" + r"(\.(?:\d++|[xX*]))?" * 3 + "$", _FLAGS)
+_NUMERIC_ALIAS: Final = _Pattern(r"((?:\d++\.)*\d++)(?:\.x)?-dev$", _FLAGS)
+_FINAL_MODIFIER: Final = _Pattern(rf"{_MODIFIER}\Z", _FLAGS)
 
 _EXPANDED: Final = {"a": "alpha", "b": "beta", "p": "patch", "pl": "patch", "rc": "RC"}
 _STABILITY_OF: Final[dict[str, Stability]] = {
@@ -106,7 +120,7 @@ def _normalize(version: str) -> str | None:
         version = match[1]
 
     if match := _CLASSICAL.match(version):
-        numbers = match[1] + "".join(number or ".0" for number in match.group(2, 3, 4))
+        numbers: str = match[1] + "".join(number or ".0" for number in match.group(2, 3, 4))
         stability, count, dev = match.group(5, 6, 7)
     elif match := _DATE.match(version):
         numbers = re.sub("[:-]", ".", match[1])
@@ -138,19 +152,19 @@ _VERSION: Final = (
 )  # groups: four numbers, then stability, its number, dev, x-dev
 
 # PHP's \s*\|\|?\s*, with blanks tried from the first one of a run only: from each one it is quadratic.
-_OR: Final = re.compile(r"(?:(?<!\s)\s+)?\|\|?\s*", re.ASCII)
-_AND: Final = re.compile(r"(?<!^)(?<!as)(?<![=>< ,]) *(?<!-)[, ](?!-) *(?!,|as|$)")
+_OR: Final = _Pattern(r"(?:(?<!\s)\s+)?\|\|?\s*", re.ASCII)
+_AND: Final = _Pattern(r"(?<!^)(?<!as)(?<![=>< ,]) *(?<!-)[, ](?!-) *(?!,|as|$)")
 
-_FLAGGED: Final = re.compile(rf"([^,\s]*?)@(?:{_STABILITIES})$", _FLAGS)
+_FLAGGED: Final = _Pattern(rf"([^,\s]*?)@(?:{_STABILITIES})$", _FLAGS)
 # PHP ends in "#.+$"; asking first that there is one line saves trying that behind every "#".
-_REFERENCED: Final = re.compile(r"(?=.*$)(dev-[^,\s@]+?|[^,\s@]+?\.x-dev)#.+", _FLAGS)
-_ANY: Final = re.compile(r"v?[xX*](?:\.[xX*])*$", _FLAGS)
-_TILDE_OR_CARET: Final = re.compile(rf"(?:~>?|\^){_VERSION}$", _FLAGS)
-_WILDCARD: Final = re.compile(r"v?\d++(?:\.\d++)?(?:\.\d++)?(?:\.[xX*])+$", re.ASCII)
-_HYPHEN: Final = re.compile(rf"(?P<low>{_VERSION}) +- +(?P<high>{_VERSION})$", _FLAGS)
-_COMPARISON: Final = re.compile(r"(?:<>|!=|>=?|<=?|==?)?\s*(.*)", re.ASCII)
+_REFERENCED: Final = _Pattern(r"(?=.*$)(dev-[^,\s@]+?|[^,\s@]+?\.x-dev)#.+", _FLAGS)
+_ANY: Final = _Pattern(r"v?[xX*](?:\.[xX*])*$", _FLAGS)
+_TILDE_OR_CARET: Final = _Pattern(rf"(?:~>?|\^){_VERSION}$", _FLAGS)
+_WILDCARD: Final = _Pattern(r"v?\d++(?:\.\d++)?(?:\.\d++)?(?:\.[xX*])+$", re.ASCII)
+_HYPHEN: Final = _Pattern(rf"(?P<low>{_VERSION}) +- +(?P<high>{_VERSION})$", _FLAGS)
+_COMPARISON: Final = _Pattern(r"(?:<>|!=|>=?|<=?|==?)?\s*(.*)", re.ASCII)
 # In a constraint, and only there, Composer reads "foo-dev" as the branch "dev-foo".
-_REVERSED_BRANCH: Final = re.compile(r"[0-9a-zA-Z./-]*-dev")
+_REVERSED_BRANCH: Final = _Pattern(r"[0-9a-zA-Z./-]*-dev")
 
 
 @lru_cache(maxsize=4096)
@@ -192,8 +206,8 @@ def _is_constraint(part: str) -> bool:
 
 # Versions out of git
 
-_DEV_MARK: Final = re.compile(r"^dev-|[.-]?dev$", _FLAGS)
-_DEV_END: Final = re.compile(r"[.-]?dev$", _FLAGS)
+_DEV_MARK: Final = _Pattern(r"^dev-|[.-]?dev$", _FLAGS)
+_DEV_END: Final = _Pattern(r"[.-]?dev$", _FLAGS)
 
 
 def branch_version(branch: str) -> tuple[str, str]:

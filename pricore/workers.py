@@ -1,32 +1,131 @@
-"""Work on many things, several at a time."""
+"""Several processes behind one port: forked from one that only watches them, and replaced where one dies."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, TypeVar
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
 
-T = TypeVar("T")
-OnDone = Callable[[str, int, int], None]
-"""Is told what is being done, how much of it is done, and how much there is."""
+import msgspec
 
-_WORKERS: Final = 4
+_log = logging.getLogger("pricore.workers")
+
+_WATCHED: Final = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD))
+_PAUSE: Final = 1.0
+"""Seconds between two starts of a worker that dies at once."""
+
+Ready = Callable[[], None]
+Work = Callable[[int, Ready], None]
+"""What a worker of a number does to its end; it calls what it is given once it is ready."""
 
 
-async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]], text: str, progress: OnDone) -> None:
-    """Do something with each item; the first failure ends all of it, and is raised."""
-    todo = [*items]
-    waiting = iter(todo)
-    done = 0
+class _Worker(msgspec.Struct):
+    number: int
+    begun: float
+    ready: bool = False
 
-    async def take() -> None:
-        nonlocal done
-        for item in waiting:
-            await work(item)
-            done += 1
-            progress(text, done, len(todo))
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_WORKERS):
-                group.create_task(take())
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+def supervise(count: int, work: Work, *, ready: Ready) -> int:
+    """Run `work` in that many processes until SIGTERM or SIGINT, which they get, as they get SIGHUP.
+
+    `ready` is called once all of them are. One that ends before that ends all; later, another takes its place.
+    Gives the exit status: 1 where not all of them ended well. In a worker, it raises what `work` raises, and
+    SystemExit at its end.
+    """
+    return _Supervisor(count, work, ready).run()
+
+
+class _Supervisor:
+    def __init__(self, count: int, work: Work, ready: Ready) -> None:
+        self._count = count
+        self._work = work
+        self._ready = ready
+        self._told = False
+        self._stopping = False
+        self._status = 0
+        self._workers: dict[int, _Worker] = {}
+        # workers write their numbers into the one when they are ready, and notice by the other that nobody watches
+        self._ready_read, self._ready_write = os.pipe()
+        self._alive_read, self._alive_write = os.pipe()
+        os.set_blocking(self._ready_read, False)
+
+    def run(self) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        for number in range(self._count):
+            self._start(number)
+        while self._workers:
+            match signal.sigwait(_WATCHED):
+                case signal.SIGTERM | signal.SIGINT:
+                    self._stop()
+                case signal.SIGHUP:
+                    self._tell(signal.SIGHUP)
+                case signal.SIGUSR1:
+                    self._note_ready()
+                case _:
+                    self._reap()
+        return self._status
+
+    def _start(self, number: int) -> None:
+        watched_by = os.getpid()
+        pid = os.fork()
+        if pid:
+            self._workers[pid] = _Worker(number, time.monotonic())
+            return
+        os.close(self._alive_write)
+        threading.Thread(target=_end_with, args=(self._alive_read,), daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+
+        def ready() -> None:
+            os.write(self._ready_write, bytes((number,)))
+            os.kill(watched_by, signal.SIGUSR1)
+
+        self._work(number, ready)
+        # out of here, a worker must not go on as one more supervisor
+        raise SystemExit(0)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._tell(signal.SIGTERM)
+
+    def _tell(self, number: signal.Signals) -> None:
+        for pid in self._workers:
+            os.kill(pid, number)
+
+    def _note_ready(self) -> None:
+        try:
+            numbers = os.read(self._ready_read, 1024)
+        except BlockingIOError:
+            return
+        for worker in self._workers.values():
+            worker.ready = worker.ready or worker.number in numbers
+        if not self._told and all(worker.ready for worker in self._workers.values()):
+            self._told = True
+            self._ready()
+
+    def _reap(self) -> None:
+        while self._workers:
+            pid, result = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            worker = self._workers.pop(pid, None)
+            if worker is not None:
+                self._replace(worker, os.waitstatus_to_exitcode(result))
+
+    def _replace(self, worker: _Worker, status: int) -> None:
+        if not self._stopping and not self._told:
+            self._stop()
+            self._status = 1
+        elif self._stopping:
+            self._status = self._status or (1 if status else 0)
+        else:
+            _log.error("worker %d ended with %d; another takes its place", worker.number, status)
+            time.sleep(max(0.0, worker.begun + _PAUSE - time.monotonic()))
+            self._start(worker.number)
+
+
+def _end_with(alive: int) -> None:
+    """End this process when the one that watches it is no more."""
+    os.read(alive, 1)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -34,10 +34,11 @@ def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
         "looking at 20 idle repositories",
         "first download of an archive",
         "bytes of an archive",
-        "downloads of a kept archive",
+        "content of a kept archive",
         "pricore token list",
         "htpasswd of apr1",
         "composer update of 2 of 2 packages",
+        "Satis",
         "`python -m bench --only import --quick`",
     ):
         assert figure in text

@@ -3,8 +3,6 @@
 import base64
 import os
 import stat
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -157,11 +155,3 @@ def test_a_key_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
 
     with pytest.raises(SealError, match=r"cannot make the key .*key_file"):
         Sealer(tmp_path / "folder/key").seal(SECRET, purpose="webhook:1")
-
-
-def test_commands_without_secrets_do_not_load_the_library() -> None:
-    """Starting the program costs nothing for what it doesn't use."""
-    code = "import pricore.cli, sys; sys.exit('cryptography' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], check=False)
-
-    assert done.returncode == 0

@@ -1,11 +1,13 @@
 """`pricore serve` and `pricore quickstart`."""
 
 import asyncio
+import gc
 import logging
 import shlex
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -33,14 +35,23 @@ _Port = Annotated[int | None, typer.Option(help="Port to listen on (PRICORE_PORT
 _PublicUrl = Annotated[
     str | None, typer.Option(metavar="URL", help="Where clients reach it (PRICORE_PUBLIC_URL).")
 ]
+_Workers = Annotated[
+    int | None, typer.Option(metavar="N", help="Processes that answer (PRICORE_WORKERS); 1 if not given.")
+]
 app = typer.Typer()
 _TOKEN_NAME = "quickstart"  # noqa: S105  # a name, not a secret
 
 
 @command(app, "serve")
-def serve(session: Session, host: _Host = None, port: _Port = None, public_url: _PublicUrl = None) -> None:
+def serve(
+    session: Session,
+    host: _Host = None,
+    port: _Port = None,
+    public_url: _PublicUrl = None,
+    workers: _Workers = None,
+) -> None:
     """Serve the registry, everything in one process. An empty data folder is made ready first."""
-    session = session.with_flags(host=host, port=port, public_url=public_url)
+    session = session.with_flags(host=host, port=port, public_url=public_url, workers=workers)
     with _listen(session.config) as bound:
         address, number, *_ = bound.getsockname()
         url = base_url(session.config, port=number)
@@ -158,24 +169,46 @@ def _composer_lines(url: str, slug: str, secret: str | None, packages: Sequence[
 
 
 def _listen(config: Config) -> socket.socket:
+    """The socket to serve on, or where several processes do, one that tells that the port is free."""
     from pricore.server import bind
 
     return bind(config)
 
 
 def _serve(session: Session, bound: socket.socket, ready: Callable[[], None]) -> None:
-    from pricore.server import serve as serve_socket
+    from pricore.workers import supervise
 
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    config = session.config
+    if config.workers == 1:
+        _run(bound, config, ready, syncs=True)
+        return
+    port = bound.getsockname()[1]
+    bound.close()
+
+    def work(number: int, ready: Callable[[], None]) -> None:
+        from pricore.server import bind
+
+        with bind(replace(config, port=port), shared=True) as own:
+            _run(own, config, ready, syncs=number == 0)
+
+    raise typer.Exit(supervise(config.workers, work, ready=ready))
+
+
+def _run(bound: socket.socket, config: Config, ready: Callable[[], None], *, syncs: bool) -> None:
+    from pricore.server import serve as serve_socket
+
     try:
         import uvloop
     except ImportError:
         run = asyncio.run
     else:
         run = uvloop.run
+    gc.freeze()  # what is loaded stays, and need not be looked at again and again
+    gc.enable()
     try:
-        run(serve_socket(bound, session.config, ready=ready))
+        run(serve_socket(bound, config, ready=ready, syncs=syncs))
     except OSError as error:
         raise ConfigError(f"cannot serve: {error.strerror or error}") from None

@@ -205,15 +205,8 @@ class Repositories:
         """Note that a sync found nothing new. Raises NotFoundError where the repository was removed."""
         # what is served stays the same, and so do the caches
         async with self._store.transaction(revise=False) as db:
-            cursor = await db.execute(
-                """
-                UPDATE repositories SET sync_status = 'ok', sync_error = NULL, last_synced_at = ? WHERE id = ?
-                """,
-                (now(), repository_id),
-            )
-            if not cursor.rowcount:
+            if not await self._store.schedule.settle(db, repository_id, unchanged=True):
                 raise NotFoundError("the repository was removed while it was being read")
-            await self._store.schedule.settle(db, repository_id)
             await self._store.runs.add_unchanged(db, repository_id, run_id=run_id, started_at=started_at)
 
     async def record_failure(

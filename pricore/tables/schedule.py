@@ -71,12 +71,24 @@ class Schedule:
             )
 
     async def settle(
-        self, db: "aiosqlite.Connection", repository_id: str, *, failed: bool = False, retry: bool = False
-    ) -> None:
-        """Note that a sync ended, and when to look again: where a `retry` may help soon, and then ever later."""
-        await db.execute(
+        self,
+        db: "aiosqlite.Connection",
+        repository_id: str,
+        *,
+        failed: bool = False,
+        retry: bool = False,
+        unchanged: bool = False,
+    ) -> bool:
+        """Note that a sync ended, and when to look again: where a `retry` may help soon, and then ever later.
+
+        Where all was `unchanged` that is the whole record of it. Gives whether the repository is there.
+        """
+        cursor = await db.execute(
             f"""
             UPDATE repositories SET
+                sync_status = iif(?7, 'ok', sync_status),
+                sync_error = iif(?7, NULL, sync_error),
+                last_synced_at = iif(?7, ?4, last_synced_at),
                 failures = iif(?2, failures + 1, 0),
                 failing_since = iif(?2, coalesce(failing_since, ?4), NULL),
                 next_sync_at = CASE
@@ -86,8 +98,9 @@ class Schedule:
                 END
             WHERE id = ?6
             """,
-            (self.interval, failed, retry, now(), _jitter(), repository_id),
+            (self.interval, failed, retry, now(), _jitter(), repository_id, unchanged),
         )
+        return cursor.rowcount > 0
 
     async def set_interval(self, organization_id: str, repository_id: str | None, interval: int | None) -> None:
         """Set the interval of a repository, or of its organization where that is None.

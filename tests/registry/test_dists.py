@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import random
+import re
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 
 from pricore.mirror import Mirror
 from tests.harness import GitRepository
-from tests.registry.harness import DEV, STABLE, Template, World, error, shasum
+from tests.registry.harness import DEV, STABLE, Reply, Template, World, error, shasum
 
 RELEASE = "/packages/acme/library/v1.0.0.zip"
 
@@ -194,3 +196,54 @@ async def test_an_archive_that_is_damaged_later_breaks_the_connection(world: Wor
     with pytest.raises(aiohttp.ClientError):
         async with asyncio.timeout(10):
             await world.ask(RELEASE, secret, headers={"Accept-Encoding": "identity"})
+
+
+async def test_an_archive_that_is_asked_for_again_comes_from_memory(world: World, secret: str) -> None:
+    """What was sent once is sent again without its file, until anything changes; then it is made again."""
+    sent = {"Accept-Encoding": "zstd"}
+    first = await world.get(RELEASE, secret, headers=sent)
+    for kept in world.config.dists.rglob("*.zip.zst"):
+        kept.unlink()
+    again = await world.get(RELEASE, secret, headers=sent)
+    assert (first.body, first.headers["Cache-Control"]) == (again.body, again.headers["Cache-Control"])
+    assert not world.kept()
+
+    await world.store.organizations.create("more", "More")
+    assert first.body == (await world.get(RELEASE, secret, headers=sent)).body
+    assert world.kept()
+
+
+async def test_an_archive_in_memory_is_for_who_may_see_it(world: World, secret: str) -> None:
+    """Neither a restricted token nor one of another organization gets what another one was sent."""
+    await world.get(RELEASE, secret, headers={"Accept-Encoding": "zstd"})
+    restricted = await world.token(packages=["acme/plugin"])
+    foreign = await world.token(org="other")
+    await world.get("/packages/acme/plugin/dev-main.zip", restricted)  # both are known now
+    await world.ask("/list.json", foreign, org="other")
+    await world.get(RELEASE, secret, headers={"Accept-Encoding": "zstd"})
+
+    for stranger in (restricted, foreign):
+        error(await world.ask(RELEASE, stranger, headers={"Accept-Encoding": "zstd"}), 404)
+
+
+@pytest.mark.parametrize("kilobytes", [60, 700, 1500], ids=["one piece", "in memory", "from the disk"])
+async def test_a_slow_client_gets_everything(world: World, upstream: GitRepository, kilobytes: int) -> None:
+    """Several large archives over one connection come whole and in turn, however slowly they are read."""
+    upstream.commit({"name": "acme/large"}, files={"data.txt": random.Random(1).randbytes(kilobytes * 700).hex()})
+    await world.follow(upstream)
+    dist = (await world.versions("acme/large"))["dev-main"]["dist"]
+    path = dist["url"].removeprefix(world.base)
+    head = (
+        f"GET {path} HTTP/1.1\r\nHost: {world.client.host}\r\nAccept-Encoding: zstd\r\n"
+        f"Authorization: Bearer {await world.token()}\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection(world.client.host, world.client.port, limit=4096)
+    writer.write(head.encode() * 3)
+    for _ in range(3):
+        answer = await reader.readuntil(b"\r\n\r\n")
+        length = int(re.search(rb"Content-Length: (\d+)", answer)[1])  # type: ignore[index]  # else it is wrong
+        await asyncio.sleep(0.05)
+        body = await reader.readexactly(length)
+        assert dist["shasum"] == shasum(Reply(200, {"Content-Encoding": "zstd"}, body).decoded)
+    writer.close()
+    await writer.wait_closed()

@@ -8,7 +8,7 @@ from email.utils import formatdate, parsedate_to_datetime
 import pytest
 
 from pricore.answers import Answer
-from pricore.registry import _Cache
+from pricore.registry import _Shelf
 from tests.registry.harness import Start, World, error
 
 # Dates
@@ -86,18 +86,17 @@ async def test_many_at_once_get_the_same_answer(world: World, secret: str) -> No
         assert len({reply.body for reply in replies}) == 1
 
 
-def test_an_answer_takes_its_room_in_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_takes_its_room_in_memory_once() -> None:
     """An answer made for several clients at a time drives no other out; beyond the limit the oldest go."""
-    answer = Answer(b"x" * 1000, 0, "identity")
-    monkeypatch.setattr("pricore.registry._MOST_KEPT", 3 * answer.size)
-    cache = _Cache(revision=0)
-    cache.keep(("first",), answer)
+    answer = Answer(b"x" * 1000, {})
+    shelf = _Shelf[Answer](3 * answer.size)
+    shelf.keep(("first",), answer)
     for _ in range(10):
-        cache.keep(("second",), answer)
-    cache.keep(("third",), answer)
-    assert list(cache.answers) == [("first",), ("second",), ("third",)]
-    cache.keep(("fourth",), answer)
-    assert list(cache.answers) == [("second",), ("third",), ("fourth",)]
+        shelf.keep(("second",), answer)
+    shelf.keep(("third",), answer)
+    assert list(shelf) == [("first",), ("second",), ("third",)]
+    shelf.keep(("fourth",), answer)
+    assert list(shelf) == [("second",), ("third",), ("fourth",)]
 
 
 # Encodings

@@ -1,0 +1,62 @@
+"""Groups and commands that take what is typed as it is.
+
+Typer loads pydantic for any value, none too, which takes longer than most commands. How it comes to values is
+private to it: with a Typer that has another way, nothing but the time is lost.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class Command(TyperCommand):
+    """A command of that kind."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its arguments and options, --help too."""
+        return _as_typed(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """A group of that kind."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its options, --help too."""
+        return _as_typed(super().get_params(ctx))
+
+
+def _as_typed(parameters: Sequence[Any]) -> list[Any]:
+    for item in parameters:
+        if getattr(item, "_runtime_param", ...) is None:
+            item._runtime_param = _Values()  # noqa: SLF001  # private, as said above
+    return [*parameters]
+
+
+class _Values:
+    """What Typer asks for the value of a parameter."""
+
+    def coerce(self, value: Any, param: Any, ctx: typer.Context) -> Any:
+        """The value of what was typed. Raises BadParameter."""
+        several = param.multiple or param.nargs == -1
+        if value is None:
+            return () if several else None
+        kind, texts = param.type_descriptor.annotation, value if several else [value]
+        if all(isinstance(text, str) for text in texts):
+            if kind == Path and not several:
+                return Path(value)
+            if kind == (list[str] if several else str):
+                return [*map(_check_text, texts)] if several else _check_text(value)
+        param._runtime_param = None  # noqa: SLF001  # Typer makes its own then
+        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+def _check_text(text: str) -> str:
+    """The text. Raises BadParameter for bytes that are none: what follows could not store or show it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"{text!a} is not UTF-8") from None
+    return text
