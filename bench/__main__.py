@@ -10,13 +10,28 @@ from typing import Final
 from rich.console import Console
 
 import pricore
-from bench import commands, dists, during_sync, first_import, idle, inline, many, p2, push, satis
+from bench import (
+    commands,
+    crowd,
+    dists,
+    during_sync,
+    first_import,
+    growth,
+    idle,
+    inline,
+    many,
+    p2,
+    push,
+    satis,
+)
 from bench.effort import FULL, QUICK, Effort
 from bench.machine import facts
 from bench.results import Result, markdown, table
 
 _PARTS: Final[Mapping[str, Callable[[Path, Effort], list[Result]]]] = {
     "p2": p2.measure,
+    "crowd": crowd.measure,
+    "growth": growth.measure,
     "import": first_import.measure,
     "idle": idle.measure,
     "push": push.measure,

@@ -4,8 +4,10 @@ A program: it reads what to ask from standard input as JSON, and prints the rate
 """
 
 import asyncio
+import functools
 import json
 import re
+import resource
 import sys
 import time
 from pathlib import Path
@@ -20,16 +22,21 @@ _WARM_UP: Final = 3
 
 
 class _Connection(asyncio.Protocol):
-    """One kept connection with one request on its way at a time; `failed` says what went wrong."""
+    """One kept connection with one request on its way at a time; `failed` says what went wrong.
+
+    `taken` are the seconds that each answer took.
+    """
 
     def __init__(self, request: bytes, start: bytes) -> None:
         self.answers = 0
         self.failed = ""
+        self.taken: list[float] = []
         self.idle = asyncio.Event()
         self._request = request
         self._start = start
         self._received = b""
         self._left = 0
+        self._asked_at = 0.0
         self._running = False
         self._transport: asyncio.WriteTransport
 
@@ -37,7 +44,7 @@ class _Connection(asyncio.Protocol):
         """Ask, and again after every answer."""
         self.idle.clear()
         self._running = True
-        self._transport.write(self._request)
+        self._ask()
 
     async def pause(self) -> None:
         """Ask no more, and wait for the last answer."""
@@ -74,10 +81,15 @@ class _Connection(asyncio.Protocol):
         if self._left <= 0:
             self._answered()
 
+    def _ask(self) -> None:
+        self._asked_at = time.perf_counter()
+        self._transport.write(self._request)
+
     def _answered(self) -> None:
         self.answers += 1
+        self.taken.append(time.perf_counter() - self._asked_at)
         if self._running:
-            self._transport.write(self._request)
+            self._ask()
         else:
             self.idle.set()
 
@@ -93,6 +105,7 @@ class _Target:
         self.connections = connections
         self.by_clock: list[float] = []
         self.by_processor: list[float] = []
+        self.slowest: list[float] = []
         self._schedule = Path(f"/proc/{pid}/schedstat")
 
     async def load(self, seconds: float, *, counts: bool) -> None:
@@ -103,9 +116,13 @@ class _Target:
         await asyncio.sleep(seconds)
         for connection in self.connections:
             await connection.pause()
+        taken = sorted(seconds for connection in self.connections for seconds in connection.taken)
+        for connection in self.connections:
+            connection.taken.clear()
         elapsed, answers = time.perf_counter() - began, answers + self._answers()
         if counts:
             self.by_clock.append(answers / elapsed)
+            self.slowest.append(taken[-(-len(taken) * 99 // 100) - 1])
             if busy := self._processor_time() - processor:
                 self.by_processor.append(answers / busy)
 
@@ -120,6 +137,8 @@ class _Target:
 async def main() -> None:
     """Load the servers; exits with what was wrong where an answer was."""
     given: dict[str, Any] = json.load(sys.stdin)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     targets = [await _connect(given, server) for server in given["servers"]]
     for number in range(_WARM_UP + given["slices"]):
         for target in targets:
@@ -127,22 +146,30 @@ async def main() -> None:
     for target in targets:
         for connection in target.connections:
             connection.close()
-    print(json.dumps([{"by_clock": target.by_clock, "by_processor": target.by_processor} for target in targets]))
+    rates = (
+        {"by_clock": target.by_clock, "by_processor": target.by_processor, "slowest": target.slowest}
+        for target in targets
+    )
+    print(json.dumps([*rates]))
 
 
 async def _connect(given: dict[str, Any], server: dict[str, Any]) -> _Target:
     parts = urlsplit(server["url"])
-    headers = {"Host": parts.netloc, **given["headers"]}
-    lines = [f"GET {server['path']} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    request = "\r\n".join(lines).encode()
     start = b"HTTP/1.1 %d " % given["status"]
     connections = []
-    for _ in range(given["connections"]):
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: _Connection(request, start), parts.hostname, parts.port
+    for headers in server["connections"]:
+        fields = {"Host": parts.netloc, **headers}
+        lines = [f"GET {server['path']} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+        connection = _Connection("\r\n".join(lines).encode(), start)
+        await asyncio.get_running_loop().create_connection(
+            functools.partial(_itself, connection), parts.hostname, parts.port
         )
         connections.append(connection)
     return _Target(server["pid"], connections)
+
+
+def _itself(connection: _Connection) -> _Connection:
+    return connection
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ class Effort:
     instance may follow, and all are looked at within `look_seconds`. `slices` of load, `starts`, `pairs` of
     imports and of updates, `syncs` and `pushes` are how often each is timed. `packages` are the sizes of
     organizations, `distance` is how far away a client is, seconds there and
-    back. `dists` are archives that are downloaded, `commands` are how often one is run.
+    back. `dists` are archives that are downloaded, `commands` are how often one is run. `sizes` are numbers of
+    packages, the smallest first, and `crowd` is how many clients there are at the same time.
     """
 
     tags: int
@@ -29,6 +30,8 @@ class Effort:
     distance: float
     dists: int
     commands: int
+    sizes: tuple[int, ...]
+    crowd: int
 
 
 FULL: Final = Effort(
@@ -46,6 +49,8 @@ FULL: Final = Effort(
     distance=0.03,
     dists=30,
     commands=20,
+    sizes=(10, 1_000, 10_000),
+    crowd=1000,
 )
 QUICK: Final = Effort(
     tags=30,
@@ -62,4 +67,6 @@ QUICK: Final = Effort(
     distance=0.005,
     dists=3,
     commands=2,
+    sizes=(2, 10),
+    crowd=100,
 )

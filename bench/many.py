@@ -1,7 +1,6 @@
 """An instance with a thousand repositories: its start, its answers, its memory, and looking at all of them."""
 
 import asyncio
-import hashlib
 import os
 import statistics
 import subprocess
@@ -14,13 +13,11 @@ from typing import Final
 
 from bench import registries, repositories, servers
 from bench.effort import Effort
+from bench.instances import generate, name, path
 from bench.load import SLICE, put_load
 from bench.machine import runner, server_and_load
 from bench.results import Goal, Result, compare, rate, seconds
-from pricore import auth, metadata, versions
-from pricore.addresses import parse_address
-from pricore.models import NewVersion
-from pricore.tables.publishing import Publication
+from pricore import auth
 
 _VERSIONS: Final = 50
 _FEW: Final = 10
@@ -37,8 +34,8 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
     """The figures of an instance of that many repositories with 50 versions each, and of one with ten packages."""
     many, few = folder / "many", folder / "few"
     secret = auth.create_secret()
-    runner()(_generate(many, packages=effort.repositories, secret=secret))
-    runner()(_generate(few, packages=_FEW, secret=secret))
+    runner()(generate(many, packages=effort.repositories, versions=_VERSIONS, secrets=[secret]))
+    runner()(generate(few, packages=_FEW, versions=_VERSIONS, secrets=[secret]))
     headers = {**servers.authorization(secret), "Accept-Encoding": "zstd"}
     what = f"{effort.repositories:,} repositories with {effort.repositories * _VERSIONS:,} versions"
     starts, imports = [], []
@@ -64,7 +61,7 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
     core, load = server_and_load()
     with ExitStack() as stack:
         pair = [stack.enter_context(servers.pricore(data, core=core, sync_interval=0)) for data in (many, few)]
-        ours, against = put_load(pair, _path(0), headers, status=200, slices=effort.slices, core=load)
+        ours, against = put_load(pair, path(0), headers, status=200, slices=effort.slices, core=load)
         results.append(
             compare(
                 f"p2 GET by processor time, {what}",
@@ -76,11 +73,11 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
             )
         )
         for number in range(effort.repositories):
-            _expect(servers.get(pair[0].url + _path(number), headers))
+            _expect(servers.get(pair[0].url + path(number), headers))
         _expect(servers.get(f"{pair[0].url}/org/{registries.ORGANIZATION}/packages.json", headers))
         asked = 0.0
         while asked < min(_REQUESTS, effort.repositories * 100):
-            (rates,) = put_load([pair[0]], _path(0), headers, status=200, slices=50, core=load)
+            (rates,) = put_load([pair[0]], path(0), headers, status=200, slices=50, core=load)
             asked += sum(rates.by_clock) * SLICE
         memory = servers.memory(pair[0])
         results.append(
@@ -94,64 +91,16 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
     return [*results, _look(folder / "idle", effort)]
 
 
-def _path(number: int) -> str:
-    return f"/org/{registries.ORGANIZATION}/p2/{_name(number)}.json"
-
-
-def _name(number: int) -> str:
-    return f"acme/package-{number:04}"
-
-
 def _expect(answer: servers.Answer) -> None:
     if answer.status != 200:
         raise RuntimeError(f"it answered {answer.status}: {answer.body!r}")
-
-
-async def _generate(data: Path, *, packages: int, secret: str) -> None:
-    """A data folder with that many repositories, each with 50 versions of a package, as if they were synced."""
-    async with registries.opened(data) as registry:
-        await registry.create_token(secret=secret)
-        for number in range(packages):
-            name = _name(number)
-            address = parse_address(f"https://git.example.com/{name}.git")
-            repository = await registry.store.repositories.add(registry.organization, address)
-            change = Publication(versions=[_version(name, item) for item in range(_VERSIONS)], digest="seen")
-            await registry.store.packages.publish(repository, change)
-
-
-def _version(name: str, number: int) -> NewVersion:
-    version = repositories.release(number)
-    content = repositories.composer_json(name, number)
-    reference = hashlib.sha1(f"{name} {version}".encode(), usedforsecurity=False).hexdigest()
-    normalized = versions.normalize(version)
-    released_at = 1_500_000_000 + number * 86_400
-    return NewVersion(
-        package=name,
-        version=version,
-        normalized=normalized,
-        ref=f"refs/tags/{version}",
-        reference=reference,
-        released_at=released_at,
-        default_branch=False,
-        entry=metadata.version_entry(
-            metadata.parse_composer_json(content.encode()),
-            name=name,
-            version=version,
-            normalized=normalized,
-            reference=reference,
-            released_at=released_at,
-            source_url=f"https://git.example.com/{name}.git",
-        ),
-        shasum=reference[::-1],
-        size=100_000,
-    )
 
 
 def _start(data: Path, headers: Mapping[str, str]) -> float:
     """Seconds from the start of `pricore serve` until it has answered a request for a package."""
     began = time.perf_counter()
     with servers.pricore(data, sync_interval=0) as server:
-        _expect(servers.get(server.url + _path(0), headers))
+        _expect(servers.get(server.url + path(0), headers))
         return time.perf_counter() - began
 
 
@@ -190,8 +139,8 @@ async def _follow(folder: Path, data: Path, count: int) -> None:
 
         async def follow(number: int) -> None:
             async with together:
-                path = folder / "upstream" / str(number)
-                url = await asyncio.to_thread(repositories.create, path, name=_name(number), tags=3, files=1)
+                upstream = folder / "upstream" / str(number)
+                url = await asyncio.to_thread(repositories.create, upstream, name=name(number), tags=3, files=1)
                 await registry.follow(url)
 
         await asyncio.gather(*map(follow, range(count)))

@@ -10,7 +10,7 @@ from typing import Final
 from pricore.errors import ArchiveError
 
 MOST_FILES: Final = 100_000
-_MOST_DIRECTORY: Final = 16 * 1024 * 1024
+MOST_DIRECTORY: Final = 16 * 1024 * 1024
 _MOST_END: Final = 1024
 _ENTRY: Final = struct.Struct("<28xHHH4xL4x")
 """Of an entry in a zip's directory: the lengths of name, extra field and comment, and the attributes."""
@@ -29,7 +29,7 @@ class Tail:
         self._pieces.append(piece)
         self._kept += len(piece)
         self._size += len(piece)
-        while self._kept - len(self._pieces[0]) >= _MOST_DIRECTORY:
+        while self._kept - len(self._pieces[0]) >= MOST_DIRECTORY:
             self._kept -= len(self._pieces.popleft())
 
     def check(self) -> None:
@@ -40,14 +40,14 @@ class Tail:
             return
         (offset,) = struct.unpack_from("<16xL", content, end)
         start = offset - (self._size - self._kept)
-        entries = list(_entries(content, start, end)) if start >= 0 else []
+        entries = list(read_entries(content, start, end)) if start >= 0 else []
         if start < 0 or len(entries) > MOST_FILES:
             raise ArchiveError(f"too large for an archive: it has more than {MOST_FILES:,} files")
         _check_names([name for name, _ in entries], [name for name, mode in entries if stat.S_ISLNK(mode)])
 
 
-def _entries(content: bytes, position: int, end: int) -> Iterator[tuple[bytes, int]]:
-    """The name and the mode of each entry."""
+def read_entries(content: bytes, position: int, end: int) -> Iterator[tuple[bytes, int]]:
+    """The name and the mode of each entry of a zip's directory, which is at a position of some bytes."""
     while position < end and content.startswith(b"PK\1\2", position):
         name, extra, comment, attributes = _ENTRY.unpack_from(content, position)
         position += _ENTRY.size

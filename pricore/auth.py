@@ -23,6 +23,9 @@ _MOST_KNOWN: Final = 50_000
 NOT_HERE: Final = "there is nothing here, or it is not for this access token"
 """What is said of what does not exist, and in the same words of what a token may not see."""
 
+NEEDED: Final = "an access token is needed: as the password of HTTP Basic, or as Bearer"
+"""What is said to a request without one."""
+
 _SECRET = re.compile(rf"pri_[0-9A-Za-z]{{{_RANDOM + _CHECK}}}")
 
 
@@ -89,7 +92,7 @@ class Authenticator:
         Raises UnauthorizedError where there is none, or one that is malformed, unknown, revoked or expired.
         """
         if authorization is None:
-            raise UnauthorizedError("an access token is needed: as the password of HTTP Basic, or as Bearer")
+            raise UnauthorizedError(NEEDED)
         revision = self._store.revision()
         if revision != self._revision:
             self._known, self._revision = {}, revision

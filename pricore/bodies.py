@@ -1,8 +1,8 @@
-"""Bodies of requests: whole, unpacked, and neither larger nor longer on their way than they may be."""
+"""Bodies of requests: whole, or as they come; neither larger nor longer on their way than they may be."""
 
 import asyncio
 import zlib
-from typing import Final
+from typing import Final, Self
 
 from aiohttp import hdrs, web
 
@@ -10,6 +10,8 @@ from pricore.errors import BadRequestError
 
 MEGABYTE: Final = 1024 * 1024
 _SECONDS: Final = 30
+_LEAST_PACE: Final = 100 * 1024
+"""Bytes a second that a body has to come with which is too large to be here in that time."""
 
 
 async def read_body(request: web.Request, *, most: int = MEGABYTE) -> bytes:
@@ -27,6 +29,43 @@ async def read_body(request: web.Request, *, most: int = MEGABYTE) -> bytes:
     except TimeoutError:
         raise BadRequestError(f"the request body took longer than {_SECONDS} seconds") from None
     return _unpack(content, most) if encoding in ("gzip", "deflate") else content
+
+
+class Zip:
+    """The body of a request that is a zip, as it comes: nobody holds the whole of it.
+
+    While it is read it raises BadRequestError where it is packed once more, or too slow, and
+    HTTPRequestEntityTooLarge where it has more than `most` bytes, before any of them where it says so itself.
+    """
+
+    def __init__(self, request: web.Request, *, most: int) -> None:
+        self._request = request
+        self._most = most
+        self._size = 0
+        self._seconds = _SECONDS + (request.content_length or most) // _LEAST_PACE
+        self._deadline = asyncio.get_running_loop().time() + self._seconds
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._request.headers.get(hdrs.CONTENT_ENCODING, "").strip().lower() not in ("", "identity"):
+            raise BadRequestError("a zip is sent as it is, without a Content-Encoding")
+        self._check_size(self._request.content_length or 0)
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                piece = await self._request.content.readany()
+        except TimeoutError:
+            raise BadRequestError(f"the request body took longer than {self._seconds} seconds") from None
+        if not piece:
+            raise StopAsyncIteration
+        self._size += len(piece)
+        self._check_size(self._size)
+        return piece
+
+    def _check_size(self, size: int) -> None:
+        if size > self._most:
+            raise web.HTTPRequestEntityTooLarge(max_size=self._most, actual_size=size)
 
 
 def _unpack(content: bytes, most: int) -> bytes:

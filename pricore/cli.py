@@ -27,6 +27,9 @@ _MODULES: Final[Mapping[str, str]] = {
     "token": "token",
     "package": "package",
     "lock": "lock",
+    "backup": "backup",
+    "restore": "backup",
+    "doctor": "doctor",
     "dist": "dist",
     "verify": "verify",
 }

@@ -30,7 +30,7 @@ class Clients:
                 address = hop
                 if not self._is_trusted(hop):
                     break
-        return _network(address)
+        return network_of(address)
 
     def origin(self, request: web.Request) -> str:
         """The scheme and host that the client asked; the host is as it came, and can be malformed."""
@@ -68,7 +68,8 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
 
 
 @lru_cache(maxsize=4096)
-def _network(text: str) -> str:
+def network_of(text: str) -> str:
+    """An address as limits count it: of IPv6 the network."""
     address = _parse(text)
     if isinstance(address, IPv6Address):
         return str(IPv6Address(int(address) >> 64 << 64))

@@ -38,7 +38,7 @@ class Config:
 
     `sync_interval` is the time between two looks at a repository that nobody asks for, seconds, 0 for none;
     `sync_workers` is how many repositories are read at the same time. `vanished_versions` says what becomes of
-    releases whose tag is gone upstream, keep or remove.
+    releases whose tag is gone upstream, keep or remove. `upload_limit` bounds a zip that is uploaded, megabytes.
 
     Rate limits count by the minute, 0 for none: requests of a token from an address, downloads of a package with
     it, and failed authentications of an address. `rate_limits` False switches all of them off.
@@ -63,6 +63,7 @@ class Config:
     sync_interval: int = 300
     sync_workers: int = 2
     vanished_versions: str = "keep"
+    upload_limit: int = 100
     rate_limits: bool = True
     requests_per_minute: int = 1000
     downloads_per_minute: int = 100
@@ -91,6 +92,11 @@ class Config:
     @property
     def dists(self) -> Path:
         return self.data / "dists"
+
+    @property
+    def uploads(self) -> Path:
+        """Where the archives of uploaded versions are; they are nowhere else."""
+        return self.data / "uploads"
 
     @property
     def known_hosts(self) -> Path:
@@ -211,6 +217,8 @@ def _checked(name: str, value: object, origin: str) -> object:
             return _number(value, origin, low=0, high=31 * 24 * 3600)
         case "workers" | "sync_workers":
             return _number(value, origin, low=1, high=64)
+        case "upload_limit":
+            return _number(value, origin, low=1, high=2048)
         case "dist_days":
             return _number(value, origin, low=0, high=36500)
         case "git_timeout":

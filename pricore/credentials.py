@@ -136,7 +136,7 @@ class Credentials:
             if sealed is None:
                 raise SealError("it was removed")
             # in a thread: it reads a file, and loads a library the first time
-            secret = await asyncio.to_thread(self._sealer.open, sealed, purpose=_purpose(credential.id))
+            secret = await asyncio.to_thread(self._sealer.open, sealed, purpose=credential_purpose(credential.id))
         except SealError as error:
             _log.info("the credential %s (%s) cannot be opened: %s", credential.name, credential.host, error)
             raise SealError(
@@ -153,7 +153,7 @@ class Credentials:
         )
 
     async def _seal(self, credential_id: str, secret: str) -> bytes:
-        return await asyncio.to_thread(self._sealer.seal, secret, purpose=_purpose(credential_id))
+        return await asyncio.to_thread(self._sealer.seal, secret, purpose=credential_purpose(credential_id))
 
 
 def check_use(credential: Credential, url: str) -> Credential:
@@ -167,7 +167,8 @@ def check_use(credential: Credential, url: str) -> Credential:
     raise InvalidError(reason, field="credential")
 
 
-def _purpose(credential_id: str) -> str:
+def credential_purpose(credential_id: str) -> str:
+    """What a credential's secret is sealed for."""
     return f"credential:{credential_id}"
 
 

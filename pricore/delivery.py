@@ -29,6 +29,7 @@ class Delivery:
         self._request = request
         self._size = dist.size
         self._tag = f'"{dist.shasum}"'
+        self._part = self._find_part() if encoding == "identity" else None
         tag = self._tag if encoding == "identity" else f"W/{self._tag}"
         self.response = web.StreamResponse(
             headers={
@@ -46,6 +47,10 @@ class Delivery:
         """Whether the client says that it has this very archive."""
         known = self._request.headers.get(hdrs.IF_NONE_MATCH, "")
         return known.strip() == "*" or self._tag in known
+
+    def from_beginning(self) -> bool:
+        """Whether the client gets the archive's first bytes, and not only the rest of what it has begun."""
+        return self._part is None or self._part[0] == 0
 
     def unchanged(self) -> web.StreamResponse:
         """304."""
@@ -83,8 +88,8 @@ class Delivery:
         headers = self.response.headers
         headers[hdrs.ACCEPT_RANGES] = "bytes"
         start, stop = 0, self._size
-        if part := self._part():
-            start, stop = part
+        if self._part is not None:
+            start, stop = self._part
             if start >= stop:
                 headers[hdrs.CONTENT_RANGE] = f"bytes */{self._size}"
                 self.response.set_status(416)
@@ -98,7 +103,7 @@ class Delivery:
         whole = stop - start == self._size
         return await self._write(_all(pieces) if whole else _cut(pieces, start, stop), stop - start)
 
-    def _part(self) -> tuple[int, int] | None:
+    def _find_part(self) -> tuple[int, int] | None:
         """The part that was asked for, from and up to; empty where there is no such one, None for the whole.
 
         What is no range, or several of them, counts as nothing; so does one of another archive.

@@ -1,7 +1,8 @@
 """Archives: their checksums before publication, and their bytes when somebody asks for them.
 
 What is advertised is the sha1 of the zip that `git archive` makes of a commit, stored and not compressed. The
-bytes are made again on the first download, compared with it, and kept compressed as a whole.
+bytes are made again on the first download, compared with it, and kept compressed as a whole. Those of an upload
+are read where they last, so that all that is kept here can go.
 """
 
 import asyncio
@@ -10,23 +11,23 @@ import hashlib
 import logging
 import shutil
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Final, Literal, Protocol
+from typing import IO, Final, Literal, Protocol, TypeVar
 
 import zstandard
 
 from pricore.archives import Tail
 from pricore.config import Config
 from pricore.errors import ArchiveError, DistError, StorageError
-from pricore.mirror import Mirror
 from pricore.models import Dist
 from pricore.storage import Bucket, Folder, Opened, Storage, open_bucket, shasum_of
 
 _log = logging.getLogger("pricore.dists")
 
 Encoding = Literal["zstd", "gzip"]
+T = TypeVar("T")
 
 _MOST_BYTES: Final = 2 * 1024**3
 _CHUNK: Final = 256 * 1024
@@ -55,6 +56,18 @@ def checksum(archive: IO[bytes]) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
+class Source(Protocol):
+    """What archives are made of: the mirror of a repository, or what was uploaded."""
+
+    async def archive(self, treeish: str, consume: Callable[[IO[bytes]], T], /) -> T:
+        """What `consume` makes of the bytes of an archive."""
+        ...
+
+    async def has(self, treeishes: Sequence[str], /) -> set[str]:
+        """Those of some archives that it has what they are made of."""
+        ...
+
+
 class Dists:
     """The archives that are kept, named by their checksum: in a folder, or in a bucket if one is given.
 
@@ -73,7 +86,12 @@ class Dists:
         """Where archives can be, in the order in which they are looked for."""
         return [self.folder] if self.bucket is None else [self.folder, self.bucket]
 
-    async def open(self, dist: Dist, mirror: Mirror, encoding: Encoding) -> Opened:
+    def kept(self, shasum: str) -> list[Path]:
+        """The files of an archive that are in the folder, in whichever encodings."""
+        names = (name_of(shasum, encoding) for encoding in _SUFFIX)
+        return [path for name in names if (path := self.folder.path / name).exists()]
+
+    async def open(self, dist: Dist, source: Source, encoding: Encoding) -> Opened:
         """An archive in an encoding, made if it isn't kept or was damaged before this process met it.
 
         However many ask, it is made once. Raises DistError where its bytes are not what was advertised,
@@ -84,7 +102,7 @@ class Dists:
         if opened is None:
             task = self._making.get(name)
             if task is None:
-                task = asyncio.create_task(self._make(dist, mirror, encoding))
+                task = asyncio.create_task(self._make(dist, source, encoding))
                 self._making[name] = task
                 task.add_done_callback(lambda _: self._making.pop(name, None))
             # shielded: who gives up waiting must not take it from the others
@@ -131,7 +149,7 @@ class Dists:
             return "it is damaged: it cannot be unpacked"
         return None if digest == shasum_of(name) else f"it is damaged: its checksum is {digest}"
 
-    async def make(self, dist: Dist, mirror: Mirror, encoding: Encoding) -> None:
+    async def make(self, dist: Dist, source: Source, encoding: Encoding) -> None:
         """Make an archive and keep it, whatever is kept now. Raises DistError, GitError."""
         name = name_of(dist.shasum, encoding)
         path: Path | None = None
@@ -139,7 +157,7 @@ class Dists:
             file = await asyncio.to_thread(self.folder.create, name)
             path = Path(file.name)
             with file:
-                digest = await self._write(dist, mirror, encoding, file)
+                digest = await self._write(dist, source, encoding, file)
                 await asyncio.to_thread(file.flush)
             if digest != dist.shasum:
                 raise DistError(
@@ -188,7 +206,7 @@ class Dists:
                         return opened
         return None
 
-    async def _make(self, dist: Dist, mirror: Mirror, encoding: Encoding) -> None:
+    async def _make(self, dist: Dist, source: Source, encoding: Encoding) -> None:
         name = name_of(dist.shasum, encoding)
         for storage in self.storages:
             try:
@@ -197,15 +215,15 @@ class Dists:
                     return
             except StorageError as error:
                 _log.warning("%s", error)  # what can be made is served all the same
-        await self.make(dist, mirror, encoding)
+        await self.make(dist, source, encoding)
 
-    async def _write(self, dist: Dist, mirror: Mirror, encoding: Encoding, file: IO[bytes]) -> str:
+    async def _write(self, dist: Dist, source: Source, encoding: Encoding, file: IO[bytes]) -> str:
         """Write an archive into a file; gives the checksum of what it is."""
         if encoding == "gzip" and (kept := await self._find(name_of(dist.shasum, "zstd"))):
             with kept:
                 packed = await kept.fetch(self.folder.path)
                 return await asyncio.to_thread(lambda: _compress(read_plain(packed), encoding, file))
-        return await mirror.archive(dist.treeish, lambda archive: _compress(_read(archive), encoding, file))
+        return await source.archive(dist.treeish, lambda archive: _compress(_read(archive), encoding, file))
 
     async def _put(self, name: str, path: Path) -> None:
         """Keep a finished file: in the bucket, and where that fails in the folder until `move` brings it there."""

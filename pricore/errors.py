@@ -146,3 +146,15 @@ class ComposerJsonError(PricoreError):
     """A composer.json from which no version can be made; the message is the reason that a sync reports."""
 
     code = "composer_json"
+
+
+class CheckError(PricoreError):
+    """Something about the registry is not as it should be."""
+
+    code = "check"
+
+
+class BackupError(PricoreError):
+    """A backup cannot be written, or a file is none that can be restored, or not there."""
+
+    code = "backup"

@@ -66,6 +66,10 @@ class Gate:
             self.refuse(request)
             raise
 
+    def address(self, request: web.Request) -> str:
+        """Where a request comes from, as limits count it."""
+        return self._clients.address(request)
+
     def admit_download(self, request: web.Request, token: Token, package: str) -> None:
         """Count one more download of a package. Raises TooManyRequestsError."""
         if self._limits.downloads is not None:

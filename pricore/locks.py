@@ -117,7 +117,7 @@ class Checker:
         if package.shasum and package.shasum != dist.shasum:
             return f"its checksum is {dist.shasum}, and the lock file says {package.shasum}"
         try:
-            with await self._dists.open(dist, self._syncer.mirror(dist.repository_id), "zstd"):
+            with await self._dists.open(dist, self._syncer.source(dist), "zstd"):
                 pass
         except (DistError, GitError) as error:
             return str(error)

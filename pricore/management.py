@@ -11,6 +11,7 @@ from pricore.errors import InvalidError
 from pricore.models import Organization, Package
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.uploads import Uploads
 
 SLUG: Final = "[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
 MOST_DESCRIPTION: Final = 1000
@@ -152,23 +153,35 @@ def parse_vanished(text: str) -> str | None:
     )
 
 
-async def delete_organization(store: Store, syncer: Syncer, organization: Organization) -> None:
-    """Delete an organization with its repositories, packages, tokens, mirrors and kept archives.
+async def delete_organization(
+    store: Store, syncer: Syncer, dists: Dists, uploads: Uploads, organization: Organization
+) -> None:
+    """Delete an organization with its repositories, packages, tokens, mirrors and archives.
 
     Raises NotFoundError where it is gone.
     """
     for repository in await store.repositories.of_organization(organization.id):
         await syncer.remove(repository)
+    uploaded = await store.packages.uploaded_checksums(organization.id)
     await store.organizations.delete(organization)
+    await _remove(dists, uploads, uploaded)
 
 
-async def delete_package(store: Store, dists: Dists, organization: Organization, package: Package) -> None:
-    """Delete a package with its kept archives. Raises NotFoundError where it is gone."""
-    await dists.remove(await store.packages.delete(organization, package))
+async def delete_package(
+    store: Store, dists: Dists, uploads: Uploads, organization: Organization, package: Package
+) -> None:
+    """Delete a package with its archives. Raises NotFoundError where it is gone."""
+    await _remove(dists, uploads, await store.packages.delete(organization, package))
 
 
 async def delete_version(
-    store: Store, dists: Dists, organization: Organization, package: Package, version: str
+    store: Store, dists: Dists, uploads: Uploads, organization: Organization, package: Package, version: str
 ) -> None:
-    """Delete a version, given as it is shown, with its kept archive. Raises NotFoundError where it is gone."""
-    await dists.remove(await store.packages.delete_version(organization, package, version))
+    """Delete a version, given as it is shown, with its archive. Raises NotFoundError where it is gone."""
+    await _remove(dists, uploads, await store.packages.delete_version(organization, package, version))
+
+
+async def _remove(dists: Dists, uploads: Uploads, shasums: set[str]) -> None:
+    """Delete archives that are for nothing else: what was uploaded, and what is kept of it or of a commit."""
+    await uploads.remove(shasums)
+    await dists.remove(shasums)

@@ -49,6 +49,17 @@ class Mirror:
 
         `access` is how it may be read. What comes of a fetch that fails does not stay.
         """
+        await self._prepare()
+        await asyncio.to_thread(_remove_halves, self.path)
+        try:
+            await self._fetch(url, access)
+        except BaseException:
+            # what there is of a pack can be all the space that there was
+            await asyncio.shield(asyncio.to_thread(_remove_halves, self.path))
+            raise
+
+    async def _prepare(self) -> None:
+        """Make it, where it isn't there."""
         if not self.exists():
             # one that was killed on the way leaves the lock of its configuration
             await asyncio.to_thread(_remove_lock_files, self.path)
@@ -59,13 +70,6 @@ class Mirror:
             # $Format:%d$ would put the names of today's refs into an archive: its bytes have to depend on
             # the commit alone, or the checksum could not be kept
             attributes.write_text("* -export-subst\n", encoding="ascii")
-        await asyncio.to_thread(_remove_halves, self.path)
-        try:
-            await self._fetch(url, access)
-        except BaseException:
-            # what there is of a pack can be all the space that there was
-            await asyncio.shield(asyncio.to_thread(_remove_halves, self.path))
-            raise
 
     async def _fetch(self, url: str, access: Access) -> None:
         bounds = BOUNDS
@@ -131,6 +135,26 @@ class Mirror:
                 await asyncio.to_thread(_remove_lock_files, self.path)
             else:
                 return
+
+    async def pack(self, file: Path) -> bool:
+        """Write all that refs lead to into one file, as git bundles it; False where there is nothing.
+
+        Somebody may fetch into it meanwhile.
+        """
+        if not self.exists():
+            return False
+        if not await self._git.run(["for-each-ref", "--count=1"], folder=self.path, about=self._about):
+            return False
+        await self._git.run(
+            ["bundle", "create", "--quiet", str(file), "--all"], folder=self.path, about=self._about
+        )
+        return True
+
+    async def unpack(self, file: Path) -> None:
+        """Make it of such a file, with all refs. Raises GitError where that isn't whole."""
+        await self._prepare()
+        options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
+        await self._write(["fetch", *options, "--", str(file), "+refs/*:refs/*"])
 
     async def refs(self) -> dict[str, str]:
         """Branches and tags by full name, in git's order, with the object that each leads to in the end.
@@ -245,6 +269,8 @@ class Mirror:
 
     async def has(self, treeishes: Sequence[str]) -> set[str]:
         """Those of commits, and of folders as commit:folder, that are there."""
+        if not self.exists():
+            return set()
         output = await self._git.run(
             ["cat-file", "--batch-check=%(objecttype)"], folder=self.path, about=self._about, lines=treeishes
         )

@@ -189,6 +189,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     """A package as lists show it; `latest_version` is the highest stable one, else the newest of any kind.
 
     `replaced_by` is the name under which its repository goes on, for a package that was renamed upstream.
+    `repository_id` is None where its versions are uploaded.
     """
 
     id: str
@@ -197,7 +198,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     latest_version: str | None
     replaced_by: str | None
-    repository_id: str
+    repository_id: str | None
     created_at: int
 
 
@@ -243,6 +244,8 @@ class NewVersion(Candidate, frozen=True, kw_only=True):
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """A version as it is served; `gone_at` is when its tag was first missing upstream.
 
+    One that was uploaded has no `ref`, and the checksum of its archive as `reference`.
+
     `moved_to` is the commit to which its tag has moved, which nobody accepted. Where somebody did so before,
     `first_reference` is the commit that it was released with.
     """
@@ -258,11 +261,18 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     first_reference: str | None
 
 
-class Downloads(msgspec.Struct, frozen=True):
-    """Installs of a package: in `total` since ever, and of each version in each day of a period, in order."""
+class Count(msgspec.Struct, frozen=True):
+    """How often something was installed, as clients report it, and how often its archive was sent."""
 
-    total: int
-    days: Mapping[date, Mapping[str, int]]
+    installs: int
+    archives: int
+
+
+class Downloads(msgspec.Struct, frozen=True):
+    """Downloads of a package: in `total` since ever, and of each version in each day of a period, in order."""
+
+    total: Count
+    days: Mapping[date, Mapping[str, Count]]
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -278,12 +288,13 @@ class Document(msgspec.Struct, frozen=True):
 class Dist(msgspec.Struct, frozen=True):
     """An archive that was advertised at some time: what it is made of, and its checksum and size.
 
-    `treeish` is a commit, or a folder in one as commit:folder.
+    `treeish` is a commit, or a folder in one as commit:folder. Where `repository_id` is None it was uploaded, and
+    `treeish` is its checksum.
 
     `fixed` is False where it was asked for as a branch, which is another archive tomorrow.
     """
 
-    repository_id: str
+    repository_id: str | None
     treeish: str
     shasum: str
     size: int

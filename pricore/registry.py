@@ -184,11 +184,17 @@ class Registry:
         self._gate.admit_download(request, token, name)
         encoding = choose_encoding(request)
         key = (name, slug, encoding, match["version"])
+        version, reference = metadata.split_address(match["version"])
+
+        def sent() -> None:
+            if request.method == hdrs.METH_GET:
+                self._store.usage.downloaded(slug, name, version)
+
         answer = cache.archives.get(key)
         if answer is not None and hdrs.IF_NONE_MATCH not in request.headers:
+            sent()
             self._store.usage.dist_used(answer.shasum)
             return answer.respond(request)
-        version, reference = metadata.split_address(match["version"])
         dist = await self._store.packages.dist(slug, name, version=version, reference=reference)
         if dist is None:
             raise NotFoundError(auth.NOT_HERE)
@@ -197,7 +203,9 @@ class Registry:
             return delivery.unchanged()
         self._store.usage.dist_used(dist.shasum)
         kept: Encoding = "gzip" if encoding == "gzip" else "zstd"
-        with await self._dists.open(dist, self._syncer.mirror(dist.repository_id), kept) as archive:
+        with await self._dists.open(dist, self._syncer.source(dist), kept) as archive:
+            if delivery.from_beginning():
+                sent()
             if encoding == "identity":
                 whole = await delivery.send_plain(read_plain(await archive.fetch(self._dists.folder.path)))
             elif self._redirect and archive.path is None and request.method == hdrs.METH_GET:

@@ -9,7 +9,7 @@ import msgspec
 from pricore.config import Config
 from pricore.dists import Dists
 from pricore.errors import GitError
-from pricore.models import Advertised
+from pricore.models import Advertised, Dist
 from pricore.storage import Storage, Stored
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -41,7 +41,7 @@ async def prune(
     """Delete kept archives: those not asked for in `unused` seconds, then the longest unused down to `most` bytes.
 
     None is no such limit. Archives that nothing names any more go too. What a registered lock file names stays,
-    and what git could not make again. Raises StorageError.
+    and what could not be made again. Raises StorageError.
     """
     kept = [(storage, item) for storage in dists.storages for item in await storage.list()]
     advertised = by_checksum(await store.archives.advertised())
@@ -101,17 +101,16 @@ def by_checksum(items: Iterable[Advertised]) -> dict[str, list[Advertised]]:
 
 
 async def makeable(syncer: Syncer, advertised: Mapping[str, Sequence[Advertised]]) -> set[str]:
-    """The checksums of archives that git has the commits of; one git process for each repository."""
-    wanted: dict[str, list[tuple[str, str]]] = {}
-    for shasum, items in advertised.items():
+    """The checksums of archives that can be made again: git has the commit, or the upload is there."""
+    wanted: dict[str | None, list[Dist]] = {}
+    for items in advertised.values():
         for item in items:
-            wanted.setdefault(item.dist.repository_id, []).append((item.dist.treeish, shasum))
+            wanted.setdefault(item.dist.repository_id, []).append(item.dist)
     found: set[str] = set()
-    for repository_id, archives in wanted.items():
-        mirror = syncer.mirror(repository_id)
+    for dists in wanted.values():
         try:
-            there = await mirror.has([treeish for treeish, _ in archives]) if mirror.exists() else set()
+            there = await syncer.source(dists[0]).has([dist.treeish for dist in dists])
         except GitError:
             continue
-        found |= {shasum for treeish, shasum in archives if treeish in there}
+        found |= {dist.shasum for dist in dists if dist.treeish in there}
     return found

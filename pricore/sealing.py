@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from pricore.errors import NotFoundError, SealError
+from pricore.database import sync_folder
+from pricore.errors import InvalidError, NotFoundError, SealError
 from pricore.store import Store
 
 _VERSION: Final = b"\x01"
@@ -17,6 +18,9 @@ _VERSION: Final = b"\x01"
 
 _NONCE: Final = 12
 _KEY: Final = 32
+_SALT: Final = 16
+_KEPT: Final = "key"
+_LEAST_PASSPHRASE: Final = 12
 
 
 class Sealer:
@@ -57,12 +61,16 @@ class Sealer:
                 "put that one back from a backup, or make the secret anew"
             ) from None
 
+    def read(self) -> bytes:
+        """The key itself, to be kept elsewhere. Raises SealError where there is none."""
+        return self._key()
+
     def _key(self, *, make: bool = False) -> bytes:
         try:
             key = base64.b64decode(self._path.read_bytes().strip(), validate=True)
         except FileNotFoundError:
             if make:
-                self._make_key()
+                self.put(secrets.token_bytes(_KEY))
                 return self._key()  # which may be another process's
             raise SealError(
                 f"the key that seals secrets is missing: put {self._path} back from a backup, "
@@ -81,8 +89,8 @@ class Sealer:
             )
         return key
 
-    def _make_key(self) -> None:
-        """Make the key, whole or not at all; where another process is first, its key stays."""
+    def put(self, key: bytes) -> None:
+        """Write the key, whole or not at all; where there is one, that one stays. Raises SealError."""
         folder = self._path.parent
         new = folder / f".{self._path.name}-{secrets.token_hex(8)}"
         try:
@@ -90,14 +98,15 @@ class Sealer:
             try:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
-                    file.write(base64.b64encode(secrets.token_bytes(_KEY)) + b"\n")
+                    file.write(base64.b64encode(key) + b"\n")
                     file.flush()
                     os.fsync(file.fileno())
                 with suppress(FileExistsError):
                     self._path.hardlink_to(new)  # unlike a rename, it replaces nothing
             finally:
                 new.unlink(missing_ok=True)
-            _sync_folder(folder)
+            # what is sealed must not outlive its key
+            sync_folder(folder)
         except OSError as error:
             raise SealError(
                 f"cannot make the key that seals secrets, {self._path}: {error.strerror}; "
@@ -110,13 +119,41 @@ def _bound(purpose: str) -> bytes:
     return _VERSION + purpose.encode()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk: what is sealed must not outlive its key."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+def check_passphrase(passphrase: str) -> str:
+    """Refuse with InvalidError one that would not keep anybody out for long."""
+    if len(passphrase) < _LEAST_PASSPHRASE:
+        raise InvalidError(f"the passphrase must have {_LEAST_PASSPHRASE} characters or more", field="passphrase")
+    return passphrase
+
+
+def seal_with_passphrase(key: bytes, passphrase: str) -> bytes:
+    """The key in a form that may lie beside what it opens."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    salt, nonce = secrets.token_bytes(_SALT), secrets.token_bytes(_NONCE)
+    return _VERSION + salt + nonce + AESGCM(_stretched(passphrase, salt)).encrypt(nonce, key, _bound(_KEPT))
+
+
+def open_with_passphrase(sealed: bytes, passphrase: str) -> bytes:
+    """The key that was sealed with a passphrase. Raises SealError where it was another one."""
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    if not sealed.startswith(_VERSION):
+        raise SealError("the key was sealed by a newer Pricore: upgrade this program")
+    salt, nonce, text = sealed[1 : 1 + _SALT], sealed[1 + _SALT :][:_NONCE], sealed[1 + _SALT + _NONCE :]
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        key = AESGCM(_stretched(passphrase, salt)).decrypt(nonce, text, _bound(_KEPT))
+    except (InvalidTag, ValueError):  # ValueError: it was cut off
+        raise SealError("the passphrase is not the one with which the key was sealed") from None
+    return key
+
+
+def _stretched(passphrase: str, salt: bytes) -> bytes:
+    """A key out of a passphrase; it takes 128 MB and some tenths of a second, for who tries them all too."""
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+    return Scrypt(salt=salt, length=_KEY, n=2**17, r=8, p=1).derive(passphrase.encode())
 
 
 class WebhookSecrets:
@@ -132,7 +169,7 @@ class WebhookSecrets:
         if sealed is None:
             return None
         # in a thread: it reads a file, and loads a library the first time
-        return await asyncio.to_thread(self._sealer.open, sealed, purpose=_purpose(repository_id))
+        return await asyncio.to_thread(self._sealer.open, sealed, purpose=webhook_purpose(repository_id))
 
     async def provide(self, repository_id: str, *, rotate: bool = False) -> str:
         """The secret in force, made where there is none, or anew on request.
@@ -142,7 +179,7 @@ class WebhookSecrets:
         """
         sealed = await self._repositories.webhook_secret(repository_id)
         if sealed is None or rotate:
-            made = self._sealer.seal(_create_secret(), purpose=_purpose(repository_id))
+            made = self._sealer.seal(_create_secret(), purpose=webhook_purpose(repository_id))
             await self._repositories.set_webhook_secret(repository_id, made, replacing=sealed)
         secret = await self.find(repository_id)
         if secret is None:
@@ -155,5 +192,6 @@ def _create_secret() -> str:
     return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
-def _purpose(repository_id: str) -> str:
+def webhook_purpose(repository_id: str) -> str:
+    """What the secret of a repository's webhooks is sealed for."""
     return f"webhook:{repository_id}"

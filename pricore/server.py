@@ -7,9 +7,11 @@ import fcntl
 import functools
 import logging
 import re
+import resource
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from typing import Any, Final, cast
@@ -46,6 +48,7 @@ from pricore.registry import Registry
 from pricore.sealing import Sealer
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.uploads import Uploads
 from pricore.webhooks import Webhooks
 
 _log = logging.getLogger("pricore.server")
@@ -62,8 +65,12 @@ _STATUS: Final[Mapping[type[PricoreError], int]] = {
 }
 API: Final = web.AppKey("api", Api)
 _FLUSH_SECONDS: Final = 1.0
+_TURN_SECONDS: Final = 0.0005
+"""How long a thread that computes keeps the interpreter from the loop; a request needs it several times."""
+
 _PRUNE_SECONDS: Final = 24 * 3600
 _MOST_MESSAGE: Final = 1000
+_MOST_FILES: Final = 65_536
 
 _CONNECTION: Final[Mapping[str, Any]] = {
     # how long a connection may be idle, and how long the head of a request may take; proxies let go after 60 s
@@ -78,6 +85,7 @@ def build_app(store: Store, git: Git, config: Config, *, syncs: bool = True) -> 
     """The application that serves an open store; `syncs` False is for one that leaves the queue to another."""
     app = web.Application(handler_args=_CONNECTION)
     dists = open_dists(config)
+    uploads = Uploads(store, config.uploads)
     syncer = Syncer(store, git, config)
     clients = Clients(config.trusted_proxies)
     limits = Limits(config)
@@ -85,7 +93,17 @@ def build_app(store: Store, git: Git, config: Config, *, syncs: bool = True) -> 
     queue = Queue(store, syncer, workers=config.sync_workers)
     registry = Registry(store, dists, syncer, gate, clients, config)
     webhooks = Webhooks(store, queue, gate, Sealer(config.key))
-    api = Api(store, queue, gate, limits, syncer=syncer, dists=dists, config=config, others=[webhooks.describe()])
+    api = Api(
+        store,
+        queue,
+        gate,
+        limits,
+        syncer=syncer,
+        dists=dists,
+        uploads=uploads,
+        config=config,
+        others=[webhooks.describe()],
+    )
     app[API] = api
     # (?s): a line break in an address too, which aiohttp would answer with text of its own
     rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
@@ -95,6 +113,7 @@ def build_app(store: Store, git: Git, config: Config, *, syncs: bool = True) -> 
     )
 
     async def serve(_: web.Application) -> AsyncIterator[None]:
+        sys.setswitchinterval(_TURN_SECONDS)
         tasks = [asyncio.create_task(_flush_usage(store))]
         if syncs:
             await store.schedule.begin()
@@ -103,7 +122,7 @@ def build_app(store: Store, git: Git, config: Config, *, syncs: bool = True) -> 
             )
             tasks += [
                 asyncio.create_task(queue.work()),
-                asyncio.create_task(_tidy(store, syncer, dists, before=time.time())),
+                asyncio.create_task(_tidy(store, syncer, dists, uploads, before=time.time())),
                 asyncio.create_task(_prune(store, syncer, dists, config)),
             ]
         yield
@@ -154,6 +173,7 @@ async def serve(bound: socket.socket, config: Config, *, ready: Callable[[], Non
 
     Of several processes on one data folder, one `syncs`.
     """
+    _allow_connections()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -172,6 +192,14 @@ async def serve(bound: socket.socket, config: Config, *, ready: Callable[[], Non
                 await runner.cleanup()
 
 
+def _allow_connections() -> None:
+    """Let this process have many connections: each is an open file, of which a shell gives it a thousand."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(_MOST_FILES, most)
+    if before != resource.RLIM_INFINITY and before < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 @contextlib.contextmanager
 def _alone(config: Config) -> Iterator[None]:
     """Be the only server of a data folder: only one may take jobs that another was cut off from.
@@ -188,12 +216,13 @@ def _alone(config: Config) -> Iterator[None]:
         yield
 
 
-async def _tidy(store: Store, syncer: Syncer, dists: Dists, *, before: float) -> None:
+async def _tidy(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads, *, before: float) -> None:
     """Remove what a process that was killed left behind."""
     try:
         await syncer.sweep()
         if known := await store.packages.all_checksums():
             await dists.folder.sweep(known, before=before)
+        await uploads.sweep(before=before)
     except Exception:  # noqa: BLE001  # what is left over takes room, and nothing else
         _log.exception("cannot tidy up the data folder")
 
@@ -299,8 +328,8 @@ def _failure(request: web.BaseRequest, error: BaseException | None) -> web.Respo
 async def _refuse(request: web.Request) -> web.StreamResponse:
     """What no route takes: 405 where another method would be taken there, else 404."""
     allowed: set[str] = set()
-    for resource in request.app.router.resources():
-        _, methods = await resource.resolve(request)
+    for place in request.app.router.resources():
+        _, methods = await place.resolve(request)
         allowed |= methods
     allowed.discard(hdrs.METH_ANY)
     if allowed:

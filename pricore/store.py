@@ -1,7 +1,8 @@
-"""The database: connections, transactions and migrations. The queries are in `tables/`, one file a subject.
+"""The database: connections and transactions. The queries are in `tables/`, one file a subject.
 
 SQLite in WAL mode. One connection writes, behind one lock; readers have their own; other processes (the CLI
-beside the server) work on the same file. Nothing outside this module and `tables/` knows that it is SQLite.
+beside the server) work on the same file. Nothing outside this module, `database` and `tables/` knows that it is
+SQLite.
 """
 
 import asyncio
@@ -12,13 +13,16 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import aiosqlite
 
+from pricore import database
+from pricore.database import BUSY_SECONDS, uri
 from pricore.errors import NotFoundError, StoreError
 from pricore.tables.archives import Archives
 from pricore.tables.credentials import Credentials
+from pricore.tables.health import Health
 from pricore.tables.jobs import Jobs
 from pricore.tables.locks import Locks
 from pricore.tables.organizations import Organizations
@@ -29,17 +33,14 @@ from pricore.tables.schedule import Schedule
 from pricore.tables.tokens import Tokens
 from pricore.tables.usage import Usage
 
-_BUSY_SECONDS: Final = 30
-"""How long a writer waits for another process; the longest transaction here takes far less."""
-
 
 class Store:
     """An open database; use it as an async context manager.
 
     `sync_interval` is the instance's, for when to look at repositories again; 0 is never.
 
-    Opening creates or migrates the file. Raises StoreError where the folder cannot be written, the file is not
-    ours, or was written by a newer Pricore.
+    Opening creates or migrates the file, which is copied before that. Raises StoreError where the folder cannot be
+    written, the file is not ours, or was written by a newer Pricore.
     """
 
     def __init__(self, path: Path, *, sync_interval: int = 0) -> None:
@@ -62,17 +63,18 @@ class Store:
         self.schedule = Schedule(self, interval=sync_interval)
         self.usage = Usage(self)
         self.locks = Locks(self)
+        self.health = Health(self)
         self.archives = Archives(self)
 
     async def __aenter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            async with _one_at_a_time(self.path.parent), AsyncExitStack() as opened:
-                await asyncio.to_thread(_migrate, self.path)
+            async with one_at_a_time(self.path.parent), AsyncExitStack() as opened:
+                await asyncio.to_thread(database.migrate, self.path)
                 self._writer = await opened.enter_async_context(self._connection("rw"))
                 self._reader = await opened.enter_async_context(self._connection("ro"))
                 self._watch = opened.enter_context(
-                    closing(sqlite3.connect(_uri(self.path, "ro"), uri=True, isolation_level=None, timeout=1))
+                    closing(sqlite3.connect(uri(self.path, "ro"), uri=True, isolation_level=None, timeout=1))
                 )
                 self._opened = opened.pop_all()
         except OSError as error:
@@ -95,7 +97,7 @@ class Store:
     @asynccontextmanager
     async def _connection(self, mode: str) -> AsyncIterator[aiosqlite.Connection]:
         async with aiosqlite.connect(
-            _uri(self.path, mode), uri=True, isolation_level=None, timeout=_BUSY_SECONDS
+            uri(self.path, mode), uri=True, isolation_level=None, timeout=BUSY_SECONDS
         ) as connection:
             # FULL: a revoked token stays revoked when the power fails a moment later
             await connection.executescript(
@@ -165,6 +167,18 @@ class Store:
                 task.exception()  # seen: the cancellation is what is told
             raise
 
+    async def copy_to(self, path: Path) -> None:
+        """Copy everything that is committed now to a new file, which is whole and on the disk; others write on.
+
+        Raises StoreError.
+        """
+        try:
+            await asyncio.to_thread(database.copy, self.path, path)
+        except OSError as error:
+            raise StoreError(f"cannot copy the database to {path}: {error.strerror or error}") from None
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot copy the database {self.path}: {error}") from None
+
     async def fetch_all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Rows of a query outside of any transaction, as tuples."""
         return list(await self._reader.execute_fetchall(sql, parameters))
@@ -179,18 +193,15 @@ def first(rows: Iterable[Any]) -> Any | None:
     return next(iter(rows), None)
 
 
-def _uri(path: Path, mode: str) -> str:
-    return f"{path.absolute().as_uri()}?mode={mode}"
-
-
 @asynccontextmanager
-async def _one_at_a_time(folder: Path) -> AsyncIterator[None]:
-    """Let one process after another open a database.
+async def one_at_a_time(folder: Path) -> AsyncIterator[None]:
+    """Let one process after another open the database in a folder, or put one there.
 
     While it is turned to WAL, or the last connection to it is closed, SQLite tells others that it is locked.
+    Raises StoreError where another one takes too long.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    deadline = asyncio.get_running_loop().time() + _BUSY_SECONDS
+    deadline = asyncio.get_running_loop().time() + BUSY_SECONDS
     try:
         while True:
             try:
@@ -203,44 +214,3 @@ async def _one_at_a_time(folder: Path) -> AsyncIterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _migrate(path: Path) -> None:
-    """Bring the file to the newest schema, one transaction a step; `PRAGMA user_version` counts the steps."""
-    scripts = sorted(Path(__file__).with_name("schema").glob("*.sql"))
-    path.touch(mode=0o600)
-    with closing(
-        sqlite3.connect(_uri(path, "rw"), uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
-    ) as connection:
-        if _user_version(connection) == len(scripts):
-            return
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA foreign_keys = OFF")  # a table that is made anew must not take others along
-        connection.execute("BEGIN IMMEDIATE")
-        # asked again inside: another process may have migrated in between
-        version = _user_version(connection)
-        if version > len(scripts):
-            raise StoreError(
-                f"the database {path} was written by a newer Pricore (schema {version}, this one knows "
-                f"{len(scripts)}): upgrade this program"
-            )
-        for number, script in enumerate(scripts[version:], start=version + 1):
-            for statement in _statements(script.read_text(encoding="utf-8")):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
-
-
-def _user_version(connection: sqlite3.Connection) -> int:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return int(version)
-
-
-def _statements(script: str) -> Iterable[str]:
-    """The statements of a script one by one: `executescript` would commit the transaction around them."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from pricore.addresses import Address
 from pricore.config import Config
-from pricore.dists import open_dists
+from pricore.dists import Source, open_dists
 from pricore.errors import (
     GitUnavailableError,
     NotFoundError,
@@ -27,14 +27,11 @@ from pricore.errors import (
 )
 from pricore.git import Git
 from pricore.mirror import Mirror
-from pricore.models import (
-    Organization,
-    Repository,
-    Step,
-)
+from pricore.models import Dist, Organization, Repository, Step
 from pricore.progress import OnProgress, forget, publish
 from pricore.run import Report, Run
 from pricore.store import Store
+from pricore.uploads import Uploads
 
 _log = logging.getLogger("pricore.sync")
 
@@ -51,6 +48,7 @@ class Syncer:
         self._store = store
         self._git = git
         self._config = config
+        self._uploads = Uploads(store, config.uploads)
         self._running: dict[str, set[asyncio.Task[Report]]] = {}
 
     def mirror(self, repository_id: str, *, url: str = "", hold: int | None = None) -> Mirror:
@@ -58,6 +56,10 @@ class Syncer:
         path = self._config.repositories / f"{repository_id}.git"
         limit = self._config.repository_limit * 1024**2
         return Mirror(self._git, path, url=url, hold=hold, limit=limit)
+
+    def source(self, dist: Dist) -> Source:
+        """What an archive is made of."""
+        return self._uploads if dist.repository_id is None else self.mirror(dist.repository_id)
 
     async def add(
         self,

@@ -30,9 +30,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """How many archives were advertised, how many files kept, how many were made, and what was wrong."""
+    """How many archives were advertised, and uploaded of them, files kept, archives made, and what was wrong."""
 
     advertised: int
+    uploaded: int
     kept: int
     made: int
     faults: list[Fault]
@@ -57,19 +58,26 @@ async def verify(store: Store, dists: Dists, syncer: Syncer, *, make_all: bool, 
                 mended=False,
             )
         )
+    uploads = await store.packages.uploaded_checksums()
+    await each(sorted(uploads), verifier.compare, "Reading uploads", progress)
     kept = [(storage, item) for storage in dists.storages for item in await storage.list()]
     await each(kept, lambda place: verifier.read(*place), "Reading archives", progress)
-    lost = (await store.archives.uses()).keys() | await store.locks.protected_shasums()
-    rest = verifier.advertised.keys() - {item.shasum for _, item in kept}
-    await each(sorted(rest & lost), verifier.make_gone, "Making what is gone", progress)
-    made = len(rest & lost)
+    rest = verifier.advertised.keys() - {item.shasum for _, item in kept} - uploads
+    lost = rest & ((await store.archives.uses()).keys() | await store.locks.protected_shasums())
+    await each(sorted(lost), verifier.make_gone, "Making what is gone", progress)
+    rest -= lost
     if make_all:
-        await each(sorted(rest - lost), verifier.compare, "Making all others", progress)
-        made = len(rest)
+        await each(sorted(rest), verifier.compare, "Making all others", progress)
     else:
-        for shasum in sorted(rest - lost - await makeable(syncer, verifier.advertised)):
+        for shasum in sorted(rest - await makeable(syncer, verifier.advertised)):
             verifier.tell(shasum, "it is not kept, and git has not what it is made of", mended=False)
-    return Verification(advertised=len(verifier.advertised), kept=len(kept), made=made, faults=verifier.faults)
+    return Verification(
+        advertised=len(verifier.advertised),
+        uploaded=len(uploads),
+        kept=len(kept),
+        made=len(lost) + (len(rest) if make_all else 0),
+        faults=verifier.faults,
+    )
 
 
 class _Verifier:
@@ -96,7 +104,7 @@ class _Verifier:
     async def make_gone(self, shasum: str) -> None:
         """Make an archive that should be kept, and keep it."""
         failure = await self._make(
-            shasum, lambda one: self._dists.make(one.dist, self._syncer.mirror(one.dist.repository_id), "zstd")
+            shasum, lambda one: self._dists.make(one.dist, self._syncer.source(one.dist), "zstd")
         )
         self.tell(shasum, "it is not kept any more", failure)
 
@@ -104,10 +112,9 @@ class _Verifier:
         """Make an archive only to compare it."""
 
         async def make(one: Advertised) -> None:
-            mirror = self._syncer.mirror(one.dist.repository_id)
-            made, size = await mirror.archive(one.dist.treeish, checksum)
+            made, size = await self._syncer.source(one.dist).archive(one.dist.treeish, checksum)
             if (made, size) != (shasum, one.dist.size):
-                raise DistError(f"git makes another archive: its checksum is {made}, and it has {size} bytes")
+                raise DistError(f"another archive is made of it: its checksum is {made}, and it has {size} bytes")
 
         if failure := await self._make(shasum, make):
             self.tell(shasum, failure, mended=False)
@@ -137,8 +144,7 @@ class _Verifier:
             )
 
     async def _remake(self, one: Advertised, item: Stored) -> None:
-        mirror = self._syncer.mirror(one.dist.repository_id)
-        await self._dists.make(one.dist, mirror, encoding_of(item.name))
+        await self._dists.make(one.dist, self._syncer.source(one.dist), encoding_of(item.name))
 
     async def _make(self, shasum: str, make: Callable[[Advertised], Awaitable[None]]) -> str | None:
         """Make an archive for any of those that have it; gives why that failed for the last of them."""

@@ -69,6 +69,14 @@ def normalize(version: str) -> str:
     return normalized
 
 
+def normalized_or_none(version: str) -> str | None:
+    """Return what `normalize` does, or None for what is no version."""
+    try:
+        return normalize(version)
+    except ValueError:
+        return None
+
+
 def normalize_branch(name: str) -> str:
     """Return the form of a branch name that Composer compares: "1.x" is "1.9999999.9999999.9999999-dev"."""
     name = name.strip(_TRIMMED)
@@ -245,6 +253,36 @@ def tag_version(tag: str, declared: str | None = None) -> tuple[str, str]:
     if released != normalized:
         raise ValueError(f"tag {_quoted(tag)} does not match version {_quoted(declared)} in composer.json")
     return _DEV_END.sub("", declared), normalized
+
+
+# Versions of uploads
+
+# no segment of a path that a client resolves, and none that is empty
+_PLAIN: Final = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z_+-]|\.(?!\.)|/(?=[0-9A-Za-z]))*")
+
+
+def uploaded_version(given: str | None, declared: str | None) -> tuple[str, str]:
+    """Return the pretty and the normalized version of an upload: the one given, else as composer.json declares it.
+
+    As for what git has, a branch's version may be given whatever is declared, and a release has to agree. What is
+    no plain text in a URL, or what nobody could require, is refused; one of the two is not None.
+    """
+    version = (declared or "") if given is None else given
+    if not _PLAIN.fullmatch(version):
+        raise ValueError(
+            f"invalid version string {_quoted(version)}: letters, digits and ._+- make one, such as 1.0.0"
+        )
+    normalized = normalize(version)
+    check_constraint(version)
+    if normalized.startswith("dev-"):
+        return normalized, normalized
+    if "/" in version:
+        raise ValueError(
+            f"invalid version string {_quoted(version)}: only a branch such as dev-feature/x has a slash"
+        )
+    if given is not None and declared is not None and not is_dev(normalized) and normalize(declared) != normalized:
+        raise ValueError(f"version {_quoted(given)} does not match version {_quoted(declared)} in composer.json")
+    return version, normalized
 
 
 # Order

@@ -1,6 +1,8 @@
 """Records as the outside sees them: the shapes of the API, which the CLI's --json prints too."""
 
 from collections import Counter
+from collections.abc import Mapping
+from datetime import date
 from typing import Annotated
 
 import msgspec
@@ -12,6 +14,7 @@ from pricore.discovery import TAGS
 from pricore.models import (
     LOCK_NAME,
     SCOPES,
+    Count,
     Credential,
     Downloads,
     Finding,
@@ -157,12 +160,12 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     """A version as it is served.
 
     `gone_upstream_at` is since when its tag is missing; `moved_to` is the commit to which its tag has moved, while
-    it stays what it is.
+    it stays what it is. The `reference` of one that was uploaded is its checksum, of any other its commit.
     """
 
     version: str
     normalized_version: str
-    kind: Annotated[str, _one_of("tag", "branch")]
+    kind: Annotated[str, _one_of("tag", "branch", "upload")]
     reference: str
     shasum: str
     released_at: Time
@@ -170,32 +173,49 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     moved_to: str | None
 
 
-class PackageView(PackageSummary, frozen=True, kw_only=True):
-    """A package with where it comes from and its versions, newest first."""
+class UploadView(VersionView, frozen=True, kw_only=True):
+    """A version that was uploaded, or was there already with the same content, and the package that it is of."""
 
-    repository: RepositorySummary
+    package: str
+
+
+class PackageView(PackageSummary, frozen=True, kw_only=True):
+    """A package with where it comes from (null: it is uploaded) and its versions, newest first."""
+
+    repository: RepositorySummary | None
     versions: list[VersionView]
 
 
 class VersionDownloads(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a version was installed in a period."""
+    """How often a version was installed in a period, and how often its archive was sent."""
 
     version: str
     downloads: int
+    archives: int
 
 
 class DayDownloads(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a package was installed in a day (UTC), and of that which versions; those without are left out."""
+    """How often a package was installed in a day (UTC), and how often its archives were sent.
+
+    `versions` and `archive_versions` say of which versions; those without are left out.
+    """
 
     date: Day
     downloads: int
+    archives: int
     versions: dict[str, int]
+    archive_versions: dict[str, int]
 
 
 class DownloadsView(msgspec.Struct, frozen=True, kw_only=True):
-    """Installs that clients reported: `total` since ever; those from `from` to `to` by day, and by version."""
+    """Installs that clients reported: `total` since ever; those from `from` to `to` by day, and by version.
+
+    `total_archives`, and `archives` beside each `downloads`, count the archives that were sent: Composer installs
+    from its cache without asking for one, and other programs ask for one without reporting an install.
+    """
 
     total: int
+    total_archives: int
     first: Day = msgspec.field(name="from")
     last: Day = msgspec.field(name="to")
     days: list[DayDownloads]
@@ -266,9 +286,11 @@ class AllowanceView(msgspec.Struct, frozen=True, kw_only=True):
 class LimitsView(msgspec.Struct, frozen=True, kw_only=True):
     """The rate limits of a token from one address; null means that there is none.
 
-    `requests` are all of its requests, `downloads_per_minute` those of archives of one package.
+    `requests` are all of its requests, `downloads_per_minute` those of archives of one package. `address` is where
+    the request came from: of IPv6 the network, and behind a proxy that is trusted what that says.
     """
 
+    address: str
     requests: AllowanceView | None
     downloads_per_minute: int | None
 
@@ -369,10 +391,13 @@ def package_summary(item: Package) -> PackageSummary:
     )
 
 
-def package(item: Package, source: Repository, versions: list[Version]) -> PackageView:
+def package(item: Package, source: Repository | None, versions: list[Version]) -> PackageView:
+    repository = None
+    if source is not None:
+        repository = RepositorySummary(id=source.id, provider=source.provider, repo_identifier=source.identifier)
     return PackageView(
         **msgspec.structs.asdict(package_summary(item)),
-        repository=RepositorySummary(id=source.id, provider=source.provider, repo_identifier=source.identifier),
+        repository=repository,
         versions=[version(found) for found in versions],
     )
 
@@ -381,13 +406,17 @@ def version(item: Version) -> VersionView:
     return VersionView(
         version=item.version,
         normalized_version=item.normalized,
-        kind="tag" if item.ref.startswith(TAGS) else "branch",
+        kind="upload" if not item.ref else "tag" if item.ref.startswith(TAGS) else "branch",
         reference=item.reference,
         shasum=item.shasum,
         released_at=rfc3339(item.released_at),
         gone_upstream_at=_time(item.gone_at),
         moved_to=item.moved_to,
     )
+
+
+def upload(name: str, item: Version) -> UploadView:
+    return UploadView(**msgspec.structs.asdict(version(item)), package=name)
 
 
 def lock(item: Lock) -> LockView:
@@ -414,19 +443,34 @@ def finding(item: Finding) -> FindingView:
 
 
 def downloads(item: Downloads) -> DownloadsView:
-    versions = Counter[str]()
-    for counts in item.days.values():
-        versions.update(counts)
-    days = list(item.days)
+    installs, archives = Counter[str](), Counter[str]()
+    days = [_day(day, counts) for day, counts in item.days.items()]
+    for day in days:
+        installs.update(day.versions)
+        archives.update(day.archive_versions)
+    versions = [*installs, *(name for name in archives if name not in installs)]
     return DownloadsView(
-        total=item.total,
-        first=days[0].isoformat(),
-        last=days[-1].isoformat(),
-        days=[
-            DayDownloads(date=day.isoformat(), downloads=sum(counts.values()), versions=dict(counts))
-            for day, counts in item.days.items()
+        total=item.total.installs,
+        total_archives=item.total.archives,
+        first=days[0].date,
+        last=days[-1].date,
+        days=days,
+        versions=[
+            VersionDownloads(version=name, downloads=installs[name], archives=archives[name])
+            for name in sorted(versions, key=lambda name: (installs[name], archives[name]), reverse=True)
         ],
-        versions=[VersionDownloads(version=name, downloads=count) for name, count in versions.most_common()],
+    )
+
+
+def _day(day: date, counts: Mapping[str, Count]) -> DayDownloads:
+    installs = {name: count.installs for name, count in counts.items() if count.installs}
+    archives = {name: count.archives for name, count in counts.items() if count.archives}
+    return DayDownloads(
+        date=day.isoformat(),
+        downloads=sum(installs.values()),
+        archives=sum(archives.values()),
+        versions=installs,
+        archive_versions=archives,
     )
 
 
@@ -459,11 +503,11 @@ def allowance(limit: int, remaining: int, *, reset: int) -> AllowanceView:
     return AllowanceView(limit=limit, remaining=remaining, resets_at=rfc3339(reset))
 
 
-def own_token(item: Token, *, requests: AllowanceView | None, downloads: int | None) -> OwnTokenView:
+def own_token(item: Token, *, address: str, requests: AllowanceView | None, downloads: int | None) -> OwnTokenView:
     return OwnTokenView(
         **msgspec.structs.asdict(token(item)),
         organization=item.organization,
-        limits=LimitsView(requests=requests, downloads_per_minute=downloads),
+        limits=LimitsView(address=address, requests=requests, downloads_per_minute=downloads),
     )
 
 

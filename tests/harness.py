@@ -90,22 +90,61 @@ class GitRepository:
         self.git("tag", *(("--annotate", "--message=release") if annotated else ()), name)
 
 
+class Upstream:
+    """A bare repository with a commit for each release that will be: a push is only a file."""
+
+    def __init__(self, folder: Path, name: str, *, commits: int) -> None:
+        self.folder = folder
+        self.name = name
+        self._released = 0
+        subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(folder)], check=True)
+        composer = json.dumps({"name": name})
+        script = [
+            f"commit refs/heads/main\nmark :{number}\n"
+            f"committer Ada <ada@example.com> {1_700_000_000 + number} +0000\ndata 1\nx\n"
+            f"M 644 inline composer.json\ndata {len(composer)}\n{composer}\n"
+            f"M 644 inline a.txt\ndata 4\n{number:04}\n"
+            for number in range(1, commits + 1)
+        ]
+        marks = folder / "marks"
+        subprocess.run(
+            ["git", "-C", str(folder), "fast-import", "--quiet", f"--export-marks={marks}"],
+            input="".join(script).encode(),
+            check=True,
+        )
+        found = dict(line.removeprefix(":").split() for line in marks.read_text().splitlines())
+        self._commits = [found[str(number)] for number in range(1, commits + 1)]
+
+    def release(self) -> tuple[str, str]:
+        """Push the next tag; gives it and its commit."""
+        tag, commit = f"1.{self._released}.0", self._commits[self._released]
+        path = self.folder / "refs" / "tags" / tag
+        path.with_suffix(".new").write_text(f"{commit}\n")
+        path.with_suffix(".new").rename(path)
+        self._released += 1
+        return tag, commit
+
+
 class Pricore:
     """The program on a data folder of its own."""
 
     def __init__(self, data: Path, **settings: str) -> None:
         self.data = data
-        self._environment = {
+        self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("PRICORE_")
         } | {"PRICORE_DATA": str(data), "HOME": str(data.parent), "COLUMNS": "200", "PRICORE_SYNC_INTERVAL": "0"}
-        self._environment |= {f"PRICORE_{name.upper()}": value for name, value in settings.items()}
+        self.environment |= {f"PRICORE_{name.upper()}": value for name, value in settings.items()}
         self._program = [sys.executable, "-W", "error", "-m", "pricore"]
+
+    def command(self, *arguments: str) -> list[str]:
+        """What starts a command, for who starts it with `environment`."""
+        return [*self._program, *arguments]
 
     def run(self, *arguments: str, status: int = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, with a text as its standard input; no traceback may show, however it ends."""
         done = subprocess.run(
             [*self._program, *arguments],
-            env=self._environment,
+            env=self.environment,
             cwd=self.data.parent,
             input=stdin,
             capture_output=True,
@@ -122,7 +161,7 @@ class Pricore:
         with log.open("ab") as errors:
             return subprocess.Popen(
                 [*self._program, *arguments],
-                env=self._environment,
+                env=self.environment,
                 cwd=self.data.parent,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -135,7 +174,7 @@ class Pricore:
         """A command that runs meanwhile, with more variables; it is killed at the end if it is still there."""
         with subprocess.Popen(
             [*self._program, *arguments],
-            env=self._environment | environment,
+            env=self.environment | environment,
             cwd=self.data.parent,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -178,7 +217,7 @@ class Pricore:
             errors.open("wb") as log,
             subprocess.Popen(
                 [*self._program, *(arguments or ("serve",)), "--port", "0", "--json"],
-                env=self._environment,
+                env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -262,9 +301,15 @@ class Client:
         self, method: str, path: str, document: Any = None, *, secret: str | None = None, **headers: str
     ) -> tuple[int, bytes]:
         """The status and the body; raises OSError or HTTPException where the server goes away meanwhile."""
+        body = None if document is None else json.dumps(document).encode()
+        return self.send(method, path, body, secret=secret, **headers)
+
+    def send(
+        self, method: str, path: str, body: bytes | None, *, secret: str | None = None, **headers: str
+    ) -> tuple[int, bytes]:
+        """The same with any body."""
         connection = http.client.HTTPConnection(*self._address, timeout=30)
         with contextlib.closing(connection):
-            body = None if document is None else json.dumps(document)
             headers = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, {"Authorization": f"Bearer {secret or self._secret}"} | headers)
             response = connection.getresponse()

@@ -24,6 +24,8 @@ def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
     for figure in (
         "p2 GET 200",
         "p2 GET 304",
+        "p2 GET, 100 connections with a token each",
+        "packages.json 304, processor time of each, 10 packages",
         "first import of 30 tags",
         "the newest 20 are served",
         "sync with nothing new",

@@ -32,6 +32,7 @@ from pricore.git import Git
 from pricore.models import Package, Version
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.uploads import Uploads
 from pricore.versions import sort_key
 from tests.harness import GitRepository
 from tests.soak import SEED, TIMES
@@ -217,7 +218,14 @@ class Registry:
 
     async def delete(self, package: str, version: str) -> None:
         found = await self._store.packages.get(self._organization, package)
-        await management.delete_version(self._store, Dists(self._config.dists), self._organization, found, version)
+        await management.delete_version(
+            self._store,
+            Dists(self._config.dists),
+            Uploads(self._store, self._config.uploads),
+            self._organization,
+            found,
+            version,
+        )
 
     async def moved(self) -> list[tuple[Package, Version]]:
         """The versions whose tag moved, with their packages."""

@@ -19,6 +19,7 @@ from pricore.jobs import Queue
 from pricore.limits import Limits
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.uploads import Uploads
 
 
 class Api:
@@ -33,14 +34,15 @@ class Api:
         *,
         syncer: Syncer,
         dists: Dists,
+        uploads: Uploads,
         config: Config,
         others: Iterable[Operation] = (),
     ) -> None:
         self._gate = gate
         self.streams = Streams(store)
         self.table: list[Route] = [
-            *organizations.routes(store, syncer),
-            *packages.routes(store, dists),
+            *organizations.routes(store, syncer, dists, uploads),
+            *packages.routes(store, dists, uploads, config),
             *locks.routes(store, dists, syncer, config),
             *repositories.routes(store, queue, syncer, config),
             *tokens.routes(store, limits),

@@ -83,7 +83,9 @@ def _operation(path: str, method: str, operation: Document) -> str:
         )
         parts.append(_table(("parameter", "type", ""), rows))
     if body := operation.get("requestBody"):
-        parts.append(f"<p>Body: {_type(body['content']['application/json']['schema'])}</p>")
+        ((kind, content),) = body["content"].items()
+        shown = _type(content["schema"]) if kind == "application/json" else f"<code>{kind}</code>"
+        parts.append(f"<p>Body: {shown}</p>")
     parts.append(f"<pre>{escape(_example(path, method, operation))}</pre>")
     errors = []
     for status, answer in operation["responses"].items():
@@ -104,7 +106,8 @@ def _example(path: str, method: str, operation: Document) -> str:
     if operation.get("security") != []:
         lines.append('--header "Authorization: Bearer $TOKEN"')
     if "requestBody" in operation:
-        lines.append("--json @body.json")
+        (kind,) = operation["requestBody"]["content"]
+        lines.append("--json @body.json" if kind == "application/json" else "--data-binary @package.zip")
     return " ".join([*lines, f"https://packages.example.com{path}"])
 
 

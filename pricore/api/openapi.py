@@ -10,6 +10,7 @@ import msgspec
 
 from pricore.api.routing import Data, Operation, Page
 from pricore.api.streams import EVENTS, Events
+from pricore.bodies import Zip
 from pricore.views import Id, LockName, Provider
 
 Document = dict[str, Any]
@@ -50,7 +51,7 @@ _ERRORS: Final[Mapping[int, str]] = {
     401: "There is no good access token with it.",
     403: "The access token may not do this; the message names the scope that it lacks.",
     404: "It is not there, or not for this access token.",
-    409: "Something of that name or address is there already, or a registered lock file is in the way.",
+    409: "Something of that name, address or version is there already, or a registered lock file is in the way.",
     413: "The request body is too large.",
     422: "An argument cannot be understood.",
     429: "A rate limit is used up.",
@@ -149,7 +150,10 @@ def _operation(operation: Operation, schemas: _Schemas) -> Document:
     if parameters := [*_in_path(operation.path), *_in_query(operation.query)]:
         document["parameters"] = parameters
     if operation.body is not None:
-        content = {"application/json": {"schema": schemas.of(operation.body)}}
+        if operation.body is Zip:
+            content = {"application/zip": {"schema": {"type": "string", "format": "binary"}}}
+        else:
+            content = {"application/json": {"schema": schemas.of(operation.body)}}
         document["requestBody"] = {"required": True, "content": content}
     return document
 

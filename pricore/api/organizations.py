@@ -6,10 +6,12 @@ import msgspec
 
 from pricore import auth, management, views
 from pricore.api.routing import Call, Data, Message, Route
+from pricore.dists import Dists
 from pricore.errors import ForbiddenError, InvalidError, NotFoundError
 from pricore.models import Organization
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.uploads import Uploads
 from pricore.views import Interval, Name, OrganizationSummary, OrganizationView
 
 Slug = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{management.SLUG}$", "maxLength": 64})]
@@ -43,7 +45,7 @@ async def find_organization(store: Store, call: Call) -> Organization:
     return found
 
 
-def routes(store: Store, syncer: Syncer) -> list[Route]:
+def routes(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads) -> list[Route]:
     """The routes of organizations."""
 
     async def list_organizations(call: Call) -> Data[list[OrganizationSummary]]:
@@ -81,7 +83,7 @@ def routes(store: Store, syncer: Syncer) -> list[Route]:
         return Data(views.organization(changed))
 
     async def delete_organization(call: Call) -> Message:
-        await management.delete_organization(store, syncer, await whole_organization(call))
+        await management.delete_organization(store, syncer, dists, uploads, await whole_organization(call))
         return Message("Organization deleted successfully")
 
     async def whole_organization(call: Call) -> Organization:

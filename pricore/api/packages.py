@@ -7,12 +7,15 @@ import msgspec
 from pricore import auth, management, views
 from pricore.api.organizations import find_organization
 from pricore.api.routing import Call, Data, Message, Page, PageQuery, Route
+from pricore.bodies import MEGABYTE, Zip
 from pricore.clock import now
+from pricore.config import Config
 from pricore.dists import Dists
 from pricore.errors import InvalidError, NotFoundError
-from pricore.models import Organization, Package
+from pricore.models import Count, Organization, Package
 from pricore.store import Store
-from pricore.views import Day, DownloadsView, PackageSummary, PackageView, VersionView
+from pricore.uploads import Uploads
+from pricore.views import Day, DownloadsView, PackageSummary, PackageView, UploadView, VersionView
 
 _ID: Final = "[0-9a-f]+-[0-9a-f]+-4[0-9a-f]+-[0-9a-f]+-[0-9a-f]+"
 _WORD: Final = "(?:(?!%2F)[^/])+"
@@ -26,6 +29,12 @@ class PackagesQuery(PageQuery, frozen=True):
     search: str = ""
 
 
+class UploadQuery(msgspec.Struct, frozen=True):
+    """Which version it is: `version`, else the one that its composer.json declares."""
+
+    version: str | None = None
+
+
 class DownloadsQuery(msgspec.Struct, frozen=True):
     """Which downloads are wanted: from the day `from` to the day `to`, the last 30 days by default, and of which
     version."""
@@ -35,7 +44,7 @@ class DownloadsQuery(msgspec.Struct, frozen=True):
     version: str | None = None
 
 
-def routes(store: Store, dists: Dists) -> list[Route]:
+def routes(store: Store, dists: Dists, uploads: Uploads, config: Config) -> list[Route]:
     """The routes of packages."""
 
     async def list_packages(call: Call) -> Page[PackageSummary]:
@@ -61,13 +70,20 @@ def routes(store: Store, dists: Dists) -> list[Route]:
     async def get_package(call: Call) -> Data[PackageView]:
         _, found = await find(call)
         repository = await store.repositories.find(found.repository_id)
-        if repository is None:  # removed between the two questions
+        if repository is None and found.repository_id is not None:  # removed between the two questions
             raise NotFoundError(auth.NOT_HERE)
         return Data(views.package(found, repository, await store.packages.versions(found)))
 
+    async def upload_package(call: Call) -> Data[UploadView]:
+        query: UploadQuery = call.query
+        organization = await find_organization(store, call)
+        async with uploads.receive(call.body) as file:
+            name, made = await uploads.add(organization, file, version=query.version, only=call.token.packages)
+        return Data(views.upload(name, made))
+
     async def delete_package(call: Call) -> Message:
         organization, package = await find(call)
-        await management.delete_package(store, dists, organization, package)
+        await management.delete_package(store, dists, uploads, organization, package)
         return Message("Package deleted successfully")
 
     async def list_versions(call: Call) -> Page[VersionView]:
@@ -82,7 +98,7 @@ def routes(store: Store, dists: Dists) -> list[Route]:
         found = await store.packages.find_version(package, call.path["version"])
         if found is None:
             raise NotFoundError(auth.NOT_HERE)
-        await management.delete_version(store, dists, organization, package, found.version)
+        await management.delete_version(store, dists, uploads, organization, package, found.version)
         return Message("Version deleted successfully")
 
     async def get_downloads(call: Call) -> Data[DownloadsView]:
@@ -94,7 +110,7 @@ def routes(store: Store, dists: Dists) -> list[Route]:
             served = await store.packages.find_version(package, version)
             version = version if served is None else served.version
         found = await store.usage.downloads(package, first=first, last=last, version=version)
-        if version is not None and served is None and not found.total:
+        if version is not None and served is None and found.total == Count(0, 0):
             raise InvalidError(f"there is no version {version[:80]}", field="version")
         return Data(views.downloads(found))
 
@@ -108,6 +124,18 @@ def routes(store: Store, dists: Dists) -> list[Route]:
             query=PackagesQuery,
         ),
         Route(
+            method="POST",
+            path="/api/organizations/{slug}/packages",
+            handler=upload_package,
+            scope="packages:write",
+            summary="Upload a version of a package: a zip, the body, with a composer.json",
+            query=UploadQuery,
+            body=Zip,
+            most_bytes=config.upload_limit * MEGABYTE,
+            status=201,
+            errors=(409,),
+        ),
+        Route(
             method="GET",
             path=f"/api/organizations/{{slug}}/packages/{_PACKAGE}",
             handler=get_package,
@@ -119,7 +147,7 @@ def routes(store: Store, dists: Dists) -> list[Route]:
             path=f"/api/organizations/{{slug}}/packages/{_PACKAGE}",
             handler=delete_package,
             scope="packages:write",
-            summary="Delete a package; its versions stay deleted until their refs move",
+            summary="Delete a package; what comes of refs stays deleted until they move",
             errors=(409,),
         ),
         Route(

@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from pricore.api.streams import Events, Streams
-from pricore.bodies import MEGABYTE, read_body
+from pricore.bodies import MEGABYTE, Zip, read_body
 from pricore.errors import BadRequestError, InvalidError
 from pricore.gate import Gate, allowance_of
 from pricore.limits import Allowance
@@ -24,13 +24,15 @@ T = TypeVar("T")
 
 class Call(msgspec.Struct, frozen=True):
     """One request, understood. `path` holds the parts of the path by name; `query` and `body` are of the
-    types that the route names. `allowance` is what the rate limit leaves to the caller, None without one."""
+    types that the route names. `allowance` is what the rate limit leaves to the caller, None without one, and
+    `address` where it comes from."""
 
     token: Token
     path: Mapping[str, str]
     query: Any = None
     body: Any = None
     allowance: Allowance | None = None
+    address: str = ""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +51,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     scope: str | None = None
     query: type[msgspec.Struct] | None = None
-    body: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | type[Zip] | None = None
     errors: tuple[int, ...] = ()
     public: bool = False
 
@@ -67,7 +69,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     scope: str | None
     summary: str
     query: type[msgspec.Struct] | None = None
-    body: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | type[Zip] | None = None
     status: int = 200
     errors: tuple[int, ...] = ()
     most_bytes: int = MEGABYTE
@@ -143,14 +145,16 @@ def serve(route: Route, gate: Gate, streams: Streams) -> Handler:
         path = dict(request.match_info)
         token = await gate.admit(request, organization=path.get("slug"), scope=route.scope)
         query = None if route.query is None else _read_query(request, route.query)
-        body = None
-        if route.body is not None:
+        body: Any = None
+        if route.body is Zip:
+            body = Zip(request, most=route.most_bytes)
+        elif route.body is not None:
             content = await read_body(request, most=route.most_bytes)
             # a large one takes long enough for others to wait
             large = len(content) > _LARGE
             parse = functools.partial(_read_body, content, route.body)
             body = await asyncio.to_thread(parse) if large else parse()
-        result = await route.handler(Call(token, path, query, body, allowance_of(request)))
+        result = await route.handler(Call(token, path, query, body, allowance_of(request), gate.address(request)))
         if isinstance(result, Events):
             organization, scope = path.get("slug"), route.scope
             readmit = functools.partial(gate.readmit, request, organization=organization, scope=scope)

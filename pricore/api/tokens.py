@@ -85,7 +85,7 @@ def routes(store: Store, limits: Limits) -> list[Route]:
         if call.allowance is not None:
             left = max(0, call.allowance.left)
             requests = views.allowance(call.allowance.limit, left, reset=call.allowance.reset)
-        return Data(views.own_token(call.token, requests=requests, downloads=downloads))
+        return Data(views.own_token(call.token, address=call.address, requests=requests, downloads=downloads))
 
     return [
         Route(

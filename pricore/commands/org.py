@@ -8,12 +8,14 @@ import typer
 
 from pricore import auth, views
 from pricore.commands.session import Session, SyncInterval, command, print_fields, print_table
+from pricore.dists import Dists
 from pricore.errors import InvalidError
 from pricore.git import Git
 from pricore.management import check_description, check_slug, delete_organization, parse_interval, slug_of
 from pricore.models import Organization
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.uploads import Uploads
 
 app = typer.Typer(
     name="org", help="Organizations: who owns repositories, packages and tokens.", no_args_is_help=True
@@ -124,7 +126,9 @@ def delete(
 
     async def work(store: Store) -> None:
         with Git(timeout=session.config.git_timeout) as git:
-            await delete_organization(store, Syncer(store, git, session.config), found)
+            config = session.config
+            syncer, dists = Syncer(store, git, config), Dists(config.dists)
+            await delete_organization(store, syncer, dists, Uploads(store, config.uploads), found)
 
     session.run(work)
     session.show({"deleted": slug}, lambda console: console.print(f"Deleted {slug}.", markup=False))

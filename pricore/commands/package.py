@@ -1,7 +1,11 @@
 """`pricore package`: what is served."""
 
+import io
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -15,6 +19,7 @@ from pricore.git import Git
 from pricore.models import Downloads, Organization, Package, Version
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.uploads import Uploads
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,6 +83,32 @@ def show(
     session.show(document, render)
 
 
+@command(app, "upload")
+def upload(
+    session: Session,
+    org: _Org,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A zip with a composer.json.")],
+    version: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Its version; what composer.json declares if not given.")
+    ] = None,
+) -> None:
+    """Serve a package out of a zip, for what is in no Git repository.
+
+    A release stays what it is; dev-main and other branches can be uploaded again.
+    """
+
+    async def work(store: Store) -> tuple[str, Version]:
+        organization = await store.organizations.get(org)
+        with _open(file, limit=session.config.upload_limit) as content:
+            return await Uploads(store, session.config.uploads).add(organization, content, version=version)
+
+    name, made = session.run(work)
+    session.show(
+        views.upload(name, made),
+        lambda console: console.print(f"{name} {made.version} is served.", markup=False, soft_wrap=True),
+    )
+
+
 @command(app, "accept")
 def accept(
     session: Session,
@@ -134,7 +165,7 @@ def delete(
     version: Annotated[str | None, typer.Argument(help="The version; all of the package if not given.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> None:
-    """Delete a package or a version; it stays deleted until upstream has another commit for it."""
+    """Delete a package or a version; one out of Git stays deleted until upstream has another commit for it."""
 
     async def find(store: Store) -> tuple[Organization, Package, Version | None]:
         organization = await store.organizations.get(org)
@@ -150,11 +181,11 @@ def delete(
         typer.confirm(f"Delete {what} with its archives?", abort=True, err=True)
 
     async def work(store: Store) -> None:
-        dists = open_dists(session.config)
+        dists, uploads = open_dists(session.config), Uploads(store, session.config.uploads)
         if found is None:
-            await management.delete_package(store, dists, organization, package)
+            await management.delete_package(store, dists, uploads, organization, package)
         else:
-            await management.delete_version(store, dists, organization, package, found.version)
+            await management.delete_version(store, dists, uploads, organization, package, found.version)
 
     session.run(work)
     session.show(
@@ -175,7 +206,10 @@ def downloads(
         str | None, typer.Option("--to", metavar="DATE", help="The last day; today if not given.")
     ] = None,
 ) -> None:
-    """Show how often a package was installed, by day and by version."""
+    """Show how often a package was installed, and its archives were sent, by day and by version.
+
+    Composer reports installs, also those out of its cache; what else fetches archives doesn't.
+    """
     since, to = management.parse_period(first, last, at=now())
 
     async def work(store: Store) -> Downloads:
@@ -185,14 +219,28 @@ def downloads(
     document = views.downloads(session.run(work))
 
     def render(console: "Console") -> None:
-        print_fields(console, [("since ever", document.total), ("from", document.first), ("to", document.last)])
-        print_table(
-            console, ("version", "downloads"), [(item.version, item.downloads) for item in document.versions]
+        print_fields(
+            console,
+            [
+                ("installs since ever", document.total),
+                ("archives since ever", document.total_archives),
+                ("from", document.first),
+                ("to", document.last),
+            ],
         )
         print_table(
             console,
-            ("day", "downloads"),
-            [(item.date, item.downloads) for item in document.days if item.downloads],
+            ("version", "installs", "archives"),
+            [(item.version, item.downloads, item.archives) for item in document.versions],
+        )
+        print_table(
+            console,
+            ("day", "installs", "archives"),
+            [
+                (item.date, item.downloads, item.archives)
+                for item in document.days
+                if item.versions or item.archives
+            ],
         )
 
     session.show(document, render)
@@ -210,6 +258,21 @@ async def _find_version(
             f"`pricore package show {organization.slug} {package.name}` shows those it has"
         )
     return package, found
+
+
+@contextmanager
+def _open(file: Path, *, limit: int) -> Iterator[IO[bytes]]:
+    """A file to be uploaded. Raises InvalidError where it cannot be read, or has more megabytes than the limit."""
+    try:
+        content = file.open("rb")
+    except OSError as error:
+        raise InvalidError(f"cannot read {file}: {error.strerror}", field="file") from None
+    with content:
+        if not content.seekable():
+            raise InvalidError(f"{file} is not a file", field="file")
+        if content.seek(0, io.SEEK_END) > limit * 1024**2:
+            raise InvalidError(f"{file} has more than the {limit} MB that upload_limit allows", field="file")
+        yield content
 
 
 def _remark(item: Version) -> str:

@@ -92,16 +92,24 @@ class Session:
         from pricore.store import Store
 
         async def with_store() -> T:
+            async with Store(self.config.database, sync_interval=self.config.sync_interval) as store:
+                return await work(store)
+
+        return self.run_without_store(with_store)
+
+    def run_without_store(self, work: "Callable[[], Awaitable[T]]") -> T:
+        """What `work` gives, which opens the store itself, or does without."""
+
+        async def until_told() -> T:
             # the end comes as a cancellation, so that no git is left behind
             task = asyncio.current_task()
             assert task is not None  # noqa: S101  # asyncio.run runs one
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-            async with Store(self.config.database, sync_interval=self.config.sync_interval) as store:
-                return await work(store)
+            return await work()
 
         gc.enable()
-        return asyncio.run(with_store())
+        return asyncio.run(until_told())
 
     def show(self, document: object, render: "Callable[[Console], None]") -> None:
         """Print the JSON document, or let `render` print it for people."""

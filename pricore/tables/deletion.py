@@ -19,6 +19,8 @@ async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Mappi
 
     Marked too are the refs that were left out because they mean the same versions (1.0.0 beside v1.0.0).
     """
+    if package.repository_id is None:
+        return  # uploaded: nothing brings it back but who uploads it
     if package.replaced_by is not None:
         return  # renamed: its refs make versions of another package by now
     rows: Any = await db.execute_fetchall(
@@ -100,13 +102,16 @@ async def _mark(
     )
 
 
-async def read_others_anew(db: "aiosqlite.Connection", organization_id: str, *, repository_id: str) -> None:
-    """Let an organization's other repositories be read again: they may have left refs out for this one's sake."""
+async def read_others_anew(db: "aiosqlite.Connection", organization_id: str, *, repository_id: str | None) -> None:
+    """Let an organization's other repositories be read again: they may have left refs out for this one's sake.
+
+    `repository_id` None is what was uploaded: all of them are others.
+    """
     await db.execute(
         f"""
         UPDATE repositories SET refs_digest = {READ_ANEW}, failed_digest = NULL,
             next_sync_at = min(next_sync_at, ?)
-        WHERE organization_id = ? AND id <> ? AND (
+        WHERE organization_id = ? AND id IS NOT ? AND (
             failed_digest IS NOT NULL
             OR id IN (SELECT repository_id FROM refs WHERE reason IS NOT NULL)
             OR id IN (SELECT repository_id FROM sync_runs WHERE status = 'running')

@@ -1,13 +1,14 @@
 """Packages, their versions, the documents made of them, and the archives that were ever advertised."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from pricore import metadata, versions
 from pricore.errors import ConflictError, NotFoundError
-from pricore.models import Dist, Document, Organization, Package, Repository, Version
+from pricore.models import Dist, Document, NewVersion, Organization, Package, Repository, Version
 from pricore.tables import deletion, locks, publishing
 from pricore.tables.publishing import READ_ANEW, Publication
 
@@ -56,6 +57,33 @@ class Packages:
                 await self._store.organizations.touch_root(
                     db, repository.organization_id, names_changed=names_changed
                 )
+
+    async def upload(
+        self, organization: Organization, item: NewVersion, *, keep: Callable[[], Awaitable[None]]
+    ) -> Version:
+        """Bring an uploaded version into service, as it is served then; what is there already stays as it is.
+
+        `keep` puts its archive where it lasts: it is called before anything is committed. Raises ConflictError
+        where the package comes from a repository, or the version is there with another content, NotFoundError
+        where the organization was deleted in the meantime.
+        """
+        async with self._store.transaction() as db:
+            package_id, made = await publishing.uploaded_package(db, organization.id, item.package.lower())
+            version = await publishing.same_version(db, package_id, item)
+            if version is None:
+                version = item.version
+                await publishing.put_versions(db, {item.package.lower(): package_id}, [item])
+                await publishing.rebuild(db, package_id, item.package.lower())
+                await self._store.organizations.touch_root(db, organization.id, names_changed=made)
+            await keep()
+            rows: Any = await db.execute_fetchall(
+                f"""
+                SELECT {_VERSION} FROM versions JOIN packages ON packages.id = package_id
+                WHERE package_id = ? AND version = ?
+                """,
+                (package_id, version),
+            )
+        return _version(rows[0])
 
     async def delete(self, organization: Organization, package: Package) -> set[str]:
         """Take a package out of service with its history; what it had stays out until its refs move.
@@ -184,12 +212,17 @@ class Packages:
         )
         return [name for (name,) in rows]
 
-    async def owners(self, organization_id: str, names: Iterable[str]) -> dict[str, tuple[str, str]]:
-        """Which repository each of some packages comes from: name to (repository id, its address)."""
+    async def owners(
+        self, organization_id: str, names: Iterable[str]
+    ) -> dict[str, tuple[str, str] | tuple[None, None]]:
+        """Which repository each of some packages comes from: name to (repository id, its address).
+
+        Both are None for a package that is uploaded.
+        """
         rows = await self._store.fetch_all(
             """
             SELECT packages.name, repositories.id, repositories.url FROM packages
-            JOIN repositories ON repositories.id = packages.repository_id
+            LEFT JOIN repositories ON repositories.id = packages.repository_id
             WHERE packages.organization_id = ? AND packages.name IN (SELECT value FROM json_each(?))
             """,
             (organization_id, _json(names)),
@@ -215,7 +248,7 @@ class Packages:
             WHERE package_id = ?1 AND (version = ?2 OR normalized = ?3)
             ORDER BY version = ?2 DESC LIMIT 1
             """,
-            (package_id, version, _normalized(version)),
+            (package_id, version, versions.normalized_or_none(version)),
         )
         return None if row is None else _version(row)
 
@@ -244,6 +277,23 @@ class Packages:
     async def all_checksums(self) -> set[str]:
         """The sha1 of every archive that was ever advertised and may be asked for."""
         return {shasum for (shasum,) in await self._store.fetch_all("SELECT DISTINCT shasum FROM dists")}
+
+    async def uploaded_checksums(self, organization_id: str | None = None) -> set[str]:
+        """The sha1 of every archive that was uploaded, of an organization or of all: nobody can make it again."""
+        rows = await self._store.fetch_all(
+            """
+            SELECT DISTINCT shasum FROM dists JOIN packages ON packages.id = dists.package_id
+            WHERE repository_id IS NULL AND (?1 IS NULL OR organization_id = ?1)
+            """,
+            (organization_id,),
+        )
+        return {shasum for (shasum,) in rows}
+
+    @asynccontextmanager
+    async def unnamed(self, shasums: Iterable[str]) -> AsyncIterator[set[str]]:
+        """Those of some checksums that no archive has; until the block ends, none gets one."""
+        async with self._store.transaction(revise=False) as db:
+            yield await deletion.unused(db, shasums)
 
     async def document(self, slug: str, name: str, half: str) -> Document | None:
         """A finished half (`stable` or `dev`) of a package's metadata, or None where there is no such package."""
@@ -323,13 +373,6 @@ class Packages:
             return None
         treeish, shasum, size = row
         return Dist(repository_id, treeish, shasum, size, fixed)
-
-
-def _normalized(version: str) -> str | None:
-    try:
-        return versions.normalize(version)
-    except ValueError:
-        return None
 
 
 def _json(values: Iterable[str]) -> str:

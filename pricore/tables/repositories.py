@@ -164,7 +164,7 @@ class Repositories:
             raise ConflictError(f"{reference} means {len(rows)} repositories; give the id or the URL")
         return _repository(rows[0])
 
-    async def find(self, repository_id: str) -> Repository | None:
+    async def find(self, repository_id: str | None) -> Repository | None:
         """The repository of that id, or None."""
         row = await self._store.fetch_one(f"SELECT {_COLUMNS} FROM repositories WHERE id = ?", (repository_id,))
         return None if row is None else _repository(row)

@@ -1,10 +1,11 @@
 """Use of tokens and downloads: collected in memory, written in batches, so that no request costs a write."""
 
 from datetime import date
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pricore.clock import now
-from pricore.models import Downloads, Package
+from pricore.models import Count, Downloads, Package
+from pricore.versions import normalized_or_none
 
 if TYPE_CHECKING:
     from pricore.store import Store
@@ -13,6 +14,9 @@ _EPOCH: Final = date(1970, 1, 1).toordinal()
 _MOST: Final = 10_000
 """Kinds of downloads that are remembered between two batches; more are dropped, not kept."""
 
+_Counts: TypeAlias = dict[tuple[str, str, str], int]
+"""By organization (id or slug), package and version."""
+
 
 class Usage:
     """The part of the store that counts; `flush` brings to the file what was noted since the last time."""
@@ -20,7 +24,8 @@ class Usage:
     def __init__(self, store: "Store") -> None:
         self._store = store
         self._tokens: dict[str, int] = {}
-        self._downloads: dict[tuple[str, str, str], int] = {}
+        self._installs: _Counts = {}
+        self._archives: _Counts = {}
         self._dists: dict[str, int] = {}
 
     def token_used(self, token_id: str, at: int) -> None:
@@ -33,44 +38,47 @@ class Usage:
 
     def installed(self, organization_id: str, package: str, version: str) -> None:
         """Note that a client reported the install of a version, pretty or normalized."""
-        key = (organization_id, package, version)
-        if key in self._downloads or len(self._downloads) < _MOST:
-            self._downloads[key] = self._downloads.get(key, 0) + 1
+        _count(self._installs, (organization_id, package, version))
+
+    def downloaded(self, slug: str, package: str, version: str) -> None:
+        """Note that the archive of a version, in any form of it, was sent; `slug` is the organization's."""
+        _count(self._archives, (slug, package, version))
 
     async def downloads(
         self, package: Package, *, first: date, last: date, version: str | None = None
     ) -> Downloads:
-        """The installs of a package, or of a version as it is shown, that were written by now."""
+        """The downloads of a package, or of a version as it is shown, that were written by now."""
         parameters = (package.id, version)
         where = "package_id = ?1 AND (?2 IS NULL OR version = ?2)"
-        ((total,),) = await self._store.fetch_all(
-            f"SELECT coalesce(sum(count), 0) FROM downloads WHERE {where}", parameters
+        ((installs, archives),) = await self._store.fetch_all(
+            f"SELECT coalesce(sum(count), 0), coalesce(sum(archives), 0) FROM downloads WHERE {where}", parameters
         )
         rows = await self._store.fetch_all(
             f"""
-            SELECT day, version, count FROM downloads WHERE {where} AND day BETWEEN ?3 AND ?4
-            ORDER BY day, count DESC, version
+            SELECT day, version, count, archives FROM downloads WHERE {where} AND day BETWEEN ?3 AND ?4
+            ORDER BY day, count DESC, archives DESC, version
             """,
             (*parameters, first.toordinal() - _EPOCH, last.toordinal() - _EPOCH),
         )
-        days: dict[date, dict[str, int]] = {
+        days: dict[date, dict[str, Count]] = {
             date.fromordinal(day): {} for day in range(first.toordinal(), last.toordinal() + 1)
         }
-        for day, name, count in rows:
-            days[date.fromordinal(_EPOCH + day)][name] = count
-        return Downloads(total, days)
+        for day, name, *counts in rows:
+            days[date.fromordinal(_EPOCH + day)][name] = Count(*counts)
+        return Downloads(Count(installs, archives), days)
 
     async def flush(self) -> None:
         """Write what was noted; what cannot be written now is kept for the next time."""
         tokens, self._tokens = self._tokens, {}
-        downloads, self._downloads = self._downloads, {}
+        installs, self._installs = self._installs, {}
+        archives, self._archives = self._archives, {}
         dists, self._dists = self._dists, {}
-        if tokens or downloads or dists:
+        if tokens or installs or archives or dists:
             # whole: what is committed while the caller is cancelled must not be kept and counted again
-            await self._store.whole(self._write(tokens, downloads, dists))
+            await self._store.whole(self._write(tokens, installs, archives, dists))
 
     async def _write(
-        self, tokens: dict[str, int], downloads: dict[tuple[str, str, str], int], dists: dict[str, int]
+        self, tokens: dict[str, int], installs: _Counts, archives: _Counts, dists: dict[str, int]
     ) -> None:
         try:
             async with self._store.transaction(revise=False) as db:
@@ -88,7 +96,23 @@ class Usage:
                     ORDER BY versions.id LIMIT 1
                     ON CONFLICT (package_id, version, day) DO UPDATE SET count = count + excluded.count
                     """,
-                    [(now() // 86400, count, *key) for key, count in downloads.items()],
+                    [(now() // 86400, count, *key) for key, count in installs.items()],
+                )
+                # what is in a URL can be any form of a version
+                await db.executemany(
+                    """
+                    INSERT INTO downloads (package_id, version, day, count, archives)
+                    SELECT packages.id, versions.version, ?1, 0, ?2 FROM packages
+                    JOIN organizations ON organizations.id = organization_id
+                    JOIN versions ON versions.package_id = packages.id
+                    WHERE slug = ?3 AND packages.name = ?4 AND (version = ?5 OR normalized = ?6)
+                    ORDER BY version = ?5 DESC, versions.id LIMIT 1
+                    ON CONFLICT (package_id, version, day) DO UPDATE SET archives = archives + excluded.archives
+                    """,
+                    [
+                        (now() // 86400, count, slug, package, version, normalized_or_none(version))
+                        for (slug, package, version), count in archives.items()
+                    ],
                 )
                 await db.executemany(
                     """
@@ -100,6 +124,12 @@ class Usage:
         except BaseException:
             self._tokens = tokens | self._tokens
             self._dists = dists | self._dists
-            for key, count in downloads.items():
-                self._downloads[key] = self._downloads.get(key, 0) + count
+            for kept, counts in ((self._installs, installs), (self._archives, archives)):
+                for key, count in counts.items():
+                    kept[key] = kept.get(key, 0) + count
             raise
+
+
+def _count(counts: _Counts, key: tuple[str, str, str]) -> None:
+    if key in counts or len(counts) < _MOST:
+        counts[key] = counts.get(key, 0) + 1

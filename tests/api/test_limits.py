@@ -228,7 +228,11 @@ async def test_a_token_sees_its_limits(world: World, admin: str) -> None:
     limits = (await read(world, "/api/token", made))["data"]["limits"]
 
     assert TIME.fullmatch(limits["requests"].pop("resets_at"))
-    assert limits == {"requests": {"limit": 1000, "remaining": 999}, "downloads_per_minute": 100}
+    assert limits == {
+        "address": "127.0.0.1",
+        "requests": {"limit": 1000, "remaining": 999},
+        "downloads_per_minute": 100,
+    }
 
 
 async def test_a_token_sees_that_it_has_no_limits(start: Start) -> None:
@@ -236,7 +240,16 @@ async def test_a_token_sees_that_it_has_no_limits(start: Start) -> None:
     world = await start(rate_limits=False)
     limits = (await read(world, "/api/token", await world.token()))["data"]["limits"]
 
-    assert limits == {"requests": None, "downloads_per_minute": None}
+    assert limits == {"address": "127.0.0.1", "requests": None, "downloads_per_minute": None}
+
+
+async def test_a_token_sees_where_it_is_used(tight: World) -> None:
+    """The address that limits count by: through a proxy that is trusted, the one that it names."""
+    secret = await tight.token()
+    assert [
+        (await tight.ask(f"{tight.base}/api/token", secret, headers=headers)).json["data"]["limits"]["address"]
+        for headers in ({}, of("203.0.113.7"))
+    ] == ["127.0.0.1", "203.0.113.7"]
 
 
 async def test_urls_have_the_scheme_that_a_trusted_proxy_names(start: Start) -> None:

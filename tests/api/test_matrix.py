@@ -13,10 +13,11 @@ from pricore.clock import now
 from pricore.models import SCOPES, LockedPackage
 from pricore.server import API
 from tests.api.harness import ALL, ORG, call, instance_token, read, refusal, repository_id, token_id
-from tests.registry.harness import World, error
+from tests.registry.harness import World, error, pack
 from tests.registry.test_access import ROUTES
 from tests.store.harness import follow, publish, released
 
+UPLOAD = pack({"composer.json": '{"name": "acme/uploaded", "version": "1.0.0"}'})
 LOCK = {
     "packages": [
         {
@@ -29,7 +30,7 @@ LOCK = {
 
 
 class Row(NamedTuple):
-    """A route as it is asked: `path` with {repository} and {token} for what has to be there.
+    """A route as it is asked: `path` with {repository} and {token} for what has to be there, and JSON or a zip.
 
     `scope` is written here again, so that a change of it is seen. `restricted` is the status for a token that is
     restricted to acme/library, None for that of the others; `instance_only` means 403 for organizations' tokens.
@@ -61,6 +62,9 @@ ROWS = {
     ("DELETE", "/api/organizations/{slug}"): Row(ORG, "organizations:write", restricted=403),
     ("GET", "/api/token"): Row("/api/token", None, answers_other=True),
     ("GET", "/api/organizations/{slug}/packages"): Row(f"{ORG}/packages", "packages:read"),
+    ("POST", "/api/organizations/{slug}/packages"): Row(
+        f"{ORG}/packages", "packages:write", 201, UPLOAD, restricted=403
+    ),
     ("GET", "/api/organizations/{slug}/packages/{package}"): Row(f"{ORG}/packages/acme/library", "packages:read"),
     ("DELETE", "/api/organizations/{slug}/packages/{package}"): Row(
         f"{ORG}/packages/acme/library", "packages:write"
@@ -167,7 +171,10 @@ async def ask(world: World, method: str, row: Row, secret: str | None, *, org: s
     document = row.document
     if isinstance(document, dict) and "url" in document:
         document = document | {"url": document["url"].format(new=uuid4())}
-    return await call(world, method, path.replace("/acme", f"/{org}", 1), secret, document)
+    path = path.replace("/acme", f"/{org}", 1)
+    if isinstance(document, bytes):
+        return await call(world, method, path, secret, body=document)
+    return await call(world, method, path, secret, document)
 
 
 async def add_repository(world: World) -> str:

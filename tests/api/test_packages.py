@@ -262,14 +262,41 @@ async def test_downloads_by_day_and_by_version(world: World, admin: str) -> None
     assert (found["total"], found["from"], found["to"]) == (6, first.isoformat(), today().isoformat())
     dates = [(first + timedelta(days=number)).isoformat() for number in range(30)]
     assert [item["date"] for item in found["days"]] == dates
+    none = {"archives": 0, "archive_versions": {}}
     assert {item["date"]: item for item in found["days"] if item["downloads"]} == {
-        dates[0]: {"date": dates[0], "downloads": 2, "versions": {"1.1.0-beta1": 2}},
-        dates[-1]: {"date": dates[-1], "downloads": 1, "versions": {"v1.0.0": 1}},
+        dates[0]: {"date": dates[0], "downloads": 2, "versions": {"1.1.0-beta1": 2}} | none,
+        dates[-1]: {"date": dates[-1], "downloads": 1, "versions": {"v1.0.0": 1}} | none,
     }
     assert found["versions"] == [
-        {"version": "1.1.0-beta1", "downloads": 2},
-        {"version": "v1.0.0", "downloads": 1},
+        {"version": "1.1.0-beta1", "downloads": 2, "archives": 0},
+        {"version": "v1.0.0", "downloads": 1, "archives": 0},
     ]
+
+
+async def test_archives_are_counted_apart_from_installs(world: World, admin: str) -> None:
+    """By day and version too: what only one of the two has is shown with 0 of the other."""
+    await install(world, admin, v1_0_0_0=1, **{"v1_1_0_0-beta1": 1})
+    for version in ("v1.0.0", "1.0", "dev-main"):
+        await world.get(f"/packages/acme/library/{version}.zip", admin)
+    await read(world, PACKAGE, admin)  # on the same connection: what was asked before is done, not only here
+    await world.store.usage.flush()
+    found = (await read(world, f"{PACKAGE}/downloads", admin))["data"]
+
+    assert (found["total"], found["total_archives"]) == (2, 3)
+    assert found["days"][-1] == {
+        "date": today().isoformat(),
+        "downloads": 2,
+        "archives": 3,
+        "versions": {"1.1.0-beta1": 1, "v1.0.0": 1},
+        "archive_versions": {"dev-main": 1, "v1.0.0": 2},
+    }
+    assert found["versions"] == [
+        {"version": "v1.0.0", "downloads": 1, "archives": 2},
+        {"version": "1.1.0-beta1", "downloads": 1, "archives": 0},
+        {"version": "dev-main", "downloads": 0, "archives": 1},
+    ]
+    only = (await read(world, f"{PACKAGE}/downloads?version=dev-main", admin))["data"]
+    assert (only["total"], only["total_archives"]) == (0, 1)
 
 
 @pytest.mark.parametrize("version", ["v1.0.0", "1.0", "1.0.0.0"])
@@ -279,7 +306,7 @@ async def test_downloads_of_a_version(world: World, admin: str, version: str) ->
     found = (await read(world, f"{PACKAGE}/downloads?version={version}", admin))["data"]
     await call(world, "DELETE", f"{PACKAGE}/versions/v1.0.0", admin)
 
-    assert (found["total"], found["versions"]) == (2, [{"version": "v1.0.0", "downloads": 2}])
+    assert (found["total"], found["versions"]) == (2, [{"version": "v1.0.0", "downloads": 2, "archives": 0}])
     assert found["days"][-1]["versions"] == {"v1.0.0": 2}
     assert (await read(world, f"{PACKAGE}/downloads?version=v1.0.0", admin))["data"] == found
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import sqlite3
+import zipfile
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -146,6 +148,15 @@ class Template(msgspec.Struct, frozen=True):
 
     data: Path
     between: str
+
+
+def pack(files: Mapping[str, str | bytes]) -> bytes:
+    """A zip with files."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return content.getvalue()
 
 
 def shasum(content: bytes) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,29 @@ import zstandard
 from pricore import metadata, versions
 from pricore.addresses import parse_address
 from pricore.auth import create_secret, hash_secret
+from pricore.database import _statements
 from pricore.models import Document, NewVersion, Organization, Repository, Token
 from pricore.store import Store
 from pricore.tables.publishing import Publication
 
 COMMIT = "a" * 40
 OTHER_COMMIT = "b" * 40
+ROWS = """
+    INSERT INTO organizations (id, slug, name, description, root_modified, inline, created_at)
+        VALUES ('o1', 'acme', 'Acme', '', 5, 1, 1);
+    INSERT INTO repositories (id, organization_id, provider, identifier, url, url_key, refs_digest, sync_status,
+        created_at) VALUES ('r1', 'o1', 'git', 'x', '/srv/x', 'file:/srv/x', '1:abc', 'ok', 2),
+        ('r2', 'o1', 'github', 'a/b', 'https://github.com/a/b', 'github.com/a/b', '', 'pending', 3);
+    INSERT INTO refs (repository_id, name, reference, package, version)
+        VALUES ('r1', 'refs/tags/1', 'c', 'a/b', '1');
+    INSERT INTO packages (id, organization_id, repository_id, name, description, type, inline_size, created_at)
+        VALUES ('p1', 'o1', 'r1', 'a/b', '', 'library', 10, 4);
+    INSERT INTO dists (package_id, reference, shasum, size) VALUES ('p1', 'c', 's', 1);
+    INSERT INTO tokens (id, organization_id, name, hash, scopes, restricted, created_at)
+        VALUES ('t1', 'o1', 'CI', x'00', '[]', 0, 5);
+    INSERT INTO jobs (id, repository_id, created_at) VALUES ('j1', 'r2', 6);
+"""
+"""What there was in every schema."""
 
 
 async def follow(store: Store, organization: Organization, name: str) -> Repository:
@@ -89,6 +107,26 @@ def outside(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection of somebody else's."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as connection:
         yield connection
+
+
+def make_earlier(path: Path, version: int) -> None:
+    """A database of an earlier schema with something in each table that there was."""
+    scripts = sorted(
+        (item for item in resources.files("pricore.schema").iterdir() if item.name.endswith(".sql")),
+        key=lambda item: item.name,
+    )
+    with outside(path) as connection:
+        for script in scripts[:version]:
+            for statement in _statements(script.read_text(encoding="utf-8")):
+                connection.execute(statement)
+        rows = ROWS
+        if version > 1:  # what came to be needed
+            rows = rows.replace("url_key, refs_digest,", "url_key, confined, refs_digest,")
+            rows = rows.replace("'file:/srv/x', ", "'file:/srv/x', 0, ").replace(
+                "'github.com/a/b', ", "'github.com/a/b', 1, "
+            )
+        connection.executescript(rows)
+        connection.execute(f"PRAGMA user_version = {version}")
 
 
 def everything(path: Path) -> dict[str, list[Any]]:

@@ -1,33 +1,20 @@
 """A database of any earlier schema becomes one as if it had been made today, with everything in it."""
 
 import sqlite3
+import stat
 from contextlib import closing
-from importlib import resources
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from pricore.store import Store, _statements
+from pricore.database import newest_schema
+from pricore.errors import StoreError
+from pricore.store import Store
+from tests.harness import Pricore
+from tests.store.harness import everything, make_earlier, outside
 
-SCRIPTS = sorted(
-    (item for item in resources.files("pricore.schema").iterdir() if item.name.endswith(".sql")),
-    key=lambda item: item.name,
-)
-ROWS = """
-    INSERT INTO organizations (id, slug, name, description, root_modified, inline, created_at)
-        VALUES ('o1', 'acme', 'Acme', '', 5, 1, 1);
-    INSERT INTO repositories (id, organization_id, provider, identifier, url, url_key, refs_digest, sync_status,
-        created_at) VALUES ('r1', 'o1', 'git', 'x', '/srv/x', 'file:/srv/x', '1:abc', 'ok', 2),
-        ('r2', 'o1', 'github', 'a/b', 'https://github.com/a/b', 'github.com/a/b', '', 'pending', 3);
-    INSERT INTO refs (repository_id, name, reference, package, version)
-        VALUES ('r1', 'refs/tags/1', 'c', 'a/b', '1');
-    INSERT INTO packages (id, organization_id, repository_id, name, description, type, inline_size, created_at)
-        VALUES ('p1', 'o1', 'r1', 'a/b', '', 'library', 10, 4);
-    INSERT INTO dists (package_id, reference, shasum, size) VALUES ('p1', 'c', 's', 1);
-    INSERT INTO tokens (id, organization_id, name, hash, scopes, restricted, created_at)
-        VALUES ('t1', 'o1', 'CI', x'00', '[]', 0, 5);
-    INSERT INTO jobs (id, repository_id, created_at) VALUES ('j1', 'r2', 6);
-"""
+NEWEST: Final = newest_schema()
 
 
 def schema(path: Path) -> dict[str, tuple[tuple[object, ...], ...]]:
@@ -42,22 +29,11 @@ def schema(path: Path) -> dict[str, tuple[tuple[object, ...], ...]]:
         }
 
 
-@pytest.mark.parametrize("version", range(1, len(SCRIPTS)))
+@pytest.mark.parametrize("version", range(1, NEWEST))
 async def test_an_earlier_database_is_brought_up_to_date(version: int, tmp_path: Path) -> None:
     """Every row and every relation is there afterwards, and the schema is that of a new database."""
     path, new = tmp_path / "old.sqlite3", tmp_path / "new.sqlite3"
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        for script in SCRIPTS[:version]:
-            for statement in _statements(script.read_text(encoding="utf-8")):
-                connection.execute(statement)
-        rows = ROWS
-        if version > 1:  # what came to be needed
-            rows = rows.replace("url_key, refs_digest,", "url_key, confined, refs_digest,")
-            rows = rows.replace("'file:/srv/x', ", "'file:/srv/x', 0, ").replace(
-                "'github.com/a/b', ", "'github.com/a/b', 1, "
-            )
-        connection.executescript(rows)
-        connection.execute(f"PRAGMA user_version = {version}")
+    make_earlier(path, version)
     for database in (path, new):
         async with Store(database):
             pass
@@ -76,3 +52,96 @@ async def test_an_earlier_database_is_brought_up_to_date(version: int, tmp_path:
         job = await store.jobs.take({}, [])
         assert job is not None
         assert job.repository_id == "r2"
+
+
+def copies(path: Path) -> list[str]:
+    """The names of what lies beside a database apart from what SQLite puts there."""
+    return sorted(item.name for item in path.parent.iterdir() if item.name.startswith(f"{path.name}."))
+
+
+async def test_what_is_migrated_is_copied_before(path: Path) -> None:
+    """The copy lies beside it, named by its schema, for this user alone, with all that was in it."""
+    path.parent.mkdir()
+    make_earlier(path, NEWEST - 1)
+    before = everything(path)
+    async with Store(path):
+        pass
+
+    (name,) = copies(path)
+    assert name == f"{path.name}.schema-{NEWEST - 1}"
+    copied = path.with_name(name)
+    assert everything(copied) == before
+    assert stat.S_IMODE(copied.stat().st_mode) == 0o600
+    with outside(copied) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (NEWEST - 1,)
+
+
+async def test_what_others_have_just_written_is_in_the_copy(path: Path) -> None:
+    """Also what is not in the file itself yet, because somebody else still has it open."""
+    path.parent.mkdir()
+    make_earlier(path, NEWEST - 1)
+    with outside(path) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("UPDATE organizations SET name = 'Late'")
+        async with Store(path):
+            pass
+        with outside(path.with_name(f"{path.name}.schema-{NEWEST - 1}")) as connection:
+            assert connection.execute("SELECT name FROM organizations").fetchall() == [("Late",)]
+
+
+async def test_nothing_is_copied_where_nothing_is_migrated(path: Path) -> None:
+    """Neither for a new database nor for one that is opened again."""
+    for _ in range(2):
+        async with Store(path):
+            pass
+
+    assert copies(path) == []
+
+
+def go_back(path: Path, version: int) -> None:
+    """Put an earlier database in the place of one."""
+    path.unlink(missing_ok=True)
+    make_earlier(path, version)
+
+
+async def test_the_latest_copies_are_kept(path: Path) -> None:
+    """Three of them; whoever goes back to an old one does not lose its copy for its number."""
+    path.parent.mkdir()
+    for version in (NEWEST - 1, NEWEST - 2, NEWEST - 3, 1):
+        go_back(path, version)
+        async with Store(path):
+            pass
+
+    assert copies(path) == [f"{path.name}.schema-{version}" for version in (1, NEWEST - 3, NEWEST - 2)]
+
+
+def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
+    """The server and commands beside it: one of them migrates, and the others find it done."""
+    pricore = Pricore(tmp_path / "data")
+    path = pricore.data / "pricore.sqlite3"
+    path.parent.mkdir()
+    make_earlier(path, 1)
+    make_earlier(tmp_path / "again.sqlite3", 1)
+    before = everything(tmp_path / "again.sqlite3")
+    commands = [pricore.start("org", "list", "--json", log=tmp_path / "log") for _ in range(3)]
+    with pricore.serving():
+        assert [command.communicate(timeout=60)[0].count("acme") for command in commands] == [1, 1, 1]
+    assert [command.returncode for command in commands] == [0, 0, 0]
+
+    assert copies(path) == [f"{path.name}.schema-1"]
+    assert everything(path.with_name(f"{path.name}.schema-1")) == before
+
+
+async def test_a_copy_that_cannot_be_made_stops_everything(path: Path) -> None:
+    """One line says why, and the database is what it was."""
+    path.parent.mkdir()
+    make_earlier(path, NEWEST - 1)
+    before = everything(path)
+    path.with_name(f"{path.name}.schema-{NEWEST - 1}.new").mkdir()  # root may write everywhere else
+    with pytest.raises(StoreError, match=r"cannot be copied before that: Is a directory; make room"):
+        async with Store(path):
+            pass
+
+    assert everything(path) == before
+    with outside(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (NEWEST - 1,)

@@ -19,6 +19,14 @@ def downloads(path: Path) -> list[tuple[str, int]]:
         ).fetchall()
 
 
+def archives(path: Path) -> list[tuple[str, int]]:
+    """How often archives were sent: (version, count)."""
+    with outside(path) as connection:
+        return connection.execute(
+            "SELECT version, sum(archives) FROM downloads GROUP BY version ORDER BY 1"
+        ).fetchall()
+
+
 async def test_downloads_are_counted_by_the_version_as_it_is_shown(
     path: Path, store: Store, acme: Organization, repository: Repository
 ) -> None:
@@ -48,6 +56,24 @@ async def test_downloads_of_what_is_not_here_are_passed_over(
     assert downloads(path) == [("1.0.0", 1)]
 
 
+async def test_archives_are_counted_by_the_version_as_it_is_shown(
+    path: Path, store: Store, acme: Organization, repository: Repository, other: Organization
+) -> None:
+    """A URL may have any form of a version; where two mean the same, the one that it names is counted."""
+    await publish(store, repository, released("v1.0.0"), released("dev-main"))
+    for version in ("1.0.0", "v1.0.0", "1", "dev-main", "9.0.0", "nonsense"):
+        store.usage.downloaded("acme", "acme/library", version)
+    store.usage.downloaded("acme", "acme/missing", "1.0.0")
+    store.usage.downloaded(other.slug, "acme/library", "1.0.0")
+    store.usage.installed(acme.id, "acme/library", "1.0.0.0")
+    await store.usage.flush()
+    store.usage.downloaded("acme", "acme/library", "1.0")
+    await store.usage.flush()
+
+    assert archives(path) == [("dev-main", 1), ("v1.0.0", 4)]
+    assert downloads(path) == [("dev-main", 0), ("v1.0.0", 1)]
+
+
 async def test_the_use_of_a_token_is_written_with_the_next_flush(store: Store, acme: Organization) -> None:
     """A token shows when it was used last; an earlier time doesn't take the place of a later one."""
     token = await make_token(store, acme)
@@ -74,13 +100,14 @@ async def test_the_use_of_a_token_that_was_revoked_is_passed_over(store: Store, 
 
 async def test_a_flush_that_fails_keeps_the_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What could not be written is written with the next flush, together with what came meanwhile."""
-    monkeypatch.setattr("pricore.store._BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("pricore.store.BUSY_SECONDS", 0.1)
     async with Store(path) as store:
         acme = await store.organizations.create("acme", "Acme")
         token = await make_token(store, acme)
         await publish(store, await follow(store, acme, "library"), released())
         store.usage.token_used(token.id, 100)
         store.usage.installed(acme.id, "acme/library", "1.0.0.0")
+        store.usage.downloaded("acme", "acme/library", "1.0.0")
         with outside(path) as connection:
             connection.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError):
@@ -90,6 +117,7 @@ async def test_a_flush_that_fails_keeps_the_counts(path: Path, monkeypatch: pyte
         await store.usage.flush()
 
         assert downloads(path) == [("1.0.0", 2)]
+        assert archives(path) == [("1.0.0", 1)]
         assert [item.last_used_at for item in await store.tokens.of_organization(acme.id)] == [100]
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import sqlite3
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,14 @@ import pytest
 from tests.harness import Client, GitRepository, Pricore
 
 NAME: Final = "acme/library"
-_SCOPES: Final = ("packages:read", "repositories:read", "repositories:write", "tokens:read", "tokens:write")
+_SCOPES: Final = (
+    "packages:read",
+    "packages:write",
+    "repositories:read",
+    "repositories:write",
+    "tokens:read",
+    "tokens:write",
+)
 
 
 class Disk:
@@ -177,6 +185,27 @@ def test_the_queue_goes_on_by_itself(world: World) -> None:
             assert "Connection refused" in world.show(url)["sync_error"]
 
 
+def test_an_upload_without_space_is_as_if_it_had_never_come(world: World, tmp_path: Path) -> None:
+    """Whether there is none for what comes or for what is made of it; afterwards the same is taken."""
+    file = tmp_path / "words.zip"
+    upload = ("package", "upload", "acme", str(file))
+    api = "/api/organizations/acme/packages"
+    with world.serving() as client:
+        for size, leave in ((100, 0), (1 << 20, 0), (1 << 20, 1 << 19)):
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("composer.json", json.dumps({"name": "acme/words", "version": "1.0.0"}))
+                archive.writestr("data.bin", os.urandom(size))
+            world.disk.fill(leave=leave)
+            assert "No space left on device" in world.pricore.fail(*upload)
+            _refused(client.send("POST", api, file.read_bytes()))
+            assert [item["name"] for item in client.read(api)["data"]] == [NAME]
+            assert not [path for path in (world.disk.folder / "uploads").rglob("*") if path.is_file()]
+            world.disk.free()
+        world.pricore.run(*upload)
+        assert client.send("POST", api, file.read_bytes())[0] == 201
+        client.download(client.versions("acme/words")["1.0.0"])
+
+
 def test_a_start_without_space_says_so(world: World) -> None:
     """The one line says what is full; nothing is damaged."""
     world.disk.fill()
@@ -184,3 +213,41 @@ def test_a_start_without_space_says_so(world: World) -> None:
     world.disk.free()
     with world.serving() as client:
         assert client.versions(NAME)
+
+
+def test_a_migration_without_space_is_refused(world: World) -> None:
+    """Without room for a copy nothing is begun; with it, the server starts as if nothing had been."""
+    path = world.disk.folder / "pricore.sqlite3"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (schema,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {schema - 1}")
+    world.disk.fill(leave=512 * 1024)
+    before = path.read_bytes()
+    refusal = world.pricore.fail("serve", "--port", "0")
+    assert "has to be migrated, and cannot be copied before that" in refusal
+    assert "MB are free" in refusal
+    assert [path.read_bytes(), [*world.disk.folder.glob("*.schema-*")]] == [before, []]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {schema}")
+    world.disk.free()
+    with world.serving() as client:
+        assert client.versions(NAME)
+
+
+def test_a_backup_without_space_leaves_nothing(world: World, tmp_path: Path) -> None:
+    """Neither half a backup beside the one before, nor half a registry; with space both go well."""
+    backup = world.disk.folder / "backup"
+    backup.write_text("the one before")
+    other = Pricore(world.disk.folder / "other")
+    world.pricore.run("backup", str(tmp_path / "backup"), "--with-repositories")
+    before = sorted(world.disk.folder.rglob("*"))
+    world.disk.fill(leave=128 * 1024)
+    assert "disk is full" in world.pricore.fail("backup", str(backup))
+    assert "No space left on device" in other.fail("restore", str(tmp_path / "backup"))
+    world.disk.free()
+    assert sorted(world.disk.folder.rglob("*")) == before
+    assert backup.read_text() == "the one before"
+
+    world.pricore.run("backup", str(backup))
+    other.run("restore", str(tmp_path / "backup"))
+    assert [item["slug"] for item in other.json("org", "list")] == ["acme"]

@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from pricore.versions import normalize
-from tests.harness import Client, Pricore
+from tests.harness import Client, Pricore, Upstream
 from tests.soak import SEED, TIMES
 
 _ROUNDS: Final = 20
@@ -29,41 +29,6 @@ _SECONDS: Final = 30
 _SCOPES: Final = (
     *("packages:read", "packages:write", "repositories:read", "repositories:write", "tokens:read", "tokens:write"),
 )
-
-
-class Upstream:
-    """A bare repository with a commit for each release that will be: a push is only a file."""
-
-    def __init__(self, folder: Path, name: str, *, commits: int) -> None:
-        self.folder = folder
-        self.name = name
-        self._released = 0
-        subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(folder)], check=True)
-        composer = json.dumps({"name": name})
-        script = [
-            f"commit refs/heads/main\nmark :{number}\n"
-            f"committer Ada <ada@example.com> {1_700_000_000 + number} +0000\ndata 1\nx\n"
-            f"M 644 inline composer.json\ndata {len(composer)}\n{composer}\n"
-            f"M 644 inline a.txt\ndata 4\n{number:04}\n"
-            for number in range(1, commits + 1)
-        ]
-        marks = folder / "marks"
-        subprocess.run(
-            ["git", "-C", str(folder), "fast-import", "--quiet", f"--export-marks={marks}"],
-            input="".join(script).encode(),
-            check=True,
-        )
-        found = dict(line.removeprefix(":").split() for line in marks.read_text().splitlines())
-        self._commits = [found[str(number)] for number in range(1, commits + 1)]
-
-    def release(self) -> tuple[str, str]:
-        """Push the next tag; gives it and its commit."""
-        tag, commit = f"1.{self._released}.0", self._commits[self._released]
-        path = self.folder / "refs" / "tags" / tag
-        path.with_suffix(".new").write_text(f"{commit}\n")
-        path.with_suffix(".new").rename(path)
-        self._released += 1
-        return tag, commit
 
 
 class Promises:

@@ -1,9 +1,11 @@
 """Limits of a server that runs: a flood from everywhere, and Composer over its limit."""
 
+import resource
 import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from ipaddress import IPv4Address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -115,3 +117,23 @@ def test_composer_over_the_limit_is_slower_and_gets_everything(
         composer.run("update", "--no-install")
         assert time.monotonic() - began > 4 * 0.5, "packages.json and three documents, half a second each"
         assert set(composer.locked()) == {f"acme/{name}" for name in names}
+
+
+def test_a_crowd_is_answered_where_the_shell_allows_few_open_files(pricore: Pricore) -> None:
+    """Each connection is an open file: the server lets itself have as many as it may, not those it begins with."""
+    secret = pricore.json("token", "create", "acme", "ci")["token"]
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+        serving = stack.enter_context(pricore.serving())
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        parts = urlsplit(serving["url"])
+        crowd = [
+            stack.enter_context(socket.create_connection((parts.hostname, parts.port), timeout=30))
+            for _ in range(300)
+        ]
+        request = f"GET /org/acme/list.json HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\n\r\n"
+        for connection in crowd:
+            connection.sendall(request.encode())
+        assert {b"HTTP/1.1 200"} == {connection.recv(1 << 16)[:12] for connection in crowd}

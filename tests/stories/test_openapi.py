@@ -35,6 +35,7 @@ OPERATIONS = [*ROWS, WEBHOOK]
 EXAMPLES = 60
 
 load_all_checks()
+schemathesis.serializer.alias("application/zip", "application/octet-stream")
 NOT_HELD = {
     # rules are finer than a schema can say: a name may be printable only, an address must not reach inside
     "positive_data_acceptance",
@@ -116,6 +117,8 @@ def sent_with(label: tuple[str, str], stock: Stock) -> dict[str, Any]:
     document = ROWS[label].document
     if document is None:
         return {}
+    if isinstance(document, bytes):
+        return {"body": document, "media_type": "application/zip"}
     if "url" in document:
         document = document | {"url": f"http://127.0.0.1:1/{uuid.uuid4()}.git"}
     if label == ("POST", "/api/organizations"):

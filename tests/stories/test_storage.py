@@ -2,12 +2,14 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
 import signal
 import sqlite3
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -215,7 +217,7 @@ def test_verify_mends_what_is_damaged_or_gone(world: World) -> None:
         Pricore.wait(lambda: world.uses() == {*shasums.values()})
         before = world.place.files()
         names = {name[3:43]: name for name in before}
-        assert world.pricore.json("verify") == {"advertised": 3, "kept": 3, "made": 0, "faults": []}
+        assert world.pricore.json("verify") == {"advertised": 3, "uploaded": 0, "kept": 3, "made": 0, "faults": []}
 
         cut, other, gone = (names[shasums[version]] for version in VERSIONS)
         orphan = f"ab/{'ab' * 20}.zip.gz"
@@ -243,7 +245,13 @@ def test_verify_fails_where_something_cannot_be_served(world: World) -> None:
         path = "/" + client.versions(NAME)["1.0.0"]["dist"]["url"].split("/", 3)[3]
         assert client.ask("GET", path, Accept_Encoding="gzip")[0] == 200
         Pricore.wait(lambda: len(world.uses()) == 1)
-    assert world.pricore.json("verify", "--all") == {"advertised": 3, "kept": 1, "made": 2, "faults": []}
+    assert world.pricore.json("verify", "--all") == {
+        "advertised": 3,
+        "uploaded": 0,
+        "kept": 1,
+        "made": 2,
+        "faults": [],
+    }
     with world.database() as connection:
         connection.execute(
             """
@@ -253,7 +261,7 @@ def test_verify_fails_where_something_cannot_be_served(world: World) -> None:
             ("0" * 40,),
         )
     done = world.pricore.run("verify", "--all", status=1)
-    assert "git makes another archive: its checksum is " in done.stdout
+    assert "another archive is made of it: its checksum is " in done.stdout
     assert "no archive with the checksum that it advertises is on record" in done.stdout
     assert "error: 2 archives that were advertised cannot be served" in done.stderr
 
@@ -264,6 +272,30 @@ def test_verify_fails_where_something_cannot_be_served(world: World) -> None:
     assert not any(mended for _, mended in found.values())
     assert "it is damaged: it cannot be unpacked, and cannot be made again: " in found["1.0.0"][0]
     assert found["1.2.0"][0] == "it is not kept, and git has not what it is made of"
+
+
+def test_an_upload_is_not_lost_with_what_is_kept_of_it(world: World, tmp_path: Path) -> None:
+    """Pruned, it is made again of the upload; where that is damaged, nothing is pruned and `verify` says so."""
+    package = tmp_path / "words.zip"
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("composer.json", json.dumps({"name": "acme/words", "version": "1.0.0"}))
+    world.pricore.run("package", "upload", "acme", str(package))
+    with world.serving() as client:
+        entry = client.versions("acme/words")["1.0.0"]
+        client.download(entry)
+        assert len(world.pricore.json("dist", "prune", "--max-size", "0")["pruned"]) == 1
+        client.download(entry)
+        assert world.kept() == {entry["dist"]["shasum"]}
+        assert world.pricore.json("verify")["faults"] == []
+
+        (upload,) = (world.pricore.data / "uploads").rglob("*.zst")
+        upload.write_bytes(b"damaged")
+        (fault,) = world.pricore.json("verify", status=1)["faults"]
+        assert (fault["package"], fault["version"], fault["mended"]) == ("acme/words", "1.0.0", False)
+        assert "is lost or damaged: put it back from a backup" in fault["problem"]
+        upload.unlink()
+        assert world.pricore.json("dist", "prune", "--max-size", "0")["pruned"] == []
+        client.download(entry)
 
 
 def test_a_move_that_is_killed_goes_on(

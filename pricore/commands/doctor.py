@@ -1,0 +1,44 @@
+"""`pricore doctor`."""
+
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from pricore.commands.session import Session, command, printable
+from pricore.doctor import examine
+from pricore.doctor.results import Result, Status
+from pricore.errors import CheckError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer()
+_STYLES: Final = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILURE: "bold red"}
+
+
+@command(app, "doctor")
+def doctor(session: Session) -> None:
+    """Check that the registry is well: this machine, its data, its proxy, and what a Composer client gets.
+
+    It makes itself a token for a moment. Exits with 1 where something fails; warnings are for when there is time.
+    """
+
+    async def work() -> list[Result]:
+        return [result async for result in examine(session.config)]
+
+    results = session.run_without_store(work)
+
+    def render(console: "Console") -> None:
+        for item in results:
+            message = printable(f"{item.name}: {item.message}{'; ' if item.advice else ''}{item.advice}")
+            if console.is_terminal:
+                from rich.text import Text
+
+                line = Text.assemble((f"{item.status:<8}", _STYLES[item.status]), f" {message}")
+                console.print(line, soft_wrap=True)
+            else:
+                console.print(f"{item.status:<8} {message}")
+
+    session.show(results, render)
+    if failed := [item.name for item in results if item.status is Status.FAILURE]:
+        raise CheckError(f"{len(failed)} of {len(results)} checks failed: {', '.join(failed)}")

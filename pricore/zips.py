@@ -1,0 +1,270 @@
+"""Uploaded zips: read as what anybody may send, and written again as archives of our own.
+
+What is served is never a byte that came, but what was read and checked. The new archive depends on names, contents
+and which files can be executed, and on nothing else: not on who packed it when, and not on a compressor. So it is
+written here: `zipfile` may write the same files in other bytes one day, and a release would be another one.
+"""
+
+import io
+import itertools
+import re
+import stat
+import struct
+import unicodedata
+import zipfile
+import zlib
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Final, NoReturn
+
+import msgspec
+
+from pricore.archives import MOST_DIRECTORY, MOST_FILES, read_entries
+from pricore.errors import InvalidError
+
+MOST_BYTES: Final = 2 * 1024**3
+"""Bytes of all files together, as they are unpacked."""
+
+COMPOSER_JSON: Final = "composer.json"
+_ROOT: Final = "package/"
+_PIECE: Final = 256 * 1024
+_MOST_NAME: Final = 1000
+_MOST_PART: Final = 255
+_MOST_COMMENT: Final = 65535
+_DRIVE: Final = re.compile(r"[A-Za-z]:")
+_ENCRYPTED: Final = 0x1 | 0x40 | 0x2000
+_EXECUTABLE: Final = 0o111
+
+# https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
+_LOCAL: Final = struct.Struct("<4s5H3L2H")
+_CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
+_END: Final = struct.Struct("<4s4H2LH")
+_END64: Final = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR: Final = struct.Struct("<4sLQL")
+_VERSION: Final = 20
+_VERSION64: Final = 45
+_UNIX: Final = 3 << 8
+_UTF8: Final = 0x800
+_NEW_YEAR_1980: Final = 1 << 5 | 1
+_MOST_16: Final = 0xFFFF
+
+
+class _Member(msgspec.Struct, frozen=True):
+    """A file in a zip: its path below the package's root, in UTF-8, and where it is."""
+
+    path: bytes
+    info: zipfile.ZipInfo
+
+
+class Upload:
+    """A zip that was looked through: nothing in its directory is refused."""
+
+    def __init__(self, archive: zipfile.ZipFile, members: Sequence[_Member]) -> None:
+        self._archive = archive
+        self._members = members
+
+    def composer_json(self, *, limit: int) -> bytes:
+        """The composer.json of its package; of one that has more bytes than `limit`, one more than that."""
+        (member,) = (item for item in self._members if item.path == COMPOSER_JSON.encode())
+        with self._archive.open(member.info) as content:
+            return content.read(limit + 1)
+
+    def pack(self) -> Iterator[bytes]:
+        """The archive of its files, piece by piece: stored, in one folder, in order, without times.
+
+        Raises InvalidError where a file is not what the directory says of it.
+        """
+        directory = bytearray()
+        offset = 0
+        for member in self._members:
+            info = member.info
+            name = _ROOT.encode() + member.path
+            fields = (_UTF8, zipfile.ZIP_STORED, 0, _NEW_YEAR_1980, info.CRC, info.file_size, info.file_size)
+            yield _LOCAL.pack(b"PK\3\4", _VERSION, *fields, len(name), 0) + name
+            yield from self._content(info)
+            mode = stat.S_IFREG | (0o755 if info.external_attr >> 16 & _EXECUTABLE else 0o644)
+            made_by = _UNIX | _VERSION
+            lengths = (len(name), 0, 0, 0, 0)
+            directory += _CENTRAL.pack(b"PK\1\2", made_by, _VERSION, *fields, *lengths, mode << 16, offset) + name
+            offset += _LOCAL.size + len(name) + info.file_size
+        yield bytes(directory)
+        yield _end(len(self._members), offset, len(directory))
+
+    def _content(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        size = 0
+        with self._archive.open(info) as content:
+            # it never gives more than the directory says, and compares the checksum at the end
+            while piece := content.read(_PIECE):
+                size += len(piece)
+                yield piece
+        if size != info.file_size:
+            _refuse(f"{_shown(info.orig_filename)} has another size than its directory says")
+
+
+@contextmanager
+def read_upload(file: IO[bytes]) -> Iterator[Upload]:
+    """A zip that somebody sent, open as long as it is read.
+
+    Raises InvalidError, also while it is read, for anything that no package has: what would be unpacked outside of
+    its folder, what is not a file, what is damaged or in two places at once, and what is too much.
+    """
+    start, count = _find_directory(file)
+    try:
+        with zipfile.ZipFile(file, metadata_encoding="utf-8") as archive:
+            infos = archive.infolist()
+            if (archive.start_dir, len(infos)) != (start, count):
+                _refuse("its directory is damaged")
+            _check_places(file, infos, end=start)
+            yield Upload(archive, _members(infos))
+    except UnicodeDecodeError:
+        _refuse("a name in it is not UTF-8")
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error, zlib.error) as error:
+        _refuse(f"it is damaged: {error}")
+
+
+def _find_directory(file: IO[bytes]) -> tuple[int, int]:
+    """Where a zip's directory begins, and how many entries it has: before anybody makes objects of them."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - _END.size - _MOST_COMMENT))
+    before, tail = file.tell(), file.read()
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or len(tail) - at < _END.size:
+        _refuse("it is no zip, or was cut off")
+    _, disk, first, here, count, length, offset, comment = _END.unpack_from(tail, at)
+    end = before + at
+    if end + _END.size + comment != size:
+        _refuse("there is something behind its end")
+    disks = 1
+    if end >= _LOCATOR.size + _END64.size:
+        file.seek(end - _LOCATOR.size - _END64.size)
+        content = file.read(_LOCATOR.size + _END64.size)
+        mark, _, _, disks = _LOCATOR.unpack_from(content, _END64.size)
+        if mark == b"PK\6\7" and content.startswith(b"PK\6\6"):
+            _, _, _, _, disk, first, here, count, length, offset = _END64.unpack_from(content)
+            end -= _LOCATOR.size + _END64.size
+        else:
+            disks = 1
+    if disk or first or here != count or disks > 1:
+        _refuse("it is a part of a zip of several disks")
+    if count > MOST_FILES or length > MOST_DIRECTORY:
+        _refuse(f"it has more than {MOST_FILES:,} files, or too long names")
+    if offset + length != end:
+        _refuse("its directory is not where it says, or there is something in front of it")
+    file.seek(offset)
+    if sum(1 for _ in read_entries(file.read(length), 0, length)) != count:
+        _refuse("its directory is damaged")
+    return offset, count
+
+
+def _check_places(file: IO[bytes], infos: Sequence[zipfile.ZipInfo], *, end: int) -> None:
+    """Refuse entries that have bytes in common: a small file can be unpacked to any size that way."""
+    free = 0
+    for info in sorted(infos, key=lambda item: item.header_offset):
+        file.seek(info.header_offset)
+        header = file.read(_LOCAL.size)
+        if info.header_offset < free or len(header) < _LOCAL.size or not header.startswith(b"PK\3\4"):
+            _refuse(f"{_shown(info.orig_filename)} has no place of its own in it")
+        *_, name, extra = _LOCAL.unpack(header)
+        free = info.header_offset + _LOCAL.size + name + extra + info.compress_size
+        if free > end:
+            _refuse(f"{_shown(info.orig_filename)} has no place of its own in it")
+
+
+def _members(infos: Sequence[zipfile.ZipInfo]) -> list[_Member]:
+    """The files of the package, by their path below its root; folders are made of those."""
+    files = {}
+    for info in infos:
+        _check_entry(info)
+        if not info.orig_filename.endswith("/"):
+            files[info.orig_filename] = info
+    _check_names([info.orig_filename for info in infos])
+    if sum(info.file_size for info in files.values()) > MOST_BYTES:
+        _refuse(f"it has more than {MOST_BYTES // 1024**3} GB, unpacked")
+    root = _find_root(files)
+    members = [_Member(name.removeprefix(root).encode(), info) for name, info in files.items()]
+    return sorted(members, key=lambda item: item.path)
+
+
+def _check_entry(info: zipfile.ZipInfo) -> None:
+    """Refuse what is no plain file or folder with a name that stays in its folder, on any system."""
+    name = info.orig_filename
+    shown = _shown(name)
+    if not name.isprintable():
+        _refuse(f"the name {shown} has a character that cannot be shown")
+    if "\\" in name:
+        _refuse(f"the name {shown} has a backslash")
+    if name.startswith("/") or _DRIVE.match(name):
+        _refuse(f"the name {shown} is absolute")
+    parts = name.removesuffix("/").split("/")
+    if any(not part.strip(" .") for part in parts):
+        _refuse(f"the name {shown} would be unpacked outside of its folder, or nowhere")
+    if len(name.encode()) > _MOST_NAME or any(len(part.encode()) > _MOST_PART for part in parts):
+        _refuse(f"the name {shown} is too long")
+    if any(_folded(part) == ".git" for part in parts):
+        _refuse(f"{shown} belongs to git: pack the package without it")
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind == stat.S_IFLNK:
+        _refuse(f"{shown} is a symbolic link")
+    if kind not in (0, stat.S_IFDIR if name.endswith("/") else stat.S_IFREG):
+        _refuse(f"{shown} is neither a file nor a folder")
+    if info.flag_bits & _ENCRYPTED:
+        _refuse(f"{shown} is encrypted")
+    if info.volume:
+        _refuse("it is a part of a zip of several disks")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        _refuse(f"{shown} is neither stored nor deflated")
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Refuse what is two things at once, where capitals or accents in another form make no difference either."""
+    ordered = sorted((_folded(name.removesuffix("/")), name) for name in names)
+    for (key, name), (next_key, next_name) in itertools.pairwise(ordered):
+        if key == next_key:
+            _refuse(f"{_shown(name)} and {_shown(next_name)} are one name")
+    keys = [key for key, _ in ordered]
+    for key, name in ordered:
+        place = bisect_left(keys, key + "/")
+        if not name.endswith("/") and place < len(keys) and keys[place].startswith(key + "/"):
+            _refuse(f"{_shown(name)} is a file and a folder at the same time")
+
+
+def _find_root(names: Collection[str]) -> str:
+    """The folder of the package: of everything, or the one in which everything is."""
+    if COMPOSER_JSON in names:
+        return ""
+    folders = dict.fromkeys(name.partition("/")[0] for name in names)
+    found = [folder for folder in folders if f"{folder}/{COMPOSER_JSON}" in names]
+    if not found:
+        _refuse("it has no composer.json, neither at its root nor in the one folder in which everything is")
+    if len(found) > 1:
+        _refuse(
+            f"{_shown(found[0])} and {_shown(found[1])} both have a composer.json: upload one package at a time"
+        )
+    if len(folders) > 1:
+        other = next(folder for folder in folders if folder != found[0])
+        _refuse(f"{_shown(other)} is beside the folder {_shown(found[0])}, in which everything has to be")
+    return f"{found[0]}/"
+
+
+def _end(count: int, offset: int, length: int) -> bytes:
+    """The end of a zip whose directory has so many entries and bytes, and begins at `offset`."""
+    end64 = b""
+    if count >= _MOST_16:
+        version = (_UNIX | _VERSION64, _VERSION64)
+        end64 = _END64.pack(b"PK\6\6", _END64.size - 12, *version, 0, 0, count, count, length, offset)
+        end64 += _LOCATOR.pack(b"PK\6\7", 0, offset + length, 1)
+    shown = min(count, _MOST_16)
+    return end64 + _END.pack(b"PK\5\6", 0, 0, shown, shown, length, offset, 0)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _shown(name: str) -> str:
+    return ascii(name[:100])
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise InvalidError(f"the archive is refused: {reason}", field="file")
