@@ -32,6 +32,8 @@ _MODULES: Final[Mapping[str, str]] = {
     "config": "config",
     "healthcheck": "healthcheck",
     "completion": "completion",
+    "dist": "dist",
+    "verify": "verify",
 }
 """Where in `commands/` each group is, and each command that is outside of its module's group, as --help has them.
 

@@ -20,14 +20,14 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
 from aiohttp.typedefs import Handler
 
-from pricore import logs
+from pricore import logs, retention
 from pricore.answers import SERVER
 from pricore.api import Api
 from pricore.api.streams import Streams
 from pricore.auth import Authenticator
 from pricore.clients import Clients
 from pricore.config import Config
-from pricore.dists import Dists
+from pricore.dists import Dists, open_dists
 from pricore.errors import (
     BadRequestError,
     ConfigError,
@@ -69,7 +69,17 @@ _STATUS: Final[Mapping[type[PricoreError], int]] = {
     TooManyRequestsError: 429,
     NotReadyError: 503,
 }
-_FIXED: Final = ("data", "host", "port", "workers")
+_FIXED: Final = (
+    "data",
+    "host",
+    "port",
+    "workers",
+    "dist_storage",
+    "s3_endpoint",
+    "s3_region",
+    "s3_access_key",
+    "s3_secret_key",
+)
 """Settings that cannot change while the server runs."""
 
 _FLUSH_SECONDS: Final = 1.0
@@ -79,6 +89,7 @@ _FORCE_SECONDS: Final = 0.5
 _TURN_SECONDS: Final = 0.0005
 """How long a thread that computes keeps the interpreter from the loop; a request needs it several times."""
 
+_PRUNE_SECONDS: Final = 24 * 3600
 _MOST_MESSAGE: Final = 1000
 _MOST_FILES: Final = 65_536
 
@@ -100,9 +111,10 @@ class Service:
     def __init__(self, store: Store, git: Git, config: Config, *, syncs: bool, metrics: Metrics) -> None:
         self._store = store
         self._git = git
+        self._config = config
         self._syncs = syncs
         self._metrics = metrics
-        self._dists = Dists(config.dists, on_made=metrics.archives_made.add)
+        self._dists = open_dists(config, on_made=metrics.archives_made.add)
         self._uploads = Uploads(store, config.uploads)
         self._syncer = Syncer(store, git, config)
         self._queue = Queue(store, self._syncer, workers=config.sync_workers, counts=metrics.syncs)
@@ -147,6 +159,7 @@ class Service:
         Raises StoreError where the database cannot take them; then nothing has changed.
         """
         await self._settle(config)
+        self._config = config
         self._git.timeout = config.git_timeout
         self._syncer.use(config)
         self._queue.workers = config.sync_workers
@@ -168,7 +181,7 @@ class Service:
         await self._settle(config)
         if self._syncs:
             tidying = _tidy(self._store, self._syncer, self._dists, self._uploads, before=time.time())
-            self._working += [asyncio.create_task(self._queue.work()), asyncio.create_task(tidying)]
+            self._working += [asyncio.create_task(work) for work in (self._queue.work(), tidying, self._prune())]
         flushing = asyncio.create_task(_flush_usage(self._store))
         yield
         await self.rest()
@@ -183,6 +196,20 @@ class Service:
         for task in self._working:
             task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)
+
+    async def _prune(self) -> None:
+        """Delete archives as the settings say, once a day."""
+        while True:
+            most, unused = retention.limits(self._config)
+            try:
+                if most is not None or unused is not None:
+                    done = await retention.prune(self._store, self._dists, self._syncer, most=most, unused=unused)
+                    if done.pruned:
+                        size = sum(item.size for item in done.pruned)
+                        _log.info("pruned archives: %d of %d bytes", len(done.pruned), size)
+            except Exception as error:  # noqa: BLE001  # what is kept too long takes room, and nothing else
+                _log.error("cannot prune archives: %s", error)
+            await asyncio.sleep(_PRUNE_SECONDS)
 
     def _answer_errors(self, number: int, route: web.RouteDef) -> Handler:
         """The one place where errors become HTTP: `{"message", "errors"?}` with the status that fits.
@@ -359,7 +386,7 @@ async def _tidy(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads, *,
     try:
         await syncer.sweep()
         if known := await store.packages.all_checksums():
-            await dists.sweep(known, before=before)
+            await dists.folder.sweep(known, before=before)
         await uploads.sweep(before=before)
     except Exception:  # noqa: BLE001  # what is left over takes room, and nothing else
         _log.exception("cannot tidy up the data folder")
