@@ -42,13 +42,18 @@ class _Connection(asyncio.Protocol):
 
     def run(self) -> None:
         """Ask, and again after every answer."""
+        if self.failed:
+            sys.exit(self.failed)
         self.idle.clear()
         self._running = True
         self._ask()
 
-    async def pause(self) -> None:
-        """Ask no more, and wait for the last answer."""
+    def stop(self) -> None:
+        """Ask no more."""
         self._running = False
+
+    async def pause(self) -> None:
+        """Wait for the last answer."""
         async with asyncio.timeout(10):
             await self.idle.wait()
         if self.failed:
@@ -114,6 +119,8 @@ class _Target:
         for connection in self.connections:
             connection.run()
         await asyncio.sleep(seconds)
+        for connection in self.connections:  # all of them at once: one after the other takes a crowd a minute
+            connection.stop()
         for connection in self.connections:
             await connection.pause()
         taken = sorted(seconds for connection in self.connections for seconds in connection.taken)

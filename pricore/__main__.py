@@ -1,6 +1,10 @@
 """`python -m pricore` is `pricore`."""
 
-from pricore.cli import main
+import gc
+
+gc.disable()  # nothing that is loaded is garbage, and looking for it takes long; the work enables it again
+
+from pricore.cli import main  # noqa: E402  # see above
 
 if __name__ == "__main__":
     main()

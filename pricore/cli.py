@@ -1,7 +1,6 @@
 """The `pricore` program: its command groups, and the one place where errors become exit codes."""
 
 import asyncio
-import gc
 import os
 import sys
 import traceback
@@ -33,6 +32,8 @@ _MODULES: Final[Mapping[str, str]] = {
     "config": "config",
     "healthcheck": "healthcheck",
     "completion": "completion",
+    "dist": "dist",
+    "verify": "verify",
 }
 """Where in `commands/` each group is, and each command that is outside of its module's group, as --help has them.
 
@@ -88,7 +89,6 @@ app.callback()(lambda: None)  # Typer takes what has neither this nor commands f
 
 def main() -> None:
     """Run the program: exit 0 done, 1 failed, 2 wrong usage. No traceback reaches whoever typed the command."""
-    gc.disable()  # nothing that is loaded is garbage, and looking for it takes long; the work enables it again
     try:
         app()
     except PricoreError as error:

@@ -60,6 +60,10 @@ class Config:
 
     `log_format` and `log_level` are those of the server's log, to which `access_log` adds a line for each request.
     `stop_timeout` is the time that running requests have to end once the server is stopped, seconds.
+    `dist_storage` is where archives are kept: empty for the data folder, else a bucket as s3://bucket/prefix that
+    `s3_endpoint` has (empty: AWS), with the keys given (empty: as AWS's programs find them). `dist_redirect` sends
+    clients there with signed URLs. `dist_limit` is what kept archives may take, megabytes, and `dist_days` how
+    long one is kept that nobody asks for; 0 is no limit.
     """
 
     data: Path
@@ -85,6 +89,14 @@ class Config:
     log_level: str = "info"
     access_log: bool = False
     stop_timeout: int = 25
+    dist_storage: str = ""
+    dist_redirect: bool = False
+    dist_limit: int = 0
+    dist_days: int = 0
+    s3_endpoint: str = ""
+    s3_region: str = "us-east-1"
+    s3_access_key: str = secret()
+    s3_secret_key: str = secret()
 
     @property
     def database(self) -> Path:
@@ -223,6 +235,14 @@ def _absolute(path: Path, what: str) -> Path:
         raise ConfigError(f"the {what} {path} is in the home of a user that there isn't") from None
 
 
+def _read_secret(path: Path, variable: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigError(f"{variable}_FILE: cannot read {path}: {reason}") from None
+
+
 def _read_file(path: Path) -> dict[str, object]:
     import yaml  # only who has a file pays for the parser
 
@@ -252,13 +272,21 @@ def _checked(name: str, value: object, origin: str) -> object:
             raise ConfigError(f"{origin} must be a host name or an address, such as 127.0.0.1")
         case "public_url":
             return _public_url(value, origin)
+        case "dist_storage":
+            return _bucket(value, origin)
+        case "s3_endpoint":
+            return _public_url(value, origin)
+        case "s3_region":
+            if isinstance(value, str) and re.fullmatch(r"[!-~]{1,500}", value):
+                return value
+            raise ConfigError(f"{origin} must be text without blanks")
         case "vanished_versions":
             return _choice(value, origin, VANISHED)
         case "log_format":
             return _choice(value, origin, LOG_FORMATS)
         case "log_level":
             return _choice(value, origin, LOG_LEVELS)
-        case "rate_limits" | "access_log":
+        case "rate_limits" | "access_log" | "dist_redirect":
             return _switch(value, origin)
         case "trusted_proxies":
             return tuple(_network(item, origin) for item in _items(value, origin))
@@ -272,6 +300,8 @@ def _checked(name: str, value: object, origin: str) -> object:
             return _number(value, origin, low=1, high=64)
         case "upload_limit":
             return _number(value, origin, low=1, high=2048)
+        case "dist_days":
+            return _number(value, origin, low=0, high=36500)
         case "git_timeout":
             return _number(value, origin, low=1, high=24 * 3600)
         case "stop_timeout":
@@ -340,6 +370,20 @@ def _host_or_network(text: str, origin: str) -> Network | str:
     if re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", text):
         return text.lower()
     return _network(text, origin)
+
+
+def _bucket(value: object, origin: str) -> str:
+    if value in ("", None):
+        return ""
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(?:/[A-Za-z0-9._-]+)*/?", value)
+        and not {".", ".."} & set(value.split("/"))
+    ):
+        return value.rstrip("/")
+    raise ConfigError(
+        f"{origin} must be a bucket such as s3://bucket or s3://bucket/prefix; empty is the data folder"
+    )
 
 
 def _public_url(value: object, origin: str) -> str:

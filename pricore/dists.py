@@ -8,18 +8,23 @@ are read where they last, so that all that is kept here can go.
 import asyncio
 import gzip
 import hashlib
-import os
-import tempfile
+import logging
+import shutil
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, Literal, Protocol, TypeVar
 
 import zstandard
 
 from pricore.archives import Tail
-from pricore.errors import ArchiveError, DistError
+from pricore.config import Config
+from pricore.errors import ArchiveError, DistError, StorageError
 from pricore.models import Dist
+from pricore.storage import Bucket, Folder, Opened, Storage, open_bucket, shasum_of
+
+_log = logging.getLogger("pricore.dists")
 
 Encoding = Literal["zstd", "gzip"]
 T = TypeVar("T")
@@ -58,65 +63,135 @@ class Source(Protocol):
         """What `consume` makes of the bytes of an archive."""
         ...
 
+    async def has(self, treeishes: Sequence[str], /) -> set[str]:
+        """Those of some archives that it has what they are made of."""
+        ...
+
 
 class Dists:
-    """The folder of kept archives, named by their checksum; `on_made` is called for each that was made."""
+    """The archives that are kept, named by their checksum: in a folder, or in a bucket if one is given.
 
-    def __init__(self, folder: Path, *, on_made: Callable[[], None] = lambda: None) -> None:
-        self._folder = folder
+    With a bucket, the folder has what isn't in it: archives of before, and of while it could not be reached. What
+    is in both is the same. `on_made` is called for each that was made.
+    """
+
+    def __init__(
+        self, folder: Path, bucket: Bucket | None = None, *, on_made: Callable[[], None] = lambda: None
+    ) -> None:
         self._on_made = on_made
-        self._making: dict[Path, asyncio.Task[None]] = {}
-        self._checked: set[Path] = set()
+        self.folder = Folder(folder)
+        self.bucket = bucket
+        self._making: dict[str, asyncio.Task[None]] = {}
+        self._checked: set[tuple[Storage, str]] = set()
 
-    def path(self, shasum: str, encoding: Encoding) -> Path:
-        """Where an archive is kept in an encoding, whether it is there or not."""
-        return self._folder / shasum[:2] / (shasum + _SUFFIX[encoding])
+    @property
+    def storages(self) -> list[Storage]:
+        """Where archives can be, in the order in which they are looked for."""
+        return [self.folder] if self.bucket is None else [self.folder, self.bucket]
 
     def kept(self, shasum: str) -> list[Path]:
-        """The files of an archive that are there, in whichever encodings."""
-        return [path for encoding in _SUFFIX if (path := self.path(shasum, encoding)).exists()]
+        """The files of an archive that are in the folder, in whichever encodings."""
+        names = (name_of(shasum, encoding) for encoding in _SUFFIX)
+        return [path for name in names if (path := self.folder.path / name).exists()]
 
-    async def get(self, dist: Dist, source: Source, encoding: Encoding) -> Path:
-        """The file of an archive in an encoding, made if it isn't kept or was damaged before this process met it.
+    async def open(self, dist: Dist, source: Source, encoding: Encoding) -> Opened:
+        """An archive in an encoding, made if it isn't kept or was damaged before this process met it.
 
         However many ask, it is made once. Raises DistError where its bytes are not what was advertised,
         GitError where the commit is gone.
         """
-        path = self.path(dist.shasum, encoding)
-        if path in self._checked and path.exists():
-            return path
-        task = self._making.get(path)
-        if task is None:
-            task = asyncio.create_task(self._make(dist, source, encoding, path))
-            self._making[path] = task
-            task.add_done_callback(lambda _: self._making.pop(path, None))
-        # shielded: who gives up waiting must not take it from the others
-        await asyncio.shield(task)
-        return path
+        name = name_of(dist.shasum, encoding)
+        opened = await self._find(name)
+        if opened is None:
+            task = self._making.get(name)
+            if task is None:
+                task = asyncio.create_task(self._make(dist, source, encoding))
+                self._making[name] = task
+                task.add_done_callback(lambda _: self._making.pop(name, None))
+            # shielded: who gives up waiting must not take it from the others
+            await asyncio.shield(task)
+            opened = await self._find(name)
+        if opened is None:
+            raise DistError(f"the archive of {dist.treeish} was deleted while it was asked for")
+        return opened
 
-    async def remove(self, shasums: set[str]) -> None:
-        """Delete kept archives; those that aren't there are passed over."""
+    async def sign(self, dist: Dist, encoding: Encoding) -> str:
+        """A URL at which a client gets an archive by itself for some minutes, where it is kept in the bucket."""
+        if self.bucket is None:
+            raise StorageError("there is no bucket that could have a URL")
+        return await self.bucket.sign(name_of(dist.shasum, encoding))
 
-        def unlink() -> None:
-            for shasum in shasums:
-                for encoding in _SUFFIX:
-                    self.path(shasum, encoding).unlink(missing_ok=True)
+    def doubt(self, dist: Dist) -> None:
+        """Look again whether a kept archive is whole when it is next asked for."""
+        names = {name_of(dist.shasum, encoding) for encoding in _SUFFIX}
+        self._checked = {(storage, name) for storage, name in self._checked if name not in names}
 
-        await asyncio.to_thread(unlink)
+    async def remove(self, shasums: Collection[str]) -> None:
+        """Delete kept archives; those that aren't there are passed over.
 
-    async def sweep(self, known: Collection[str], *, before: float) -> None:
-        """Delete what a process that was killed left behind: archives that nothing names, and halves of files.
-
-        `known` are the checksums of all that may be kept. What is younger than `before`, seconds since 1970,
-        stays.
+        What cannot be deleted now is logged and left to `prune`: nobody can ask for it any more.
         """
+        names = [name_of(shasum, encoding) for shasum in sorted(shasums) for encoding in _SUFFIX]
+        for storage in self.storages:
+            try:
+                await storage.delete(names)
+            except StorageError as error:
+                _log.warning("%s; `pricore dist prune` deletes them when that is over", error)
 
-        def unlink() -> None:
-            for path in self._folder.glob("*/*"):
-                if path.name.partition(".")[0] not in known and path.stat().st_mtime < before:
-                    path.unlink(missing_ok=True)
+    async def problem(self, storage: Storage, name: str) -> str | None:
+        """What is wrong with a kept archive, if anything is: disks and copies lose things."""
+        opened = await storage.open(name)
+        if opened is None:
+            return "it is gone"
+        with opened:
+            return await self._problem(opened, name)
 
-        await asyncio.to_thread(unlink)
+    async def _problem(self, opened: Opened, name: str) -> str | None:
+        digest = await asyncio.to_thread(_digest, await opened.fetch(self.folder.path), encoding_of(name))
+        if digest is None:
+            return "it is damaged: it cannot be unpacked"
+        return None if digest == shasum_of(name) else f"it is damaged: its checksum is {digest}"
+
+    async def make(self, dist: Dist, source: Source, encoding: Encoding) -> None:
+        """Make an archive and keep it, whatever is kept now. Raises DistError, GitError."""
+        name = name_of(dist.shasum, encoding)
+        path: Path | None = None
+        try:
+            file = await asyncio.to_thread(self.folder.create, name)
+            path = Path(file.name)
+            with file:
+                digest = await self._write(dist, source, encoding, file)
+                await asyncio.to_thread(file.flush)
+            if digest != dist.shasum:
+                raise DistError(
+                    f"the archive of {dist.treeish} has the checksum {digest}, but {dist.shasum} was "
+                    "advertised: was this one changed, or is this another version of git?"
+                )
+            await self._put(name, path)
+        except OSError as error:
+            raise DistError(
+                f"cannot keep the archive of {dist.treeish} below {self.folder}: {error.strerror}"
+            ) from None
+        finally:
+            if path is not None:
+                await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def move(self, name: str, source: Storage, target: Storage) -> None:
+        """Bring a kept archive to another place; the first one has it until it was read again in the second.
+
+        Raises DistError where it is damaged, StorageError where a place fails.
+        """
+        if await self.problem(target, name):
+            opened = await source.open(name)
+            if opened is None:
+                return  # somebody else has moved or pruned it
+            with opened:
+                if problem := await self._problem(opened, name):
+                    raise DistError(f"{name} in {source}: {problem}")
+                await self._copy(name, opened, target)
+            if problem := await self.problem(target, name):
+                raise StorageError(f"{name} was written to {target}, and {problem}")
+        await source.delete([name])
 
     async def close(self) -> None:
         """Give up what is being made."""
@@ -124,33 +199,80 @@ class Dists:
             task.cancel()
         await asyncio.gather(*self._making.values(), return_exceptions=True)
 
-    async def _make(self, dist: Dist, source: Source, encoding: Encoding, path: Path) -> None:
-        if await asyncio.to_thread(_is_whole, path, encoding, dist.shasum):
-            self._checked.add(path)
-            return
-        try:
-            file = await asyncio.to_thread(_open_beside, path)
+    async def _find(self, name: str) -> Opened | None:
+        """An archive that this process knows to be whole, where it is still there."""
+        for storage in self.storages:
+            if (storage, name) in self._checked:
+                # what cannot be had is made
+                with suppress(StorageError):
+                    if opened := await storage.open(name):
+                        return opened
+        return None
+
+    async def _make(self, dist: Dist, source: Source, encoding: Encoding) -> None:
+        name = name_of(dist.shasum, encoding)
+        for storage in self.storages:
             try:
-                if encoding == "gzip" and (kept := self.path(dist.shasum, "zstd")) in self._checked:
-                    digest = await asyncio.to_thread(_recompress, kept, file)
-                else:
-                    digest = await source.archive(
-                        dist.treeish, lambda archive: _compress(_read(archive), encoding, file)
-                    )
-                if digest != dist.shasum:
-                    raise DistError(
-                        f"the archive of {dist.treeish} has the checksum {digest}, but {dist.shasum} was "
-                        "advertised: was this one changed, or is this another version of git?"
-                    )
-                await asyncio.to_thread(_put_in_place, file, path)
-                self._checked.add(path)
-                self._on_made()
-            finally:
-                await asyncio.to_thread(_discard, file)
+                if await self.problem(storage, name) is None:
+                    self._checked.add((storage, name))
+                    return
+            except StorageError as error:
+                _log.warning("%s", error)  # what can be made is served all the same
+        await self.make(dist, source, encoding)
+
+    async def _write(self, dist: Dist, source: Source, encoding: Encoding, file: IO[bytes]) -> str:
+        """Write an archive into a file; gives the checksum of what it is."""
+        if encoding == "gzip" and (kept := await self._find(name_of(dist.shasum, "zstd"))):
+            with kept:
+                packed = await kept.fetch(self.folder.path)
+                return await asyncio.to_thread(lambda: _compress(read_plain(packed), encoding, file))
+        return await source.archive(dist.treeish, lambda archive: _compress(_read(archive), encoding, file))
+
+    async def _put(self, name: str, path: Path) -> None:
+        """Keep a finished file: in the bucket, and where that fails in the folder until `move` brings it there."""
+        if self.bucket is not None:
+            try:
+                await self.bucket.put(name, path)
+            except StorageError as error:
+                _log.warning("%s; it is kept in %s, from where `pricore dist move` brings it", error, self.folder)
+            else:
+                self._checked.add((self.bucket, name))
+                await self.folder.delete([name])  # one that was damaged
+                return
+        await self.folder.put(name, path)
+        self._checked.add((self.folder, name))
+
+    async def _copy(self, name: str, opened: Opened, target: Storage) -> None:
+        if opened.path is not None:
+            await target.put(name, opened.path)
+            return
+        path: Path | None = None
+        try:
+            fetched = await opened.fetch(self.folder.path)
+            with await asyncio.to_thread(self.folder.create, name) as copy:
+                path = Path(copy.name)
+                await asyncio.to_thread(shutil.copyfileobj, fetched, copy, _CHUNK)
+            await target.put(name, path)
         except OSError as error:
-            raise DistError(
-                f"cannot keep the archive of {dist.treeish} below {self._folder}: {error.strerror}"
-            ) from None
+            raise StorageError(f"cannot copy {name} to {target}: {error.strerror}") from None
+        finally:
+            if path is not None:
+                await asyncio.to_thread(path.unlink, missing_ok=True)
+
+
+def open_dists(config: Config, *, on_made: Callable[[], None] = lambda: None) -> Dists:
+    """The archives of a registry, where its settings say; `on_made` is called for each that was made."""
+    return Dists(config.dists, open_bucket(config), on_made=on_made)
+
+
+def name_of(shasum: str, encoding: Encoding) -> str:
+    """The name under which an archive is kept in an encoding."""
+    return f"{shasum[:2]}/{shasum}{_SUFFIX[encoding]}"
+
+
+def encoding_of(name: str) -> Encoding:
+    """The encoding that a name says."""
+    return "gzip" if name.endswith(_SUFFIX["gzip"]) else "zstd"
 
 
 class _Compressor(Protocol):
@@ -175,58 +297,30 @@ def _compress(pieces: Iterable[bytes], encoding: Encoding, file: IO[bytes]) -> s
     return digest.hexdigest()
 
 
-def _recompress(kept: Path, file: IO[bytes]) -> str:
-    return _compress(read_plain(kept), "gzip", file)
-
-
 def _read(archive: IO[bytes]) -> Iterator[bytes]:
     while piece := archive.read(_CHUNK):
         yield piece
 
 
-def _is_whole(path: Path, encoding: Encoding, shasum: str) -> bool:
-    """Whether a kept archive is there and holds what was advertised: disks and copies lose things."""
+def _digest(file: IO[bytes], encoding: Encoding) -> str | None:
+    """The sha1 of a kept archive, unpacked; None where it cannot be."""
     digest = hashlib.sha1(usedforsecurity=False)
     try:
-        if encoding == "gzip":
-            with gzip.open(path) as file:
-                while piece := file.read(_CHUNK):
-                    digest.update(piece)
-        else:
-            for piece in read_plain(path):
-                digest.update(piece)
+        for piece in _read_gzip(file) if encoding == "gzip" else read_plain(file):
+            digest.update(piece)
     except (OSError, EOFError, zlib.error, zstandard.ZstdError):
-        return False
-    return digest.hexdigest() == shasum
+        return None
+    return digest.hexdigest()
 
 
-def read_file(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, piece by piece."""
-    with path.open("rb") as file:
-        yield from _read(file)
-
-
-def read_plain(kept: Path) -> Iterator[bytes]:
-    """The bytes of an archive that is kept with zstd, piece by piece."""
-    with kept.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
-        while piece := reader.read(_CHUNK):
+def _read_gzip(kept: IO[bytes]) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=kept) as file:
+        while piece := file.read(_CHUNK):
             yield piece
 
 
-def _open_beside(path: Path) -> IO[bytes]:
-    """A new file in the folder of another."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False)
-
-
-def _put_in_place(file: IO[bytes], path: Path) -> None:
-    """Let a file appear under its name, whole and on the disk."""
-    file.flush()
-    os.fsync(file.fileno())
-    Path(file.name).replace(path)
-
-
-def _discard(file: IO[bytes]) -> None:
-    """Close a file; if it still has its first name, it goes."""
-    with file:
-        Path(file.name).unlink(missing_ok=True)
+def read_plain(kept: IO[bytes]) -> Iterator[bytes]:
+    """The bytes of an archive that is kept with zstd, piece by piece."""
+    with zstandard.ZstdDecompressor().stream_reader(kept, closefd=False) as reader:
+        while piece := reader.read(_CHUNK):
+            yield piece

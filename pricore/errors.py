@@ -136,6 +136,12 @@ class DistError(PricoreError):
     code = "dist"
 
 
+class StorageError(PricoreError):
+    """The place where archives are kept cannot be reached, or refuses what it was asked."""
+
+    code = "storage"
+
+
 class ComposerJsonError(PricoreError):
     """A composer.json from which no version can be made; the message is the reason that a sync reports."""
 

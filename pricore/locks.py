@@ -117,7 +117,8 @@ class Checker:
         if package.shasum and package.shasum != dist.shasum:
             return f"its checksum is {dist.shasum}, and the lock file says {package.shasum}"
         try:
-            await self._dists.get(dist, self._syncer.source(dist), "zstd")
+            with await self._dists.open(dist, self._syncer.source(dist), "zstd"):
+                pass
         except (DistError, GitError) as error:
             return str(error)
         return None

@@ -99,6 +99,22 @@ def parse_interval(text: str) -> int | None:
     return seconds
 
 
+def parse_size(text: str, *, field: str) -> int:
+    """A size, bytes: a number of them, or 500M, 5G. Raises InvalidError for anything else."""
+    match = re.fullmatch(r"([0-9]{1,9})([KMGT]?)", text)
+    if match is None:
+        raise InvalidError(f"{text[:40]!r} is no size such as 500M or 5G", field=field)
+    return int(match[1]) * {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}[match[2]]
+
+
+def parse_age(text: str, *, field: str) -> int:
+    """A span of time, seconds: 12h, 90d, 8w. Raises InvalidError for anything else."""
+    match = re.fullmatch(r"([0-9]{1,5})([smhdw])", text)
+    if match is None:
+        raise InvalidError(f"{text[:40]!r} is no span of time such as 90d or 8w", field=field)
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}[match[2]]
+
+
 def parse_paths(patterns: Sequence[str]) -> tuple[str, ...]:
     """Patterns of folders that are packages, without what makes no difference; none where that is the root alone.
 
@@ -142,8 +158,10 @@ async def delete_organization(
 ) -> None:
     """Delete an organization with its repositories, packages, tokens, mirrors and archives.
 
-    Raises NotFoundError where it is gone.
+    Raises NotFoundError where it is gone, ConflictError where a registered lock file names one of its archives:
+    asked first, because its repositories go one after another.
     """
+    await store.locks.check_unused(organization)
     for repository in await store.repositories.of_organization(organization.id):
         await syncer.remove(repository)
     uploaded = await store.packages.uploaded_checksums(organization.id)

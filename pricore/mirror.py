@@ -267,6 +267,16 @@ class Mirror:
         if lines:
             await self._write(["update-ref", "--stdin"], lines=lines)
 
+    async def has(self, treeishes: Sequence[str]) -> set[str]:
+        """Those of commits, and of folders as commit:folder, that are there."""
+        if not self.exists():
+            return set()
+        output = await self._git.run(
+            ["cat-file", "--batch-check=%(objecttype)"], folder=self.path, about=self._about, lines=treeishes
+        )
+        answers = zip(treeishes, split_lines(output), strict=True)
+        return {at for at, kind in answers if kind in ("commit", "tree")}
+
     async def archive(self, treeish: str, consume: Callable[[IO[bytes]], T]) -> T:
         """What `consume` makes of the zip of a commit, or of a folder in one as commit:folder.
 

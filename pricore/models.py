@@ -301,6 +301,18 @@ class Dist(msgspec.Struct, frozen=True):
     fixed: bool = True
 
 
+class Advertised(msgspec.Struct, frozen=True):
+    """An archive that was advertised for a package of an organization (its slug).
+
+    `version` is the one that is made of it now, else the beginning of its commit.
+    """
+
+    organization: str
+    package: str
+    version: str
+    dist: Dist
+
+
 class LockedPackage(msgspec.Struct, frozen=True, kw_only=True):
     """A package in a composer.lock that comes from this registry.
 

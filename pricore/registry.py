@@ -5,32 +5,31 @@ as long as the database says that nothing moved.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 import zstandard
 from aiohttp import hdrs, web
-from aiohttp.abc import AbstractStreamWriter
 
 from pricore import auth, metadata
-from pricore.answers import SERVER, Answer, choose_encoding, document_answer
+from pricore.answers import Answer, choose_encoding, document_answer
 from pricore.bodies import read_body
 from pricore.clients import Clients
 from pricore.config import Config
-from pricore.dists import Dists, read_file, read_plain
+from pricore.delivery import Delivery
+from pricore.dists import Dists, Encoding, read_plain
 from pricore.errors import BadRequestError, NotFoundError, UnsupportedClientError
-from pricore.gate import Gate, show_allowance
+from pricore.gate import Gate
 from pricore.models import Organization, Package, Token
 from pricore.store import Store
 from pricore.sync import Syncer
 
+A = TypeVar("A", bound=Answer)
 _log = logging.getLogger("pricore.registry")
 
 _MOST_DOCUMENTS: Final = 64 * 1024 * 1024
@@ -49,14 +48,24 @@ _MOST_NAMES: Final = 10_000
 _VIEW_SPAN: Final = 2**30
 
 
-class _Shelf(dict[tuple[object, ...], Answer]):
+class _Archive(Answer):
+    """A kept archive, finished, with its checksum."""
+
+    __slots__ = ("shasum",)
+
+    def __init__(self, body: bytes, headers: Mapping[str, str], *, shasum: str) -> None:
+        super().__init__(body, headers)
+        self.shasum = shasum
+
+
+class _Shelf(dict[tuple[object, ...], A]):
     """Finished answers of at most so many bytes."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._size = 0
 
-    def keep(self, key: tuple[object, ...], answer: Answer) -> None:
+    def keep(self, key: tuple[object, ...], answer: A) -> None:
         if before := self.pop(key, None):  # several requests may have missed it at the same time
             self._size -= before.size
         self[key] = answer
@@ -70,8 +79,8 @@ class _Cache:
 
     def __init__(self, revision: int) -> None:
         self.revision = revision
-        self.documents = _Shelf(_MOST_DOCUMENTS)
-        self.archives = _Shelf(_MOST_ARCHIVES)
+        self.documents = _Shelf[Answer](_MOST_DOCUMENTS)
+        self.archives = _Shelf[_Archive](_MOST_ARCHIVES)
 
 
 class Registry:
@@ -86,6 +95,7 @@ class Registry:
         self._dists = dists
         self._syncer = syncer
         self._public_url = config.public_url
+        self._redirect = config.dist_redirect
         self._cache = _Cache(revision=-1)
 
     def routes(self) -> list[web.RouteDef]:
@@ -181,33 +191,35 @@ class Registry:
                 self._store.usage.downloaded(slug, name, version)
 
         answer = cache.archives.get(key)
-        if answer is not None and hdrs.RANGE not in request.headers:
+        if answer is not None and hdrs.IF_NONE_MATCH not in request.headers:
             sent()
+            self._store.usage.dist_used(answer.shasum)
             return answer.respond(request)
         dist = await self._store.packages.dist(slug, name, version=version, reference=reference)
         if dist is None:
             raise NotFoundError(auth.NOT_HERE)
-        kept = await self._dists.get(dist, self._syncer.source(dist), "gzip" if encoding == "gzip" else "zstd")
-        headers: dict[str, str] = {
-            hdrs.CONTENT_TYPE: "application/zip",
-            hdrs.CACHE_CONTROL: "private, max-age=31536000, immutable" if dist.fixed else "private, no-cache",
-            hdrs.VARY: "Authorization, Accept-Encoding",
-            hdrs.SERVER: SERVER,
-        }
-        if encoding == "identity":
-            sent()
-            return await _send(request, read_plain(kept), headers, dist.size)
-        headers[hdrs.CONTENT_ENCODING] = encoding
-        if hdrs.RANGE not in request.headers and (content := await asyncio.to_thread(_read_small, kept)):
-            answer = Answer(content, headers)
-            cache.archives.keep(key, answer)
-            sent()
-            return answer.respond(request)
-        if dist.fixed:
-            return _Kept(kept, headers, sent=sent)
-        sent()
-        # not FileResponse: by the file's date it would answer 304 for a branch that went back to an old commit
-        return await _send(request, read_file(kept), headers, kept.stat().st_size)
+        delivery = Delivery(request, dist, encoding)
+        if delivery.is_known():
+            return delivery.unchanged()
+        self._store.usage.dist_used(dist.shasum)
+        kept: Encoding = "gzip" if encoding == "gzip" else "zstd"
+        with await self._dists.open(dist, self._syncer.source(dist), kept) as archive:
+            if delivery.from_beginning():
+                sent()
+            if encoding == "identity":
+                whole = await delivery.send_plain(read_plain(await archive.fetch(self._dists.folder.path)))
+            elif self._redirect and archive.path is None and request.method == hdrs.METH_GET:
+                return delivery.redirect(await self._dists.sign(dist, kept))
+            elif archive.size <= _SMALL_ARCHIVE:
+                answer = _Archive(await archive.read(), delivery.response.headers, shasum=dist.shasum)
+                cache.archives.keep(key, answer)
+                return answer.respond(request)
+            else:
+                whole = await delivery.send_kept(archive)
+        if not whole:
+            _log.error("%s: the kept archive is damaged; the next request checks it", request.rel_url.raw_path)
+            self._dists.doubt(dist)
+        return delivery.response
 
     async def get_list(self, request: web.Request) -> web.Response:
         """Names of packages, by `filter` (with * for anything) or by `vendor`."""
@@ -322,21 +334,6 @@ class Registry:
         return f"{base}/org/{request.match_info['organization']}"
 
 
-class _Kept(web.FileResponse):
-    """A kept archive; `sent` is called where a client gets it from its beginning."""
-
-    def __init__(self, path: Path, headers: Mapping[str, str], *, sent: Callable[[], None]) -> None:
-        super().__init__(path, headers=headers)
-        self._sent = sent
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        writer = await super().prepare(request)
-        part = self.headers.get(hdrs.CONTENT_RANGE, "bytes 0-")
-        if self.status in (200, 206) and part.startswith("bytes 0-"):
-            self._sent()
-        return writer
-
-
 class _Download(msgspec.Struct):
     name: str
     version: str
@@ -385,45 +382,3 @@ def _matches(name: str, pattern: str) -> bool:
             return False
         start = found + len(part)
     return True
-
-
-def _read_small(kept: Path) -> bytes:
-    """A kept archive, empty where it is too large for the memory."""
-    with kept.open("rb") as file:
-        content = file.read(_SMALL_ARCHIVE + 1)
-    return content if len(content) <= _SMALL_ARCHIVE else b""
-
-
-async def _send(
-    request: web.Request, pieces: Iterator[bytes], headers: Mapping[str, str], size: int
-) -> web.StreamResponse:
-    """A body piece by piece; one that doesn't have its size breaks the connection, so that nobody takes it."""
-    response = web.StreamResponse(headers=headers)
-    response.content_length = size
-    show_allowance(request, response.headers)
-    # a client that goes away in the middle is no failure of ours
-    with contextlib.suppress(ConnectionResetError):
-        await response.prepare(request)
-        if request.method != hdrs.METH_HEAD and not await _write_whole(response, pieces, size):
-            _log.error(
-                "%s: the kept archive is damaged; it is made again after a restart", request.rel_url.raw_path
-            )
-            if request.transport is not None:
-                request.transport.abort()
-            return response
-        await response.write_eof()
-    return response
-
-
-async def _write_whole(response: web.StreamResponse, pieces: Iterator[bytes], size: int) -> bool:
-    """Whether the pieces could be read to their end, and have the size that was announced."""
-    sent = 0
-    while True:
-        try:
-            piece = await asyncio.to_thread(next, pieces, b"")
-        except (OSError, zstandard.ZstdError):
-            return False
-        if not piece:
-            return sent == size
-        sent += len(piece)
-        await response.write(piece)

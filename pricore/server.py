@@ -1,4 +1,4 @@
-"""The web application: routes, errors and lifecycle."""
+"""The web application: what answers, what goes on beside that, and how it begins, reloads and ends."""
 
 import asyncio
 import contextlib
@@ -11,40 +11,28 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import fields, replace
-from typing import Any, Final, cast
+from typing import Final, cast
 
-import msgspec
 from aiohttp import hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
 from aiohttp.typedefs import Handler
 
-from pricore import logs
+from pricore import logs, retention
 from pricore.answers import SERVER
 from pricore.api import Api
 from pricore.api.streams import Streams
 from pricore.auth import Authenticator
 from pricore.clients import Clients
 from pricore.config import Config
-from pricore.dists import Dists
-from pricore.errors import (
-    BadRequestError,
-    ConfigError,
-    ConflictError,
-    ForbiddenError,
-    InvalidError,
-    NotFoundError,
-    NotReadyError,
-    PricoreError,
-    TooManyRequestsError,
-    UnauthorizedError,
-    UnsupportedClientError,
-)
+from pricore.connection import SETTINGS, Connection
+from pricore.dists import Dists, open_dists
+from pricore.errors import ConfigError, PricoreError
+from pricore.failures import answer_error, refuse
 from pricore.gate import Gate, show_allowance
 from pricore.git import Git
 from pricore.jobs import Queue
-from pricore.journal import REQUEST_ID, Journal
+from pricore.journal import Journal
 from pricore.limits import Limits
 from pricore.metrics import Metrics
 from pricore.notify import notify, notify_reloading
@@ -58,18 +46,17 @@ from pricore.webhooks import Webhooks
 
 _log = logging.getLogger("pricore.server")
 
-_STATUS: Final[Mapping[type[PricoreError], int]] = {
-    BadRequestError: 400,
-    UnsupportedClientError: 400,
-    UnauthorizedError: 401,
-    ForbiddenError: 403,
-    NotFoundError: 404,
-    ConflictError: 409,
-    InvalidError: 422,
-    TooManyRequestsError: 429,
-    NotReadyError: 503,
-}
-_FIXED: Final = ("data", "host", "port", "workers")
+_FIXED: Final = (
+    "data",
+    "host",
+    "port",
+    "workers",
+    "dist_storage",
+    "s3_endpoint",
+    "s3_region",
+    "s3_access_key",
+    "s3_secret_key",
+)
 """Settings that cannot change while the server runs."""
 
 _FLUSH_SECONDS: Final = 1.0
@@ -79,16 +66,8 @@ _FORCE_SECONDS: Final = 0.5
 _TURN_SECONDS: Final = 0.0005
 """How long a thread that computes keeps the interpreter from the loop; a request needs it several times."""
 
-_MOST_MESSAGE: Final = 1000
+_PRUNE_SECONDS: Final = 24 * 3600
 _MOST_FILES: Final = 65_536
-
-_CONNECTION: Final[dict[str, Any]] = {
-    # how long a connection may be idle, and how long the head of a request may take; proxies let go after 60 s
-    "keepalive_timeout": 75,
-    # packed bodies would be unpacked even where nobody reads them: a kilobyte is a megabyte then
-    "auto_decompress": False,
-    "access_log": None,
-}
 
 
 class Service:
@@ -100,9 +79,10 @@ class Service:
     def __init__(self, store: Store, git: Git, config: Config, *, syncs: bool, metrics: Metrics) -> None:
         self._store = store
         self._git = git
+        self._config = config
         self._syncs = syncs
         self._metrics = metrics
-        self._dists = Dists(config.dists, on_made=metrics.archives_made.add)
+        self._dists = open_dists(config, on_made=metrics.archives_made.add)
         self._uploads = Uploads(store, config.uploads)
         self._syncer = Syncer(store, git, config)
         self._queue = Queue(store, self._syncer, workers=config.sync_workers, counts=metrics.syncs)
@@ -138,7 +118,7 @@ class Service:
         )
         probes = Probes(self._store, gate, self._metrics)
         # (?s): a line break in an address too, which aiohttp would answer with text of its own
-        rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", _refuse)
+        rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", refuse)
         return [*registry.routes(), *self.api.routes(), *webhooks.routes(), *probes.routes(), rest]
 
     async def apply(self, config: Config) -> None:
@@ -147,6 +127,7 @@ class Service:
         Raises StoreError where the database cannot take them; what answers has not changed then.
         """
         await self._settle(config)
+        self._config = config
         self._git.timeout = config.git_timeout
         self._syncer.use(config)
         self._queue.workers = config.sync_workers
@@ -168,7 +149,7 @@ class Service:
         await self._settle(config)
         if self._syncs:
             tidying = _tidy(self._store, self._syncer, self._dists, self._uploads, before=time.time())
-            self._working += [asyncio.create_task(self._queue.work()), asyncio.create_task(tidying)]
+            self._working += [asyncio.create_task(work) for work in (self._queue.work(), tidying, self._prune())]
         flushing = asyncio.create_task(_flush_usage(self._store))
         yield
         await self.rest()
@@ -184,6 +165,20 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)
 
+    async def _prune(self) -> None:
+        """Delete archives as the settings say, once a day."""
+        while True:
+            most, unused = retention.limits(self._config)
+            try:
+                if most is not None or unused is not None:
+                    done = await retention.prune(self._store, self._dists, self._syncer, most=most, unused=unused)
+                    if done.pruned:
+                        size = sum(item.size for item in done.pruned)
+                        _log.info("pruned archives: %d of %d bytes", len(done.pruned), size)
+            except Exception as error:  # noqa: BLE001  # what is kept too long takes room, and nothing else
+                _log.error("cannot prune archives: %s", error)
+            await asyncio.sleep(_PRUNE_SECONDS)
+
     def _answer_errors(self, number: int, route: web.RouteDef) -> Handler:
         """The one place where errors become HTTP: `{"message", "errors"?}` with the status that fits.
 
@@ -198,7 +193,7 @@ class Service:
             try:
                 response = await handlers[number](request)
             except Exception as error:  # noqa: BLE001  # whatever it was, the client gets an answer and the log the rest
-                response = _error_response(request, error, journal)
+                response = answer_error(request, error, journal)
             # here, and not by aiohttp's signal, which costs as much as all the rest of the limits
             if not response.prepared:
                 show_allowance(request, response.headers)
@@ -215,7 +210,7 @@ def build_app(
     store: Store, git: Git, config: Config, *, syncs: bool = True, metrics: Metrics | None = None
 ) -> web.Application:
     """The application that serves an open store; `syncs` False is for one that leaves the queue to another."""
-    app = web.Application(handler_args=_CONNECTION)
+    app = web.Application(handler_args=SETTINGS)
     service = Service(store, git, config, syncs=syncs, metrics=metrics or Metrics())
     app[SERVICE] = service
     app.add_routes(service.routes)
@@ -359,7 +354,7 @@ async def _tidy(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads, *,
     try:
         await syncer.sweep()
         if known := await store.packages.all_checksums():
-            await dists.sweep(known, before=before)
+            await dists.folder.sweep(known, before=before)
         await uploads.sweep(before=before)
     except Exception:  # noqa: BLE001  # what is left over takes room, and nothing else
         _log.exception("cannot tidy up the data folder")
@@ -369,7 +364,7 @@ async def _listen(runner: web.AppRunner, bound: socket.socket, journal: Journal)
     """Take connections. Not by aiohttp's SockSite, which answers what it cannot parse with text of its own."""
     loop = asyncio.get_running_loop()
     server = cast("web.Server", runner.server)  # None only before the setup
-    return await loop.create_server(lambda: _Connection(server, loop, journal), sock=bound, backlog=1024)
+    return await loop.create_server(lambda: Connection(server, loop, journal), sock=bound, backlog=1024)
 
 
 async def _flush_usage(store: Store) -> None:
@@ -384,167 +379,3 @@ async def _flush_usage(store: Store) -> None:
             if not failing:
                 _log.error("cannot write usage: %s", error)
             failing = True
-
-
-def _error_response(request: web.BaseRequest, error: Exception, journal: Journal) -> web.Response:
-    """The answer to an error; it has the id of the request."""
-    response = _explain(request, error, journal)
-    response.headers[REQUEST_ID] = journal.identify(request)
-    return response
-
-
-def _explain(request: web.BaseRequest, error: Exception, journal: Journal) -> web.Response:
-    if isinstance(error, PricoreError):
-        status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
-        if status != 500:
-            errors = {error.field: [str(error)]} if isinstance(error, InvalidError) else None
-            retry = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequestsError) else None
-            return _error(request, status, str(error), errors=errors, headers=retry)
-    elif isinstance(error, web.HTTPException):
-        if error.status < 400:
-            raise error
-        allowed = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
-        return _error(request, error.status, _MESSAGES.get(error.status, error.reason), headers=allowed)
-    elif isinstance(error, web.RequestPayloadError):
-        return _error(request, 400, "the request body is damaged")
-    elif isinstance(error, ConnectionError) and request.transport is None:
-        raise error  # the client went away in the middle of its body
-    return _failure(request, error, journal)
-
-
-def _failure(request: web.BaseRequest, error: BaseException | None, journal: Journal) -> web.Response:
-    """500 for what failed on this side, with the id under which the log has the reason.
-
-    Only the log has it: it can name folders of this machine, and hosts that only this one reaches.
-    """
-    request_id = journal.identify(request)
-    # the path as it came: decoded, it could end the line and go on with one of its own
-    target = f"{request.method} {request.rel_url.raw_path}"
-    reason = f"{type(error).__name__}: {error}"
-    _log.error(
-        "request %s: %s: %s",
-        request_id,
-        target,
-        reason,
-        exc_info=None if isinstance(error, PricoreError) else error,
-        extra={"request": request_id},
-    )
-    return _error(request, 500, f"the registry failed; its log has the reason under request {request_id}")
-
-
-async def _refuse(request: web.Request) -> web.StreamResponse:
-    """What no route takes: 405 where another method would be taken there, else 404."""
-    allowed: set[str] = set()
-    for place in request.app.router.resources():
-        _, methods = await place.resolve(request)
-        allowed |= methods
-    allowed.discard(hdrs.METH_ANY)
-    if allowed:
-        raise web.HTTPMethodNotAllowed(request.method, allowed)
-    raise web.HTTPNotFound
-
-
-_MESSAGES: Final[Mapping[int, str]] = {
-    404: "there is nothing at this address",
-    405: "this address does not take that method",
-    413: "the request body is too large",
-    417: "the Expect header can only be 100-continue",
-}
-
-
-def _one_line(text: str) -> str:
-    """A message that can be shown and logged as it is, whatever of the request is repeated in it."""
-    shown = text if len(text) <= _MOST_MESSAGE else text[:_MOST_MESSAGE] + "…"
-    return "".join(character if character.isprintable() else "?" for character in shown)
-
-
-def _error(
-    request: web.BaseRequest,
-    status: int,
-    message: str,
-    *,
-    errors: Mapping[str, list[str]] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> web.Response:
-    message = _one_line(message)
-    body: dict[str, object] = {"message": message}
-    if errors:
-        body["errors"] = {name: [_one_line(text) for text in texts] for name, texts in errors.items()}
-    if request.path.startswith("/org/") and status in (400, 401, 403, 429):
-        body["warning"] = message  # Composer prints this one to the person who runs it
-    response = web.Response(
-        status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers
-    )
-    if status == 401:
-        response.headers[hdrs.WWW_AUTHENTICATE] = 'Basic realm="Pricore", charset="UTF-8"'
-    return response
-
-
-class _Connection(web.RequestHandler):
-    """A connection, on which also what no handler gets to see is answered in the shape of every error.
-
-    All that it overrides is public in aiohttp, but for who calls it when.
-    """
-
-    __slots__ = ("_journal",)
-
-    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, journal: Journal) -> None:
-        # one for all connections, where aiohttp would make one for each
-        log = {"access_log": journal.logger, "access_log_class": lambda *_: journal}
-        super().__init__(server, loop=loop, **(_CONNECTION | log))
-        self._journal = journal
-
-    def close(self) -> None:
-        """Take no more requests. What waits for one is closed, which aiohttp leaves to its last step."""
-        waits = self._waiter is not None  # private to aiohttp
-        super().close()
-        if waits and self.transport is not None:
-            self.transport.close()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """The answer to what cannot be parsed, and to failures around the handlers.
-
-        The former is 400 and no matter for the log: whatever strangers send comes here.
-        """
-        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
-            raise ConnectionError("nobody is left to answer, or part of an answer was sent")
-        if isinstance(exc, HttpProcessingError):
-            response = _error(request, 400, _unreadable(exc))
-            # frames hold what was received, and lead back to the error: megabytes until the next full collection.
-            # Private to aiohttp: the errors of what came behind, which nobody answers any more
-            for queued in (exc, *(getattr(item, "exc", exc) for item, _ in self._messages)):
-                queued.__traceback__ = None
-        else:
-            response = _failure(request, exc, self._journal)
-        response.headers[REQUEST_ID] = self._journal.identify(request)
-        response.headers[hdrs.SERVER] = SERVER
-        response.force_close()
-        return response
-
-    def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
-        """Send an answer; those that aiohttp made up itself have its own text."""
-        if isinstance(resp, web.HTTPException) and resp.status >= 400:
-            resp = _error_response(request, resp, self._journal)
-            resp.headers[hdrs.SERVER] = SERVER
-        return super().finish_response(request, resp, start_time)
-
-    def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log what failed after the handlers; a client that goes away, or sends half a body, is no failure."""
-        if not isinstance(kw.get("exc_info"), ConnectionError | web.RequestPayloadError):
-            super().log_exception(*args, **kw)
-
-
-def _unreadable(error: HttpProcessingError) -> str:
-    """Why a request cannot be read, in aiohttp's words without what they quote of it."""
-    if isinstance(error, InvalidURLError):
-        return "the request cannot be read: its address is malformed"
-    words, *_ = re.split(r":\s*\n|: b['\"]|: bytearray", error.message)
-    return f"the request cannot be read: {words}"

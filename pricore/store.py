@@ -20,6 +20,7 @@ import aiosqlite
 from pricore import database
 from pricore.database import BUSY_SECONDS, uri
 from pricore.errors import NotFoundError, StoreError
+from pricore.tables.archives import Archives
 from pricore.tables.credentials import Credentials
 from pricore.tables.health import Health
 from pricore.tables.jobs import Jobs
@@ -63,6 +64,7 @@ class Store:
         self.usage = Usage(self)
         self.locks = Locks(self)
         self.health = Health(self)
+        self.archives = Archives(self)
 
     async def __aenter__(self) -> Self:
         try:

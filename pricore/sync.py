@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from pricore.addresses import Address
 from pricore.config import Config
-from pricore.dists import Dists, Source
+from pricore.dists import Source, open_dists
 from pricore.errors import (
     GitUnavailableError,
     NotFoundError,
@@ -100,7 +100,7 @@ class Syncer:
         unused = await self._store.repositories.remove(repository)
         for task in self._running.get(repository.id, ()):
             task.cancel()
-        await Dists(self._config.dists).remove(unused)
+        await open_dists(self._config).remove(unused)
         try:
             async with self._lock(repository.id, seconds=_REMOVAL_SECONDS):
                 await self._discard(repository.id)

@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar, cast
@@ -99,6 +99,10 @@ class Uploads:
                 return consume(cast("IO[bytes]", archive))
 
         return await asyncio.to_thread(read)
+
+    async def has(self, shasums: Sequence[str]) -> set[str]:
+        """Those of some archives that are there, damaged or not."""
+        return await asyncio.to_thread(lambda: {shasum for shasum in shasums if self.path(shasum).exists()})
 
     async def remove(self, shasums: Iterable[str]) -> None:
         """Delete those of some archives that no version names any more."""

@@ -1,11 +1,12 @@
 """Fixtures of the stories; what they give is in harness.py."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Composer, GitRepository, Pricore
+from tests.harness import Composer, DataFolder, GitRepository, Place, Pricore
+from tests.swift import S3
 
 
 @pytest.fixture
@@ -25,3 +26,26 @@ def make_repository(tmp_path: Path) -> Callable[[str], GitRepository]:
 @pytest.fixture
 def composer(tmp_path: Path) -> Composer:
     return Composer(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A real S3 server, for all tests of this process."""
+    with S3(tmp_path_factory.mktemp("swift")).running() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(swift: S3) -> S3:
+    """The server with an empty bucket."""
+    swift.begin()
+    return swift
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where archives are kept: the data folder in `data`, and then a bucket."""
+    if request.param == "folder":
+        return DataFolder(tmp_path / "data")
+    bucket: S3 = request.getfixturevalue("s3")
+    return bucket

@@ -12,9 +12,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
+
+from pricore.storage import Bucket
 
 STRICT = os.environ.get("PRICORE_TEST_STRICT") == "1"
 """Set where everything is installed, as in CI: what is missing is a failure there, not a skip."""
@@ -242,6 +244,49 @@ def _read_document(process: subprocess.Popen[str], errors: Path) -> Any:
             return json.loads(text)
     process.wait(timeout=10)
     raise AssertionError(f"it did not serve: {text}{errors.read_text()}")
+
+
+class Place(Protocol):
+    """Where a registry of the tests keeps archives, and what tells Pricore of it."""
+
+    @property
+    def settings(self) -> dict[str, str]: ...
+
+    def open(self) -> Bucket | None:
+        """The bucket, where it is one."""
+
+    def files(self) -> dict[str, int]:
+        """The names of all that is kept, with the bytes."""
+
+    def read(self, name: str) -> bytes: ...
+
+    def write(self, name: str, content: bytes) -> None: ...
+
+    def delete(self, name: str) -> None: ...
+
+
+class DataFolder:
+    """The folder of archives in a data folder."""
+
+    def __init__(self, data: Path) -> None:
+        self.path = data / "dists"
+        self.settings: dict[str, str] = {}
+
+    def open(self) -> None: ...
+
+    def files(self) -> dict[str, int]:
+        found = (path for path in self.path.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.path)): path.stat().st_size for path in found}
+
+    def read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
+
+    def write(self, name: str, content: bytes) -> None:
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.path / name).write_bytes(content)
+
+    def delete(self, name: str) -> None:
+        (self.path / name).unlink()
 
 
 class Client:

@@ -1,14 +1,13 @@
 """Settings come from several places in order, and what cannot be used is refused with where it stands."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from pricore import config as settings
-from pricore.config import DEFAULT, Config, find_unknown, load_config, read_settings, secret
+from pricore.config import DEFAULT, Config, find_unknown, load_config, read_settings
 from pricore.errors import ConfigError
 
 
@@ -82,6 +81,14 @@ VALUES = {
     "log_level": ("debug", "debug"),
     "access_log": ("on", True),
     "stop_timeout": ("0", 0),
+    "dist_storage": ("s3://packages/dists/", "s3://packages/dists"),
+    "dist_redirect": ("on", True),
+    "dist_limit": ("5000", 5000),
+    "dist_days": ("90", 90),
+    "s3_endpoint": ("https://s3.example.com/", "https://s3.example.com"),
+    "s3_region": ("eu-central-1", "eu-central-1"),
+    "s3_access_key": ("AKIDEXAMPLE", "AKIDEXAMPLE"),
+    "s3_secret_key": ("wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI/K7MDENG"),
 }
 
 
@@ -375,46 +382,39 @@ def test_a_variable_that_sets_nothing_is_found() -> None:
     assert find_unknown(environ) == ["PRICORE_PROT is no setting; docs/settings.md lists those there are"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class WithSecret(Config):
-    """Settings with a secret among them."""
-
-    password: str = secret()
-
-
-@pytest.fixture
-def with_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "Config", WithSecret)
-
-
-@pytest.mark.usefixtures("with_secret")
 def test_a_secret_can_be_in_a_file_of_its_own(tmp_path: Path) -> None:
     """`PRICORE_X_FILE` names the file of a secret, such as those that containers get; of nothing else."""
-    file = tmp_path / "password"
+    file = tmp_path / "secret"
     file.write_text("s3cret\n")
-    for environ in ({"PRICORE_PASSWORD": "s3cret"}, {"PRICORE_PASSWORD_FILE": str(file)}):
+    for environ in ({"PRICORE_S3_SECRET_KEY": "s3cret"}, {"PRICORE_S3_SECRET_KEY_FILE": str(file)}):
         config = load_config(environ=environ)
-        assert isinstance(config, WithSecret)
-        assert config.password == "s3cret"
+        assert config.s3_secret_key == "s3cret"
         assert "s3cret" not in repr(config)
         assert find_unknown(environ) == []
     assert load_config(environ={"PRICORE_HOST_FILE": str(file)}).host == "127.0.0.1"
     assert find_unknown({"PRICORE_HOST_FILE": ""}) != []
 
 
-@pytest.mark.usefixtures("with_secret")
 def test_a_secret_that_cannot_be_had_is_refused_and_not_repeated(tmp_path: Path) -> None:
     """The error names the variable and the file, and never what is in them."""
     missing, empty, long = tmp_path / "missing", tmp_path / "empty", tmp_path / "long"
     empty.write_text("\n")
     long.write_bytes(b"one\ntwo\n")
-    expected = f"PRICORE_PASSWORD_FILE: cannot read {missing}: No such file or directory"
+    expected = f"PRICORE_S3_SECRET_KEY_FILE: cannot read {missing}: No such file or directory"
 
-    assert expected == refusal(environ={"PRICORE_PASSWORD_FILE": str(missing)})
+    assert expected == refusal(environ={"PRICORE_S3_SECRET_KEY_FILE": str(missing)})
     for environ in (
-        {"PRICORE_PASSWORD_FILE": str(empty)},
-        {"PRICORE_PASSWORD_FILE": str(long)},
-        {"PRICORE_PASSWORD": "one\ntwo"},
+        {"PRICORE_S3_SECRET_KEY_FILE": str(empty)},
+        {"PRICORE_S3_SECRET_KEY_FILE": str(long)},
+        {"PRICORE_S3_SECRET_KEY": "one\ntwo"},
     ):
         assert refusal(environ=environ) == f"{next(iter(environ))} must be a line of text"
-    assert "must be a line of text" in refusal(file=write(tmp_path, "password: [a]\n"))
+    assert "must be a line of text" in refusal(file=write(tmp_path, "s3_secret_key: [a]\n"))
+
+
+@pytest.mark.parametrize(
+    "value", ["bucket", "s3://", "s3:///prefix", "s3://bucket/../other", "s3://user:password@host/x", "s3://b/a b"]
+)
+def test_what_is_no_bucket_is_refused(value: str) -> None:
+    """An address of another kind is not taken for a folder."""
+    assert refusal(environ={"PRICORE_DIST_STORAGE": value}).startswith("PRICORE_DIST_STORAGE must be a bucket")

@@ -1,17 +1,21 @@
 """Archives: what is kept is what was advertised, or nothing."""
 
 import hashlib
+import io
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from pricore.dists import Dists, Encoding, checksum, read_plain
-from pricore.errors import DistError, GitError
+from pricore.dists import Dists, Encoding, checksum, name_of, read_plain
+from pricore.errors import ConfigError, DistError, GitError, StorageError
 from pricore.git import Git
 from pricore.mirror import Mirror
 from pricore.models import Dist
-from tests.harness import GitRepository
+from pricore.storage import Bucket
+from tests.harness import DataFolder, GitRepository, Place
+from tests.swift import ACCESS_KEY, S3, SECRET_KEY
 
 
 @pytest.fixture
@@ -36,52 +40,159 @@ async def _advertised(mirror: Mirror) -> Dist:
     return Dist("repository", commit, shasum, size)
 
 
-async def test_every_encoding_is_kept_compressed_and_unpacks_to_the_same(mirror: Mirror, tmp_path: Path) -> None:
+@pytest.fixture
+def start(place: Place, tmp_path: Path) -> Callable[[], Dists]:
+    """Begins as a new process does, which knows nothing of what is kept."""
+    return lambda: Dists(tmp_path / "data" / "dists", place.open())
+
+
+async def _read(dists: Dists, dist: Dist, mirror: Mirror, encoding: Encoding) -> bytes:
+    with await dists.open(dist, mirror, encoding) as opened:
+        return b"".join([piece async for piece in opened.pieces()])
+
+
+async def test_every_encoding_is_kept_compressed_and_unpacks_to_the_same(
+    mirror: Mirror, start: Callable[[], Dists], place: Place, tmp_path: Path
+) -> None:
     """zstd, and gzip made of it or of the commit, hold the bytes whose checksum was advertised."""
     dist = await _advertised(mirror)
-    dists = Dists(tmp_path / "dists")
-    kept = await dists.get(dist, mirror, "zstd")
-    assert hashlib.sha1(b"".join(read_plain(kept))).hexdigest() == dist.shasum
-    assert kept.stat().st_size < dist.size / 4
-    made_of_kept = (await dists.get(dist, mirror, "gzip")).read_bytes()
-    made_of_commit = (await Dists(tmp_path / "other").get(dist, mirror, "gzip")).read_bytes()
+    dists = start()
+    kept = await _read(dists, dist, mirror, "zstd")
+    assert hashlib.sha1(b"".join(read_plain(io.BytesIO(kept)))).hexdigest() == dist.shasum
+    assert len(kept) < dist.size / 4
+    made_of_kept = await _read(dists, dist, mirror, "gzip")
+    made_of_commit = await _read(Dists(tmp_path / "other"), dist, mirror, "gzip")
     assert made_of_kept == made_of_commit
+    assert place.files() == {
+        name_of(dist.shasum, "zstd"): len(kept),
+        name_of(dist.shasum, "gzip"): len(made_of_kept),
+    }
 
 
-async def test_an_archive_with_another_checksum_is_not_kept(mirror: Mirror, tmp_path: Path) -> None:
+async def test_an_archive_with_another_checksum_is_not_kept(
+    mirror: Mirror, start: Callable[[], Dists], place: Place, tmp_path: Path
+) -> None:
     """Bytes that aren't those that were advertised go nowhere; the message names both checksums."""
     dist = await _advertised(mirror)
     wrong = Dist(dist.repository_id, dist.treeish, "0" * 40, dist.size)
     with pytest.raises(DistError, match=f"{dist.shasum}, but {'0' * 40} was advertised"):
-        await Dists(tmp_path / "dists").get(wrong, mirror, "zstd")
-    assert [path for path in (tmp_path / "dists").rglob("*") if path.is_file()] == []
+        await start().open(wrong, mirror, "zstd")
+    assert place.files() == DataFolder(tmp_path / "data").files() == {}
 
 
-async def test_a_failure_of_git_is_told_as_such(mirror: Mirror, tmp_path: Path) -> None:
+async def test_a_failure_of_git_is_told_as_such(
+    mirror: Mirror, start: Callable[[], Dists], place: Place, tmp_path: Path
+) -> None:
     """Where git cannot make an archive, its own reason is told and nothing is left behind."""
     dist = Dist("repository", "0" * 40, "0" * 40, 1)
     with pytest.raises(GitError, match=r"not a tree object|not a valid object name"):
-        await Dists(tmp_path / "dists").get(dist, mirror, "zstd")
-    assert [path for path in (tmp_path / "dists").rglob("*") if path.is_file()] == []
+        await start().open(dist, mirror, "zstd")
+    assert place.files() == DataFolder(tmp_path / "data").files() == {}
 
 
-async def test_removing_deletes_every_encoding(mirror: Mirror, tmp_path: Path) -> None:
+async def test_removing_deletes_every_encoding(mirror: Mirror, start: Callable[[], Dists], place: Place) -> None:
     """What no package advertises any more takes no space."""
     dist = await _advertised(mirror)
-    dists = Dists(tmp_path / "dists")
-    await dists.get(dist, mirror, "zstd")
-    await dists.get(dist, mirror, "gzip")
+    dists = start()
+    await _read(dists, dist, mirror, "zstd")
+    await _read(dists, dist, mirror, "gzip")
     await dists.remove({dist.shasum, "0" * 40})
-    assert [path for path in (tmp_path / "dists").rglob("*") if path.is_file()] == []
+    assert place.files() == {}
 
 
 @pytest.mark.parametrize("damage", [b"", b"not compressed at all"], ids=["cut", "replaced"])
-async def test_a_damaged_archive_is_made_again(mirror: Mirror, tmp_path: Path, damage: bytes) -> None:
+async def test_a_damaged_archive_is_made_again(
+    mirror: Mirror, start: Callable[[], Dists], place: Place, damage: bytes
+) -> None:
     """What a disk or a copy spoilt is noticed by the next process, and replaced by what was advertised."""
     dist = await _advertised(mirror)
     encodings: tuple[Encoding, ...] = ("zstd", "gzip")
     for encoding in encodings:
-        kept = await Dists(tmp_path / "dists").get(dist, mirror, encoding)
-        whole = kept.read_bytes()
-        kept.write_bytes(damage or whole[:100])
-        assert (await Dists(tmp_path / "dists").get(dist, mirror, encoding)).read_bytes() == whole
+        whole = await _read(start(), dist, mirror, encoding)
+        place.write(name_of(dist.shasum, encoding), damage or whole[:100])
+        assert await _read(start(), dist, mirror, encoding) == whole
+        assert place.read(name_of(dist.shasum, encoding)) == whole
+
+
+async def test_what_is_deleted_is_made_again(mirror: Mirror, start: Callable[[], Dists], place: Place) -> None:
+    """An archive that goes while a process knows it, such as by being pruned, is made when it is asked for."""
+    dist = await _advertised(mirror)
+    dists = start()
+    whole = await _read(dists, dist, mirror, "zstd")
+    place.delete(name_of(dist.shasum, "zstd"))
+    assert await _read(dists, dist, mirror, "zstd") == whole
+
+
+async def test_one_that_is_open_is_read_to_its_end(mirror: Mirror, tmp_path: Path) -> None:
+    """In the folder, who reads an archive has it whole, though it is deleted meanwhile."""
+    dist = await _advertised(mirror)
+    with await Dists(tmp_path / "data" / "dists").open(dist, mirror, "zstd") as opened:
+        DataFolder(tmp_path / "data").delete(name_of(dist.shasum, "zstd"))
+        assert len(b"".join([piece async for piece in opened.pieces()])) == opened.size
+
+
+async def test_while_the_bucket_is_away_archives_are_served_and_kept_in_the_folder(
+    mirror: Mirror, s3: S3, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What git can make does not depend on the bucket, and the log says in one line that it is away."""
+    dist = await _advertised(mirror)
+    folder = DataFolder(tmp_path / "data")
+    with s3.outage():
+        dists = Dists(folder.path, s3.open())
+        whole = await _read(dists, dist, mirror, "zstd")
+    assert [*folder.files()] == [name_of(dist.shasum, "zstd")]
+    assert f"{s3.address}: HTTP error" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert SECRET_KEY not in caplog.text
+    # once it is back, one that was made before goes on being served from where it is
+    dists = Dists(folder.path, s3.open())
+    assert await _read(dists, dist, mirror, "zstd") == whole
+    assert s3.files() == {}
+    assert dists.bucket is not None
+    await dists.move(name_of(dist.shasum, "zstd"), dists.folder, dists.bucket)
+    assert await _read(dists, dist, mirror, "zstd") == whole
+    assert (folder.files(), s3.files()) == ({}, {name_of(dist.shasum, "zstd"): len(whole)})
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"secret_key": "another"}, "SignatureDoesNotMatch: The request signature"),
+        ({"address": "s3://no-such-bucket-here"}, "NoSuchBucket: The specified bucket does not exist"),
+    ],
+)
+async def test_a_bucket_that_refuses_says_why(s3: S3, settings: dict[str, str], reason: str) -> None:
+    """The message is one line with the store's own reason, and has no secret in it."""
+    known = {
+        "address": s3.address,
+        "endpoint": s3.endpoint,
+        "region": "us-east-1",
+        "access_key": ACCESS_KEY,
+        "secret_key": SECRET_KEY,
+    }
+    with pytest.raises(StorageError, match=reason) as caught:
+        await Bucket(**(known | settings)).list()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert SECRET_KEY not in message
+    assert "another" not in message
+
+
+async def test_others_files_in_a_bucket_are_left_alone(s3: S3) -> None:
+    """What doesn't have the name of an archive is not ours: it is neither listed nor counted."""
+    for name in ("README", "ab/notes.zip.zst", f"ab/{'ab' * 20}.zip.zst.bak", f"x/ab/{'ab' * 20}.zip.zst"):
+        s3.write(name, b"precious")
+    assert await s3.open().list() == []
+
+
+def test_without_what_speaks_s3_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bucket needs an extra, which is named."""
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(ConfigError, match=r"pip install 'pricore\[s3\]'"):
+        Bucket("s3://bucket")
+
+
+def test_half_of_the_keys_is_refused() -> None:
+    """One key without the other is a mistake, and not a way to say that there are none."""
+    with pytest.raises(ConfigError, match="s3_access_key and s3_secret_key belong together"):
+        Bucket("s3://bucket", access_key="only")

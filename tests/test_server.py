@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from pricore import server
+from pricore import connection, server
 from pricore.config import Config
 
 
@@ -33,7 +33,7 @@ async def test_who_does_not_get_to_the_point_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     """A connection without a whole request ends, though bytes still trickle in."""
-    monkeypatch.setattr(server, "_CONNECTION", {**server._CONNECTION, "keepalive_timeout": 0.5})
+    monkeypatch.setattr(connection, "SETTINGS", {**connection.SETTINGS, "keepalive_timeout": 0.5})
     async with serving(tmp_path / "data") as port, asyncio.timeout(5):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(sent)

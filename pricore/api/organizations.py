@@ -134,5 +134,6 @@ def routes(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads) -> list
             handler=delete_organization,
             scope="organizations:write",
             summary="Delete an organization with everything in it",
+            errors=(409,),
         ),
     ]

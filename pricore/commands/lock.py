@@ -10,7 +10,7 @@ from pricore import locks, views
 from pricore.clock import rfc3339
 from pricore.commands.repo import Org
 from pricore.commands.session import Session, command, print_table
-from pricore.dists import Dists
+from pricore.dists import open_dists
 from pricore.errors import InvalidError, NotFoundError
 from pricore.git import Git
 from pricore.management import slug_of
@@ -140,4 +140,4 @@ def _read(session: Session, file: Path) -> list[LockedPackage]:
 async def _check(store: Store, session: Session, packages: Sequence[LockedPackage]) -> list[Finding]:
     with Git(timeout=session.config.git_timeout) as git:
         syncer = Syncer(store, git, session.config)
-        return await locks.Checker(store, Dists(session.config.dists), syncer).check(packages)
+        return await locks.Checker(store, open_dists(session.config), syncer).check(packages)

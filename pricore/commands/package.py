@@ -13,7 +13,7 @@ import typer
 from pricore import management, views
 from pricore.clock import now, rfc3339
 from pricore.commands.session import Session, command, print_fields, print_table, steps_of
-from pricore.dists import Dists
+from pricore.dists import open_dists
 from pricore.errors import ConflictError, InvalidError, NotFoundError
 from pricore.git import Git
 from pricore.models import Downloads, Organization, Package, Version
@@ -181,7 +181,7 @@ def delete(
         typer.confirm(f"Delete {what} with its archives?", abort=True, err=True)
 
     async def work(store: Store) -> None:
-        dists, uploads = Dists(session.config.dists), Uploads(store, session.config.uploads)
+        dists, uploads = open_dists(session.config), Uploads(store, session.config.uploads)
         if found is None:
             await management.delete_package(store, dists, uploads, organization, package)
         else:

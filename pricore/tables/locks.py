@@ -100,6 +100,20 @@ class Locks:
                     f"`pricore lock list {organization.slug}` shows those it has"
                 )
 
+    async def check_unused(self, organization: Organization) -> None:
+        """Refuse with ConflictError to delete an organization while a lock file names one of its archives."""
+        async with self._store.transaction(revise=False) as db:
+            rows = await db.execute_fetchall(
+                """
+                SELECT packages.id, shasum FROM packages JOIN dists ON dists.package_id = packages.id
+                WHERE organization_id = ?
+                """,
+                (organization.id,),
+            )
+            await check_unlocked(
+                db, organization.id, {package for package, _ in rows}, shasums={shasum for _, shasum in rows}
+            )
+
     async def protected_shasums(self) -> set[str]:
         """The checksums of all archives that a registered lock file names."""
         return {shasum for (shasum,) in await self._store.fetch_all("SELECT DISTINCT shasum FROM lock_packages")}

@@ -26,10 +26,15 @@ class Usage:
         self._tokens: dict[str, int] = {}
         self._installs: _Counts = {}
         self._archives: _Counts = {}
+        self._dists: dict[str, int] = {}
 
     def token_used(self, token_id: str, at: int) -> None:
         """Note that a token was used at that time."""
         self._tokens[token_id] = at
+
+    def dist_used(self, shasum: str) -> None:
+        """Note that an archive was asked for now."""
+        self._dists[shasum] = now()
 
     def installed(self, organization_id: str, package: str, version: str) -> None:
         """Note that a client reported the install of a version, pretty or normalized."""
@@ -67,11 +72,14 @@ class Usage:
         tokens, self._tokens = self._tokens, {}
         installs, self._installs = self._installs, {}
         archives, self._archives = self._archives, {}
-        if tokens or installs or archives:
+        dists, self._dists = self._dists, {}
+        if tokens or installs or archives or dists:
             # whole: what is committed while the caller is cancelled must not be kept and counted again
-            await self._store.whole(self._write(tokens, installs, archives))
+            await self._store.whole(self._write(tokens, installs, archives, dists))
 
-    async def _write(self, tokens: dict[str, int], installs: _Counts, archives: _Counts) -> None:
+    async def _write(
+        self, tokens: dict[str, int], installs: _Counts, archives: _Counts, dists: dict[str, int]
+    ) -> None:
         try:
             async with self._store.transaction(revise=False) as db:
                 await db.executemany(
@@ -106,8 +114,16 @@ class Usage:
                         for (slug, package, version), count in archives.items()
                     ],
                 )
+                await db.executemany(
+                    """
+                    INSERT INTO dist_uses (shasum, used_at) VALUES (?, ?)
+                    ON CONFLICT (shasum) DO UPDATE SET used_at = max(used_at, excluded.used_at)
+                    """,
+                    [*dists.items()],
+                )
         except BaseException:
             self._tokens = tokens | self._tokens
+            self._dists = dists | self._dists
             for kept, counts in ((self._installs, installs), (self._archives, archives)):
                 for key, count in counts.items():
                     kept[key] = kept.get(key, 0) + count

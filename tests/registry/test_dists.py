@@ -226,15 +226,6 @@ async def test_an_archive_in_memory_is_for_who_may_see_it(world: World, secret: 
         error(await world.ask(RELEASE, stranger, headers={"Accept-Encoding": "zstd"}), 404)
 
 
-async def test_a_part_of_an_archive_can_be_had(world: World, secret: str) -> None:
-    """A download that broke off goes on where it was, also of what is in memory."""
-    sent = {"Accept-Encoding": "zstd"}
-    whole = (await world.get(RELEASE, secret, headers=sent)).body
-    part = await world.ask(RELEASE, secret, headers=sent | {"Range": "bytes=100-"})
-
-    assert (206, whole[100:]) == (part.status, part.body)
-
-
 @pytest.mark.parametrize("kilobytes", [60, 700, 1500], ids=["one piece", "in memory", "from the disk"])
 async def test_a_slow_client_gets_everything(world: World, upstream: GitRepository, kilobytes: int) -> None:
     """Several large archives over one connection come whole and in turn, however slowly they are read."""

@@ -89,7 +89,7 @@ async def test_many_at_once_get_the_same_answer(world: World, secret: str) -> No
 def test_an_answer_takes_its_room_in_memory_once() -> None:
     """An answer made for several clients at a time drives no other out; beyond the limit the oldest go."""
     answer = Answer(b"x" * 1000, {})
-    shelf = _Shelf(3 * answer.size)
+    shelf = _Shelf[Answer](3 * answer.size)
     shelf.keep(("first",), answer)
     for _ in range(10):
         shelf.keep(("second",), answer)

@@ -64,6 +64,7 @@ def test_a_registered_lock_keeps_what_it_names(world: World) -> None:
         ("package", "delete", "acme", NAME, "1.0.0", "--yes"),
         ("package", "delete", "acme", NAME, "--yes"),
         ("repo", "remove", "acme", world.upstream.url),
+        ("org", "delete", "acme", "--yes"),
     ):
         message = world.pricore.fail(*command)
         assert f"the lock production names {NAME} 1.0.0" in message

@@ -1,0 +1,114 @@
+"""`pricore dist`: the archives that are kept."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pricore import management, moving, retention
+from pricore.commands.session import Session, command, print_table
+from pricore.dists import open_dists
+from pricore.errors import ConfigError, DistError, InvalidError
+from pricore.git import Git
+from pricore.store import Store
+from pricore.sync import Syncer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(name="dist", help="The archives that are kept.", no_args_is_help=True)
+
+
+class Place(StrEnum):
+    """Where archives can be kept."""
+
+    BUCKET = "bucket"
+    FOLDER = "folder"
+
+
+@command(app, "prune")
+def prune(
+    session: Session,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="What may stay: 500M, 5G; dist_limit if not given.")
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Not asked for in 90d, 8w; dist_days if not given.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+) -> None:
+    """Delete archives that nobody asks for; asked for again, they are made again.
+
+    First go those that nothing names any more and those older than the time, then the longest unused down to the
+    size. What a registered lock file names stays, and what git could not make again.
+    """
+    config = session.config
+    most, unused = retention.limits(config)
+    if max_size is not None:
+        most = management.parse_size(max_size, field="max_size")
+    if older_than is not None:
+        unused = management.parse_age(older_than, field="older_than")
+    if most is None and unused is None:
+        raise InvalidError(
+            "say what may stay: --max-size, --older-than, or the settings dist_limit and dist_days",
+            field="max_size",
+        )
+
+    async def work(store: Store) -> retention.Pruning:
+        with Git(timeout=config.git_timeout) as git:
+            syncer = Syncer(store, git, config)
+            return await retention.prune(
+                store, open_dists(config), syncer, most=most, unused=unused, dry_run=dry_run
+            )
+
+    done = session.run(work)
+
+    def render(console: "Console") -> None:
+        if dry_run:
+            rows = [(item.shasum, _size(item.size), item.reason, item.storage) for item in done.pruned]
+            print_table(console, ("archive", "size", "why", "where"), rows)
+        verb = "Would delete" if dry_run else "Deleted"
+        freed = _size(sum(item.size for item in done.pruned))
+        stays = f"{_size(done.left)} stay, {_size(done.protected)} of them for good"
+        console.print(f"{verb} {len(done.pruned)} files, {freed}; {stays}.", markup=False, soft_wrap=True)
+
+    session.show(done, render)
+
+
+@command(app, "move")
+def move(
+    session: Session,
+    to: Annotated[Place, typer.Option("--to", help="The bucket that dist_storage names, or the data folder.")],
+) -> None:
+    """Bring all kept archives from the data folder to the bucket, or back, while they are served.
+
+    Each is deleted in the one place when it was read again in the other. Interrupted, it is begun once more and
+    goes on. A server whose dist_storage is the bucket serves what is in either place: set it before moving to
+    the bucket, and unset it after moving to the folder.
+    """
+    config = session.config
+
+    async def work(_: Store) -> moving.Moved:
+        dists = open_dists(config)
+        if dists.bucket is None:
+            raise ConfigError("dist_storage names no bucket: set it to one such as s3://bucket/prefix")
+        ends = (dists.folder, dists.bucket) if to is Place.BUCKET else (dists.bucket, dists.folder)
+        with session.progress() as bar:
+            return await moving.move(dists, *ends, progress=bar)
+
+    done = session.run(work)
+
+    def render(console: "Console") -> None:
+        where = config.dist_storage if to is Place.BUCKET else str(config.dists)
+        console.print(f"Moved {done.moved} files to {where}.", markup=False, soft_wrap=True)
+        for reason in done.failed.values():
+            typer.echo(f"warning: {reason}", err=True)
+
+    session.show(done, render)
+    if done.failed:
+        raise DistError(f"{len(done.failed)} files stayed where they are: `pricore verify` mends them")
+
+
+def _size(count: int) -> str:
+    """Bytes as people read them."""
+    return f"{count / 1024**2:,.1f} MB"

@@ -1,0 +1,66 @@
+"""`pricore verify`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pricore import verification
+from pricore.commands.session import Session, command, print_table
+from pricore.dists import open_dists
+from pricore.errors import DistError
+from pricore.git import Git
+from pricore.store import Store
+from pricore.sync import Syncer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer()
+
+
+@command(app, "verify")
+def verify(
+    session: Session,
+    make_all: Annotated[
+        bool, typer.Option("--all", help="Also make each archive that is not kept, to compare it; takes long.")
+    ] = False,
+) -> None:
+    """Read every kept archive, compare it with what was advertised, and make again what is damaged or gone.
+
+    Gone are archives that were asked for, or that a registered lock file names, and are not kept any more. Of all
+    others git has to have the commits. Exits with 1 if something that was advertised cannot be served.
+    """
+    config = session.config
+
+    async def work(store: Store) -> verification.Verification:
+        with Git(timeout=config.git_timeout) as git, session.progress() as bar:
+            return await verification.verify(
+                store, open_dists(config), Syncer(store, git, config), make_all=make_all, progress=bar
+            )
+
+    done = session.run(work)
+
+    def render(console: "Console") -> None:
+        if done.faults:
+            print_table(
+                console,
+                ("package", "version", "archive", "", "mended"),
+                [
+                    (
+                        f"{item.organization}/{item.package}" if item.package else None,
+                        item.version or None,
+                        item.shasum,
+                        item.problem,
+                        "yes" if item.mended else "no",
+                    )
+                    for item in done.faults
+                ],
+            )
+        text = (
+            f"{done.advertised} archives were advertised: {done.kept} files of them were read, {done.made} made."
+        )
+        console.print(text, markup=False, soft_wrap=True)
+
+    session.show(done, render)
+    if lost := sum(not item.mended for item in done.faults):
+        raise DistError(f"{lost} archives that were advertised cannot be served")

@@ -1,0 +1,83 @@
+"""A connection to a client, as aiohttp has it but for what it would answer in its own words."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from pricore.answers import SERVER
+from pricore.failures import answer_error, answer_failure, error_answer, unreadable
+from pricore.journal import REQUEST_ID, Journal
+
+SETTINGS: Final[dict[str, Any]] = {
+    # how long a connection may be idle, and how long the head of a request may take; proxies let go after 60 s
+    "keepalive_timeout": 75,
+    # packed bodies would be unpacked even where nobody reads them: a kilobyte is a megabyte then
+    "auto_decompress": False,
+    "access_log": None,
+}
+"""How aiohttp is to treat connections."""
+
+
+class Connection(web.RequestHandler):
+    """A connection, on which also what no handler gets to see is answered in the shape of every error.
+
+    All that it overrides is public in aiohttp, but for who calls it when.
+    """
+
+    __slots__ = ("_journal",)
+
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, journal: Journal) -> None:
+        # one for all connections, where aiohttp would make one for each
+        log = {"access_log": journal.logger, "access_log_class": lambda *_: journal}
+        super().__init__(server, loop=loop, **(SETTINGS | log))
+        self._journal = journal
+
+    def close(self) -> None:
+        """Take no more requests. What waits for one is closed, which aiohttp leaves to its last step."""
+        waits = self._waiter is not None  # private to aiohttp
+        super().close()
+        if waits and self.transport is not None:
+            self.transport.close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what cannot be parsed, and to failures around the handlers.
+
+        The former is 400 and no matter for the log: whatever strangers send comes here.
+        """
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionError("nobody is left to answer, or part of an answer was sent")
+        if isinstance(exc, HttpProcessingError):
+            response = error_answer(request, 400, unreadable(exc))
+            # frames hold what was received, and lead back to the error: megabytes until the next full collection.
+            # Private to aiohttp: the errors of what came behind, which nobody answers any more
+            for queued in (exc, *(getattr(item, "exc", exc) for item, _ in self._messages)):
+                queued.__traceback__ = None
+        else:
+            response = answer_failure(request, exc, self._journal)
+        response.headers[REQUEST_ID] = self._journal.identify(request)
+        response.headers[hdrs.SERVER] = SERVER
+        response.force_close()
+        return response
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Send an answer; those that aiohttp made up itself have its own text."""
+        if isinstance(resp, web.HTTPException) and resp.status >= 400:
+            resp = answer_error(request, resp, self._journal)
+            resp.headers[hdrs.SERVER] = SERVER
+        return super().finish_response(request, resp, start_time)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log what failed after the handlers; a client that goes away, or sends half a body, is no failure."""
+        if not isinstance(kw.get("exc_info"), ConnectionError | web.RequestPayloadError):
+            super().log_exception(*args, **kw)

@@ -1,0 +1,61 @@
+"""The archives that were ever advertised, for who looks after those that are kept."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pricore.models import Advertised, Dist
+
+if TYPE_CHECKING:
+    from pricore.store import Store
+
+
+class Archives:
+    """The part of the store that knows what was advertised, and when it was last asked for."""
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+
+    async def advertised(self) -> list[Advertised]:
+        """Every archive that may be asked for; one that several packages have is there for each of them."""
+        rows = await self._store.fetch_all(
+            """
+            SELECT slug, packages.name, min(versions.version), packages.repository_id,
+                coalesce(treeish, dists.reference), dists.shasum, size
+            FROM dists
+            JOIN packages ON packages.id = dists.package_id
+            JOIN organizations ON organizations.id = organization_id
+            LEFT JOIN versions ON versions.package_id = packages.id AND versions.reference = dists.reference
+            GROUP BY dists.package_id, dists.reference
+            ORDER BY slug, packages.name, dists.reference
+            """
+        )
+        return [
+            Advertised(slug, package, version or treeish[:12], Dist(repository_id, treeish, shasum, size))
+            for slug, package, version, repository_id, treeish, shasum, size in rows
+        ]
+
+    async def unrecorded(self) -> list[tuple[str, str, str]]:
+        """Versions, as (slug, package, version), that advertise a checksum of which no archive is on record."""
+        return await self._store.fetch_all(
+            """
+            SELECT slug, packages.name, version FROM versions
+            JOIN packages ON packages.id = versions.package_id
+            JOIN organizations ON organizations.id = organization_id
+            LEFT JOIN dists ON dists.package_id = packages.id AND dists.reference = versions.reference
+            WHERE dists.shasum IS NOT versions.shasum
+            """
+        )
+
+    async def uses(self) -> dict[str, int]:
+        """When each archive that is missed if it isn't kept was last asked for, by checksum."""
+        return dict(await self._store.fetch_all("SELECT shasum, used_at FROM dist_uses"))
+
+    async def forget(self, shasums: Iterable[str]) -> None:
+        """Miss archives no longer: they are pruned, or for nothing any more."""
+        async with self._store.transaction(revise=False) as db:
+            await db.execute(
+                "DELETE FROM dist_uses WHERE shasum IN (SELECT value FROM json_each(?))",
+                (msgspec.json.encode(sorted(shasums)).decode(),),
+            )
