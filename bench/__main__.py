@@ -23,6 +23,7 @@ from bench import (
     p2,
     push,
     satis,
+    workers,
 )
 from bench.effort import FULL, QUICK, Effort
 from bench.machine import facts
@@ -31,6 +32,7 @@ from bench.results import Result, markdown, table
 _PARTS: Final[Mapping[str, Callable[[Path, Effort], list[Result]]]] = {
     "p2": p2.measure,
     "crowd": crowd.measure,
+    "workers": workers.measure,
     "growth": growth.measure,
     "import": first_import.measure,
     "idle": idle.measure,

@@ -106,16 +106,16 @@ class _Connection(asyncio.Protocol):
 class _Target:
     """A server under load, and how it did in each slice."""
 
-    def __init__(self, pid: int, connections: list[_Connection]) -> None:
+    def __init__(self, pids: list[int], connections: list[_Connection]) -> None:
         self.connections = connections
         self.by_clock: list[float] = []
         self.by_processor: list[float] = []
         self.slowest: list[float] = []
-        self._schedule = Path(f"/proc/{pid}/schedstat")
+        self._schedules = [path for pid in pids if (path := Path(f"/proc/{pid}/schedstat")).exists()]
 
     async def load(self, seconds: float, *, counts: bool) -> None:
         """Put load on it for a slice."""
-        answers, processor, began = -self._answers(), self._processor_time(), time.perf_counter()
+        answers, before, began = -self._answers(), self._processor_times(), time.perf_counter()
         for connection in self.connections:
             connection.run()
         await asyncio.sleep(seconds)
@@ -130,15 +130,16 @@ class _Target:
         if counts:
             self.by_clock.append(answers / elapsed)
             self.slowest.append(taken[-(-len(taken) * 99 // 100) - 1])
-            if busy := self._processor_time() - processor:
-                self.by_processor.append(answers / busy)
+            pairs = zip(self._processor_times(), before, strict=True)
+            if busy := max((now - then for now, then in pairs), default=0):
+                self.by_processor.append(answers / busy)  # the busiest would be the last to have answered
 
     def _answers(self) -> int:
         return sum(connection.answers for connection in self.connections)
 
-    def _processor_time(self) -> float:
-        """Seconds that the server's main thread has been running; 0 where the system does not tell."""
-        return int(self._schedule.read_text().split()[0]) / 1e9 if self._schedule.exists() else 0
+    def _processor_times(self) -> list[float]:
+        """Seconds that the main thread of each of the server's processes has been running."""
+        return [int(schedule.read_text().split()[0]) / 1e9 for schedule in self._schedules]
 
 
 async def main() -> None:
@@ -172,7 +173,7 @@ async def _connect(given: dict[str, Any], server: dict[str, Any]) -> _Target:
             functools.partial(_itself, connection), parts.hostname, parts.port
         )
         connections.append(connection)
-    return _Target(server["pid"], connections)
+    return _Target(server["pids"], connections)
 
 
 def _itself(connection: _Connection) -> _Connection:

@@ -23,7 +23,7 @@ from pricore.store import Store
 from pricore.sync import Syncer
 
 _PACKAGE: Final = "acme/large"
-_GOAL: Final = Goal(1.3)
+_GOAL: Final = Goal(1.2)
 _FIRST: Final = 20
 _FIRST_GOAL: Final = Goal(1, unit=" s")
 _BASELINE: Final = (

@@ -10,7 +10,7 @@ from bench.effort import Effort
 from bench.machine import runner
 from bench.results import Goal, Result, compare, seconds
 
-_GOAL: Final = Goal(1.5)
+_GOAL: Final = Goal(1.3)
 
 
 def measure(folder: Path, effort: Effort) -> list[Result]:

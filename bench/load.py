@@ -23,7 +23,8 @@ SLICE: Final = 0.05
 class Rates:
     """Answers a second in each slice: by the clock, and by the processor time of the server.
 
-    The latter is what nobody else on the machine can take away; it is empty where the system does not tell.
+    The latter is what nobody else on the machine can take away: what it would be if each of the server's processes
+    had a core to itself. It is empty where the system does not tell.
     `slowest` are the seconds that 99 of 100 answers did not exceed.
     """
 
@@ -65,7 +66,7 @@ def load(targets: Sequence[Target], *, status: int, slices: int, seconds: float,
         "servers": [
             {
                 "url": target.server.url,
-                "pid": target.server.pid,
+                "pids": target.server.answering,
                 "path": target.path,
                 "connections": [dict(headers) for headers in target.connections],
             }

@@ -19,10 +19,19 @@ from bench.machine import on_core
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers at `url`, and the process that it is."""
+    """A server that answers at `url`, and the process that it is.
+
+    Where it only watches the processes that answer, those are its `workers`.
+    """
 
     url: str
     pid: int
+    workers: tuple[int, ...] = ()
+
+    @property
+    def answering(self) -> tuple[int, ...]:
+        """The processes that answer."""
+        return self.workers or (self.pid,)
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ def serving(
                 text=True,
             )
         try:
-            yield Server(_read_url(process, errors), process.pid)
+            yield Server(_read_url(process, errors), process.pid, _children(process.pid))
         finally:
             process.terminate()
             try:
@@ -123,6 +132,12 @@ def serving(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
+
+
+def _children(pid: int) -> tuple[int, ...]:
+    """What a process has begun, where the system tells."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return tuple(int(child) for child in children.read_text().split()) if children.exists() else ()
 
 
 def _read_url(process: "subprocess.Popen[str]", errors: IO[str]) -> str:

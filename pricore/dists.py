@@ -168,6 +168,7 @@ class Dists:
                     "advertised: was this one changed, or is this another version of git?"
                 )
             await self._put(name, path)
+            self._on_made()
         except OSError as error:
             raise DistError(
                 f"cannot keep the archive of {dist.treeish} below {self.folder}: {error.strerror}"
@@ -223,7 +224,7 @@ class Dists:
     async def _write(self, dist: Dist, source: Source, encoding: Encoding, file: IO[bytes]) -> str:
         """Write an archive into a file; gives the checksum of what it is."""
         if encoding == "gzip" and (kept := await self._find(name_of(dist.shasum, "zstd"))):
-            with kept:
+            with kept, suppress(StorageError):
                 packed = await kept.fetch(self.folder.path)
                 return await asyncio.to_thread(lambda: _compress(read_plain(packed), encoding, file))
         return await source.archive(dist.treeish, lambda archive: _compress(_read(archive), encoding, file))

@@ -41,6 +41,7 @@ def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
         "htpasswd of apr1",
         "composer update of 2 of 2 packages",
         "Satis",
+        "p2 GET of two processes",
         "`python -m bench --only import --quick`",
     ):
         assert figure in text

@@ -8,7 +8,7 @@ import typer
 
 from pricore import auth, views
 from pricore.commands.session import Session, SyncInterval, command, print_fields, print_table
-from pricore.dists import Dists
+from pricore.dists import open_dists
 from pricore.errors import InvalidError
 from pricore.git import Git
 from pricore.management import check_description, check_slug, delete_organization, parse_interval, slug_of
@@ -127,7 +127,7 @@ def delete(
     async def work(store: Store) -> None:
         with Git(timeout=session.config.git_timeout) as git:
             config = session.config
-            syncer, dists = Syncer(store, git, config), Dists(config.dists)
+            syncer, dists = Syncer(store, git, config), open_dists(config)
             await delete_organization(store, syncer, dists, Uploads(store, config.uploads), found)
 
     session.run(work)

@@ -53,9 +53,12 @@ class Archives:
         return dict(await self._store.fetch_all("SELECT shasum, used_at FROM dist_uses"))
 
     async def forget(self, shasums: Iterable[str]) -> None:
-        """Miss archives no longer: they are pruned, or for nothing any more."""
+        """Miss some archives no longer, and none that nothing names any more."""
         async with self._store.transaction(revise=False) as db:
             await db.execute(
-                "DELETE FROM dist_uses WHERE shasum IN (SELECT value FROM json_each(?))",
+                """
+                DELETE FROM dist_uses
+                WHERE shasum IN (SELECT value FROM json_each(?)) OR shasum NOT IN (SELECT shasum FROM dists)
+                """,
                 (msgspec.json.encode(sorted(shasums)).decode(),),
             )
