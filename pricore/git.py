@@ -74,7 +74,7 @@ class Remote:
         return next((branch for branch in candidates if f"refs/heads/{branch}" in self.refs), None)
 
     def check(self, url: str) -> None:
-        """Refuse with GitError what cannot be followed; `url` is the remote's."""
+        """Refuse with GitError what cannot be followed; `url` is the remote's. So many lines may take a while."""
         count = self._listing.count(b"\trefs/") - self._listing.count(b"^{}\n")
         if count > MOST_REFS:
             raise GitError(
@@ -103,16 +103,13 @@ class Git:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def ls_remote(self, url: str, *, access: Access = BY_ITSELF) -> Remote:
-        """The branches and tags of a remote, within a minute.
+        """The branches and tags of a remote, within a minute; whether they can be followed is not looked at.
 
-        Raises GitError, also for more than can be followed, and GitUnavailableError.
+        Raises GitError, GitUnavailableError.
         """
 
         def consume(output: IO[bytes]) -> Remote:
-            # in this thread: so many lines would hold up the loop
-            remote = Remote(read_all(output, f"git ls-remote of {url}", most=_MOST_LISTING))
-            remote.check(url)
-            return remote
+            return Remote(read_all(output, f"git ls-remote of {url}", most=_MOST_LISTING))
 
         return await self.read(
             ["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*", "refs/tags/*"],

@@ -6,8 +6,8 @@ import resource
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import IO, Final, Self, TypeVar
@@ -78,11 +78,7 @@ class Child:
         passed: Sequence[int],
     ) -> tuple[T, int]:
         """What `consume` gives, and git's exit status; `errors` is the descriptor of its standard error."""
-        # a file, not a pipe: it cannot fill up and block
-        with tempfile.TemporaryFile() as requests:
-            if lines is not None:
-                requests.write("".join(f"{line}\n" for line in lines).encode())
-                requests.seek(0)
+        with _input(lines) as requests:
             process = self._start(arguments, errors, requests, passed)
             try:
                 assert process.stdout is not None  # noqa: S101  # Popen was given a pipe
@@ -97,7 +93,7 @@ class Child:
         self,
         arguments: Sequence[str],
         errors: int,
-        requests: IO[bytes],
+        requests: IO[bytes] | int,
         passed: Sequence[int],
     ) -> subprocess.Popen[bytes]:
         with self._lock:
@@ -118,6 +114,19 @@ class Child:
                 raise GitError("git is not installed, or not on PATH") from None
             self._bounds.lay_on(self._process.pid)
             return self._process
+
+
+@contextmanager
+def _input(lines: Iterable[str] | None) -> Iterator[IO[bytes] | int]:
+    """What a process reads these lines from."""
+    if lines is None:
+        yield subprocess.DEVNULL
+        return
+    # a file, not a pipe: it cannot fill up and block
+    with tempfile.TemporaryFile() as file:
+        file.write("".join(f"{line}\n" for line in lines).encode())
+        file.seek(0)
+        yield file
 
 
 class Messages:

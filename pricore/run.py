@@ -122,6 +122,7 @@ class Run:
         if self._scheduled and digest == repository.failed_digest:
             await self._store.schedule.put_off(repository.id)
             return unchanged
+        await asyncio.to_thread(remote.check, repository.url)
         self.id = await self._store.runs.begin(repository.id, run_id=self._run_id, started_at=self.started_at)
         if not remote.refs:
             raise SyncError(f"{repository.url} is empty: push a branch with a composer.json to it first")

@@ -1,8 +1,8 @@
 """The database: connections and transactions. The queries are in `tables/`, one file a subject.
 
-SQLite in WAL mode. One connection writes, behind one lock; readers have their own; other processes (the CLI
-beside the server) work on the same file. Nothing outside this module, `database` and `tables/` knows that it is
-SQLite.
+SQLite in WAL mode. One connection writes and another one keeps books, both behind one lock; readers have their
+own; other processes (the CLI beside the server) work on the same file. Nothing outside this module, `database` and
+`tables/` knows that it is SQLite.
 """
 
 import asyncio
@@ -10,10 +10,11 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiosqlite
 
@@ -33,6 +34,8 @@ from pricore.tables.schedule import Schedule
 from pricore.tables.tokens import Tokens
 from pricore.tables.usage import Usage
 
+T = TypeVar("T")
+
 
 class Store:
     """An open database; use it as an async context manager.
@@ -50,6 +53,8 @@ class Store:
         self._writer: aiosqlite.Connection
         self._reader: aiosqlite.Connection
         self._watch: sqlite3.Connection
+        self._books: sqlite3.Connection
+        self._keeper: ThreadPoolExecutor
         self._asked = False
         self._data_version = -1
         self._revision = 0
@@ -76,6 +81,8 @@ class Store:
                 self._watch = opened.enter_context(
                     closing(sqlite3.connect(uri(self.path, "ro"), uri=True, isolation_level=None, timeout=1))
                 )
+                self._books = opened.enter_context(closing(self._open_books()))
+                self._keeper = opened.enter_context(ThreadPoolExecutor(1, thread_name_prefix="books"))
                 self._opened = opened.pop_all()
         except OSError as error:
             raise StoreError(
@@ -104,6 +111,18 @@ class Store:
                 "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; SELECT value FROM revisions;"
             )
             yield connection
+
+    def _open_books(self) -> sqlite3.Connection:
+        books = sqlite3.connect(
+            uri(self.path, "rw"),
+            uri=True,
+            isolation_level=None,
+            timeout=BUSY_SECONDS,
+            check_same_thread=False,  # used in the keeper's, opened and closed in this one
+        )
+        # NORMAL: a commit doesn't wait for the disk, and is there after a crash of all but the machine
+        books.executescript("PRAGMA foreign_keys = ON; PRAGMA synchronous = NORMAL;")
+        return books
 
     def revision(self) -> int:
         """The number of the newest change that an answer can show, whichever process made it.
@@ -148,19 +167,48 @@ class Store:
                     await self.whole(self._writer.rollback())
                 if getattr(error, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_FOREIGNKEY":
                     raise NotFoundError("what this belongs to was deleted in the meantime") from error
-                if isinstance(error, sqlite3.OperationalError):  # locked for too long, or a full or failing disk
-                    raise StoreError(f"cannot write the database {self.path}: {error}") from error
+                if isinstance(error, sqlite3.OperationalError):
+                    raise self._unwritten(error) from error
                 raise
 
+    async def note(self, *statements: tuple[str, Sequence[Any]]) -> bool:
+        """Keep books by statements that each have to find a row: gives whether all did, else nothing is written.
+
+        For what may be lost: it is one step, which doesn't wait for the disk. Only a power failure a moment later
+        undoes it, and never what was written before it. It leaves caches standing. Raises StoreError.
+        """
+        loop = asyncio.get_running_loop()
+        async with self._lock:
+            try:
+                return await self.whole(loop.run_in_executor(self._keeper, self._note, statements))
+            except sqlite3.OperationalError as error:
+                raise self._unwritten(error) from error
+
+    def _note(self, statements: Iterable[tuple[str, Sequence[Any]]]) -> bool:
+        books = self._books
+        books.execute("BEGIN IMMEDIATE")
+        try:
+            if all(books.execute(*statement).rowcount for statement in statements):
+                books.execute("COMMIT")
+                return True
+            return False
+        finally:
+            if books.in_transaction:
+                books.execute("ROLLBACK")
+
+    def _unwritten(self, error: sqlite3.OperationalError) -> StoreError:
+        """What is raised where others wrote for too long, or on a full or failing disk."""
+        return StoreError(f"cannot write the database {self.path}: {error}")
+
     @staticmethod
-    async def whole(step: Awaitable[Any]) -> None:
-        """Let a step of the database end even when the task that waits for it is cancelled.
+    async def whole(step: Awaitable[T]) -> T:
+        """Let a step of the database end even when the task that waits for it is cancelled; gives what it gives.
 
         The database's thread would go through with it all the same, unseen.
         """
         task = asyncio.ensure_future(step)
         try:
-            await asyncio.shield(task)
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
             await asyncio.wait([task])
             if not task.cancelled():

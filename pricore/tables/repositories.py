@@ -208,9 +208,14 @@ class Repositories:
 
     async def record_unchanged(self, repository_id: str, *, started_at: int, run_id: str | None = None) -> None:
         """Note that a sync found nothing new. Raises NotFoundError where the repository was removed."""
+        settled = self._store.schedule.settled(repository_id, unchanged=True)
+        again = self._store.runs.unchanged_again(repository_id, run_id=run_id, started_at=started_at)
+        # if the power fails and it is lost, the repository is looked at once more
+        if await self._store.note(settled, again):
+            return
         # what is served stays the same, and so do the caches
         async with self._store.transaction(revise=False) as db:
-            if not await self._store.schedule.settle(db, repository_id, unchanged=True):
+            if not (await db.execute(*settled)).rowcount:
                 raise NotFoundError("the repository was removed while it was being read")
             await self._store.runs.add_unchanged(db, repository_id, run_id=run_id, started_at=started_at)
 
@@ -240,7 +245,7 @@ class Repositories:
                 """,
                 (error, refs_digest, None if retry else digest, repository_id),
             )
-            await self._store.schedule.settle(db, repository_id, failed=True, retry=retry)
+            await db.execute(*self._store.schedule.settled(repository_id, failed=True, retry=retry))
             await self._store.runs.add_failure(
                 db, repository_id, run_id=run_id, started_at=started_at, error=error
             )

@@ -66,7 +66,7 @@ class Runs:
                     (error, repository_id),
                 )
                 failed = error is not None
-                await self._store.schedule.settle(db, repository_id, failed=failed, retry=failed)
+                await db.execute(*self._store.schedule.settled(repository_id, failed=failed, retry=failed))
         if not cursor.rowcount:
             raise NotFoundError("the repository was removed while it was being read")
 
@@ -77,22 +77,26 @@ class Runs:
                 "UPDATE sync_runs SET status = 'interrupted', finished_at = ? WHERE id = ?", (now(), run_id)
             )
 
-    async def add_unchanged(
-        self, db: "aiosqlite.Connection", repository_id: str, *, run_id: str | None, started_at: int
-    ) -> None:
-        """Note that a sync found nothing new: several in a row are one run, which moves.
+    def unchanged_again(
+        self, repository_id: str, *, run_id: str | None, started_at: int
+    ) -> tuple[str, tuple[Any, ...]]:
+        """The statement that notes that a sync found nothing new as the one before it: several are one run.
 
-        It goes on under the new id if there is one: whoever asked for that sync looks for it there.
+        That moves, and goes on under the new id if there is one: whoever asked for that sync looks for it there.
+        The statement finds no row where the one before ended in another way.
         """
-        cursor = await db.execute(
+        return (
             f"""
             UPDATE sync_runs SET id = coalesce(?, id), started_at = ?, finished_at = ?
             WHERE id = ({_NEWEST}) AND status = 'unchanged'
             """,
             (run_id, started_at, now(), repository_id),
         )
-        if cursor.rowcount:
-            return
+
+    async def add_unchanged(
+        self, db: "aiosqlite.Connection", repository_id: str, *, run_id: str | None, started_at: int
+    ) -> None:
+        """Note that a sync found nothing new, where the one before it ended in another way."""
         rows: Any = await db.execute_fetchall(
             "SELECT name, reason FROM refs WHERE repository_id = ? AND reason IS NOT NULL ORDER BY name",
             (repository_id,),

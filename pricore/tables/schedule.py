@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -70,20 +70,20 @@ class Schedule:
                 (self.interval, repository_id, True, now(), _jitter()),
             )
 
-    async def settle(
+    def settled(
         self,
-        db: "aiosqlite.Connection",
         repository_id: str,
         *,
         failed: bool = False,
         retry: bool = False,
         unchanged: bool = False,
-    ) -> bool:
-        """Note that a sync ended, and when to look again: where a `retry` may help soon, and then ever later.
+    ) -> tuple[str, tuple[Any, ...]]:
+        """The statement that notes that a sync ended, and when to look again.
 
-        Where all was `unchanged` that is the whole record of it. Gives whether the repository is there.
+        Where a `retry` may help that is soon, and then ever later. Where all was `unchanged` it is the whole
+        record that its repository has of it.
         """
-        cursor = await db.execute(
+        return (
             f"""
             UPDATE repositories SET
                 sync_status = iif(?7, 'ok', sync_status),
@@ -100,7 +100,6 @@ class Schedule:
             """,
             (self.interval, failed, retry, now(), _jitter(), repository_id, unchanged),
         )
-        return cursor.rowcount > 0
 
     async def set_interval(self, organization_id: str, repository_id: str | None, interval: int | None) -> None:
         """Set the interval of a repository, or of its organization where that is None.

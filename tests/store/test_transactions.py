@@ -10,6 +10,9 @@ from pricore.models import Organization
 from pricore.store import Store
 from tests.store.harness import everything, outside
 
+_MARK = ("UPDATE organizations SET name = 'Marked'", ())
+"""Bookkeeping that finds whatever organizations there are."""
+
 
 async def test_a_transaction_that_fails_leaves_nothing(path: Path, store: Store, acme: Organization) -> None:
     """An exception takes back everything that was written before it, and the next transaction works."""
@@ -104,5 +107,39 @@ async def test_a_database_that_is_busy_for_too_long_is_an_error(
             with pytest.raises(StoreError, match="database is locked"):
                 await store.organizations.create("acme", "Acme")
             assert await store.organizations.all() == []
+            with pytest.raises(StoreError, match="database is locked"):
+                await store.note(_MARK)
             connection.execute("ROLLBACK")
         await store.organizations.create("acme", "Acme")
+        assert await store.note(_MARK)
+
+
+async def test_bookkeeping_is_done_as_a_whole_or_not_at_all(path: Path, store: Store, acme: Organization) -> None:
+    """Where one of its statements finds no row, or is none, nothing is written of the others."""
+    before = everything(path)
+    assert not await store.note(_MARK, ("UPDATE organizations SET name = 'Marked' WHERE id = ?", ("none",)))
+    with pytest.raises(StoreError, match="no such table"):
+        await store.note(_MARK, ("UPDATE missing SET name = ?", ("x",)))
+    assert before == everything(path)
+
+    revision = store.revision()
+    assert await store.note(_MARK, ("UPDATE organizations SET name = 'Ours' WHERE id = ?", (acme.id,)))
+    assert [item.name for item in await store.organizations.all()] == ["Ours"]
+    assert revision == store.revision()
+
+
+async def test_bookkeeping_that_is_cancelled_blocks_nobody(path: Path, store: Store, acme: Organization) -> None:
+    """A task that is stopped while another process writes lets others write only when its own step is over."""
+    with outside(path) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        task = asyncio.create_task(store.note(_MARK))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.sleep(0.1)
+        assert not task.done()
+        connection.execute("ROLLBACK")
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+    await store.organizations.delete(acme)
+    assert await store.organizations.all() == []
