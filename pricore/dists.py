@@ -14,6 +14,7 @@ import logging
 import os
 import shutil
 import sys
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -44,6 +45,9 @@ _MOST_REPACKED: Final = 16 * 1024**2
 
 _MOST_LOOSE: Final = 1000
 """Archives that wait to be packed harder; more stay as they are until they are asked for in another process."""
+
+_CALM_SECONDS: Final = 1.0
+"""How long nothing was made before something is packed harder: first downloads come many at a time."""
 
 _LOCK_SECONDS: Final = 0.02
 _FRAME_HEAD: Final = 18
@@ -99,6 +103,7 @@ class Dists:
         self._checked: set[tuple[Storage, str]] = set()
         self._loose: asyncio.Queue[tuple[Storage, Dist]] = asyncio.Queue(_MOST_LOOSE)
         self._waiting: set[str] = set()
+        self._made_at = 0.0
 
     @property
     def storages(self) -> list[Storage]:
@@ -191,6 +196,7 @@ class Dists:
                 f"cannot keep the archive of {dist.treeish} below {self.folder}: {error.strerror}"
             ) from None
         self._on_made()
+        self._made_at = time.monotonic()
         self._keep(storage, dist, encoding)
 
     async def move(self, name: str, source: Storage, target: Storage) -> None:
@@ -217,10 +223,13 @@ class Dists:
     async def repack(self) -> None:
         """Pack harder what was made or first asked for, one after the other, until this is cancelled.
 
-        Another process does it, which is stopped at once, and whose memory is not this one's.
+        Another process does it, which is stopped at once, and whose memory is not this one's. A thread of the
+        lowest priority could hold the interpreter while it waits for a processor.
         """
         while True:
             storage, dist = await self._loose.get()
+            while (seconds := self._made_at + _CALM_SECONDS - time.monotonic()) > 0:  # noqa: ASYNC110  # it moves
+                await asyncio.sleep(seconds)
             try:
                 await self._repack(storage, dist)
             except Exception as error:  # noqa: BLE001  # what stays larger takes room, and nothing else
