@@ -8,9 +8,10 @@ from typing import Final
 
 from bench import peers, registries, repositories, servers
 from bench.effort import Effort
+from bench.latency import watching
 from bench.load import CONNECTIONS, put_load
 from bench.machine import runner, server_and_load
-from bench.results import Goal, Result, Spread, compare, seconds, size
+from bench.results import Goal, Result, Spread, compare, percentile, seconds, size
 
 _PACKAGE: Final = "acme/console"
 _SOURCE: Final = Path("/usr/share/php/Symfony/Component/Console")
@@ -22,6 +23,8 @@ _LARGE_SOURCE: Final = Path("/usr/share/php")
 _LARGER: Final = 10
 _BUILT_GOAL: Final = Goal(1.2)
 _BYTES_GOAL: Final = Goal(0.5)
+_LATENCY_GOAL: Final = Goal(0.01, unit=" s at p99")
+_QUIET: Final = 2.0
 _RATE_GOAL: Final = Goal(0.7, at_least=True)
 
 
@@ -42,10 +45,18 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
         for number in range(effort.dists):
             ours.append(_download(server, number, headers))
             against.append(_archive(upstream, zips, number, core))
+        with watching(server, f"/org/{registries.ORGANIZATION}/p2/{_PACKAGE}.json", headers) as answers:
+            _wait_until_packed(data)
         what = f"first download of an archive, {'symfony/console' if source else f'{effort.files} files'}"
         results = [
             compare(what, ours, against, seconds, name="git archive --format=zip", goal=_BUILT_GOAL),
             *_sizes(data, zips, effort.dists),
+            Result(
+                what=f"p2 GET while they are packed harder, {len(answers)} requests",
+                ours=f"p99 {seconds(percentile(answers, 99))}",
+                goal=_LATENCY_GOAL,
+                met=_LATENCY_GOAL.met(percentile(answers, 99)),
+            ),
         ]
         if peers.has_nginx():
             results += _rates(folder / "small", server, zips, headers, effort)
@@ -98,6 +109,7 @@ def _rates_of_large(folder: Path, effort: Effort) -> list[Result]:
     _archive(folder / "upstream", zips, 0, core)
     with servers.pricore(data, core=core, sync_interval=0) as server:
         _download(server, 0, headers)
+        _wait_until_packed(data)
         return _rates(folder / "nginx", server, zips, headers, effort)
 
 
@@ -118,6 +130,15 @@ def _download(server: servers.Server, number: int, headers: dict[str, str]) -> f
     if answer.status != 200 or answer.headers["content-encoding"] != "zstd":
         raise RuntimeError(f"it answered {answer.status}: {answer.headers}")
     return took
+
+
+def _wait_until_packed(data: Path) -> None:
+    """Let the server pack what it keeps as hard as it does: until it has written no new file for a while."""
+    since = time.monotonic()
+    while time.monotonic() - since < _QUIET:
+        if any((data / "dists").glob("*/.new-*")):
+            since = time.monotonic()
+        time.sleep(0.01)
 
 
 def _archive(upstream: Path, zips: Path, number: int, core: int | None) -> float:

@@ -1,18 +1,23 @@
 """Archives: their checksums before publication, and their bytes when somebody asks for them.
 
 What is advertised is the sha1 of the zip that `git archive` makes of a commit, stored and not compressed. The
-bytes are made again on the first download, compared with it, and kept compressed as a whole. Those of an upload
-are read where they last, so that all that is kept here can go.
+bytes are made again on the first download, compared with it, and kept compressed as a whole: fast while somebody
+waits, and later, in the background, harder. Those of an upload are read where they last, so that all that is kept
+here can go.
 """
 
 import asyncio
+import fcntl
 import gzip
 import hashlib
 import logging
+import os
 import shutil
+import sys
+import time
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Final, Literal, Protocol, TypeVar
 
@@ -33,6 +38,19 @@ _MOST_BYTES: Final = 2 * 1024**3
 _CHUNK: Final = 256 * 1024
 _ZSTD_LEVEL: Final = 9
 _GZIP_LEVEL: Final = 6
+_REPACKING: Final = Path(__file__).with_name("repacking.py")
+_LEAST_REPACKED: Final = 32 * 1024
+_MOST_REPACKED: Final = 16 * 1024**2
+"""Bytes of content from which packing harder saves more than it takes, and up to which it takes some seconds."""
+
+_MOST_LOOSE: Final = 1000
+"""Archives that wait to be packed harder; more stay as they are until they are asked for in another process."""
+
+_CALM_SECONDS: Final = 1.0
+"""How long nothing was made before something is packed harder: first downloads come many at a time."""
+
+_LOCK_SECONDS: Final = 0.02
+_FRAME_HEAD: Final = 18
 _SUFFIX: Final[dict[Encoding, str]] = {"zstd": ".zip.zst", "gzip": ".zip.gz"}
 
 
@@ -83,6 +101,9 @@ class Dists:
         self.bucket = bucket
         self._making: dict[str, asyncio.Task[None]] = {}
         self._checked: set[tuple[Storage, str]] = set()
+        self._loose: asyncio.Queue[tuple[Storage, Dist]] = asyncio.Queue(_MOST_LOOSE)
+        self._waiting: set[str] = set()
+        self._made_at = 0.0
 
     @property
     def storages(self) -> list[Storage]:
@@ -126,6 +147,11 @@ class Dists:
         names = {name_of(dist.shasum, encoding) for encoding in _SUFFIX}
         self._checked = {(storage, name) for storage, name in self._checked if name not in names}
 
+    async def delete(self, storage: Storage, names: Collection[str]) -> None:
+        """Delete kept files for good; those that aren't there are passed over. Raises StorageError."""
+        async with self._alone():
+            await storage.delete(names)
+
     async def remove(self, shasums: Collection[str]) -> None:
         """Delete kept archives; those that aren't there are passed over.
 
@@ -134,7 +160,7 @@ class Dists:
         names = [name_of(shasum, encoding) for shasum in sorted(shasums) for encoding in _SUFFIX]
         for storage in self.storages:
             try:
-                await storage.delete(names)
+                await self.delete(storage, names)
             except StorageError as error:
                 _log.warning("%s; `pricore dist prune` deletes them when that is over", error)
 
@@ -155,27 +181,23 @@ class Dists:
     async def make(self, dist: Dist, source: Source, encoding: Encoding) -> None:
         """Make an archive and keep it, whatever is kept now. Raises DistError, GitError."""
         name = name_of(dist.shasum, encoding)
-        path: Path | None = None
         try:
-            file = await asyncio.to_thread(self.folder.create, name)
-            path = Path(file.name)
-            with file:
+            async with self._new_file(name) as file:
                 digest = await self._write(dist, source, encoding, file)
                 await asyncio.to_thread(file.flush)
-            if digest != dist.shasum:
-                raise DistError(
-                    f"the archive of {dist.treeish} has the checksum {digest}, but {dist.shasum} was "
-                    "advertised: was this one changed, or is this another version of git?"
-                )
-            await self._put(name, path)
-            self._on_made()
+                if digest != dist.shasum:
+                    raise DistError(
+                        f"the archive of {dist.treeish} has the checksum {digest}, but {dist.shasum} was "
+                        "advertised: was this one changed, or is this another version of git?"
+                    )
+                storage = await self._put(name, Path(file.name))
         except OSError as error:
             raise DistError(
                 f"cannot keep the archive of {dist.treeish} below {self.folder}: {error.strerror}"
             ) from None
-        finally:
-            if path is not None:
-                await asyncio.to_thread(path.unlink, missing_ok=True)
+        self._on_made()
+        self._made_at = time.monotonic()
+        self._keep(storage, dist, encoding)
 
     async def move(self, name: str, source: Storage, target: Storage) -> None:
         """Bring a kept archive to another place; the first one has it until it was read again in the second.
@@ -192,7 +214,28 @@ class Dists:
                 await self._copy(name, opened, target)
             if problem := await self.problem(target, name):
                 raise StorageError(f"{name} was written to {target}, and {problem}")
-        await source.delete([name])
+        await self.delete(source, [name])
+
+    def is_loose(self, dist: Dist) -> bool:
+        """Whether an archive will soon be kept in fewer bytes."""
+        return dist.shasum in self._waiting
+
+    async def repack(self) -> None:
+        """Pack harder what was made or first asked for, one after the other, until this is cancelled.
+
+        Another process does it, which is stopped at once, and whose memory is not this one's. A thread of the
+        lowest priority could hold the interpreter while it waits for a processor.
+        """
+        while True:
+            storage, dist = await self._loose.get()
+            while (seconds := self._made_at + _CALM_SECONDS - time.monotonic()) > 0:  # noqa: ASYNC110  # it moves
+                await asyncio.sleep(seconds)
+            try:
+                await self._repack(storage, dist)
+            except Exception as error:  # noqa: BLE001  # what stays larger takes room, and nothing else
+                _log.warning("an archive stays packed as it is: %s", error)
+            finally:
+                self._waiting.discard(dist.shasum)
 
     async def close(self) -> None:
         """Give up what is being made."""
@@ -215,11 +258,77 @@ class Dists:
         for storage in self.storages:
             try:
                 if await self.problem(storage, name) is None:
-                    self._checked.add((storage, name))
+                    self._keep(storage, dist, encoding)
                     return
             except StorageError as error:
                 _log.warning("%s", error)  # what can be made is served all the same
         await self.make(dist, source, encoding)
+
+    def _keep(self, storage: Storage, dist: Dist, encoding: Encoding) -> None:
+        """Remember that an archive is whole in a place, and that it can be packed harder there."""
+        self._checked.add((storage, name_of(dist.shasum, encoding)))
+        if (
+            encoding == "zstd"
+            and _LEAST_REPACKED <= dist.size <= _MOST_REPACKED
+            and dist.shasum not in self._waiting
+            and not self._loose.full()
+        ):
+            self._waiting.add(dist.shasum)
+            self._loose.put_nowait((storage, dist))
+
+    async def _repack(self, storage: Storage, dist: Dist) -> None:
+        name = name_of(dist.shasum, "zstd")
+        opened = await storage.open(name)
+        if opened is None:
+            return
+        with opened:
+            kept = await opened.fetch(self.folder.path)
+            if _frame_size(kept) == dist.size:
+                return  # it was packed so before
+            async with self._new_file(name) as file:
+                await _pack_harder(kept, dist.size, file)
+                path = Path(file.name)
+                if await asyncio.to_thread(_digest_at, path) != dist.shasum:
+                    self._checked.discard((storage, name))
+                    raise DistError(f"{name} in {storage} is damaged; the next request makes it again")
+                if os.fstat(file.fileno()).st_size < opened.size:
+                    await self._replace(storage, name, path)
+
+    async def _replace(self, storage: Storage, name: str, path: Path) -> None:
+        """Put a file in the place of one that is kept, unless that was deleted meanwhile."""
+        async with self._alone():
+            if opened := await storage.open(name):
+                with opened:
+                    await storage.put(name, path)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Alone, among all processes, in deleting or replacing: what was deleted must not come back."""
+        try:
+            self.folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(self.folder.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise StorageError(f"cannot lock {self.folder}: {error.strerror}") from None
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    await asyncio.sleep(_LOCK_SECONDS)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @asynccontextmanager
+    async def _new_file(self, name: str) -> AsyncIterator[IO[bytes]]:
+        """A new file on the disk where `name` is kept, which is gone afterwards if it wasn't put in its place."""
+        file = await asyncio.to_thread(self.folder.create, name)
+        try:
+            with file:
+                yield file
+        finally:
+            await asyncio.to_thread(Path(file.name).unlink, missing_ok=True)
 
     async def _write(self, dist: Dist, source: Source, encoding: Encoding, file: IO[bytes]) -> str:
         """Write an archive into a file; gives the checksum of what it is."""
@@ -229,36 +338,34 @@ class Dists:
                 return await asyncio.to_thread(lambda: _compress(read_plain(packed), encoding, file))
         return await source.archive(dist.treeish, lambda archive: _compress(_read(archive), encoding, file))
 
-    async def _put(self, name: str, path: Path) -> None:
-        """Keep a finished file: in the bucket, and where that fails in the folder until `move` brings it there."""
+    async def _put(self, name: str, path: Path) -> Storage:
+        """Keep a finished file: in the bucket, and where that fails in the folder until `move` brings it there.
+
+        Gives the place.
+        """
         if self.bucket is not None:
             try:
                 await self.bucket.put(name, path)
             except StorageError as error:
                 _log.warning("%s; it is kept in %s, from where `pricore dist move` brings it", error, self.folder)
             else:
-                self._checked.add((self.bucket, name))
                 await self.folder.delete([name])  # one that was damaged
-                return
+                return self.bucket
         await self.folder.put(name, path)
-        self._checked.add((self.folder, name))
+        return self.folder
 
     async def _copy(self, name: str, opened: Opened, target: Storage) -> None:
         if opened.path is not None:
             await target.put(name, opened.path)
             return
-        path: Path | None = None
         try:
             fetched = await opened.fetch(self.folder.path)
-            with await asyncio.to_thread(self.folder.create, name) as copy:
-                path = Path(copy.name)
+            async with self._new_file(name) as copy:
                 await asyncio.to_thread(shutil.copyfileobj, fetched, copy, _CHUNK)
-            await target.put(name, path)
+                await asyncio.to_thread(copy.flush)
+                await target.put(name, Path(copy.name))
         except OSError as error:
             raise StorageError(f"cannot copy {name} to {target}: {error.strerror}") from None
-        finally:
-            if path is not None:
-                await asyncio.to_thread(path.unlink, missing_ok=True)
 
 
 def open_dists(config: Config, *, on_made: Callable[[], None] = lambda: None) -> Dists:
@@ -274,6 +381,22 @@ def name_of(shasum: str, encoding: Encoding) -> str:
 def encoding_of(name: str) -> Encoding:
     """The encoding that a name says."""
     return "gzip" if name.endswith(_SUFFIX["gzip"]) else "zstd"
+
+
+async def _pack_harder(kept: IO[bytes], size: int, file: IO[bytes]) -> None:
+    """Write a kept archive, which has a size unpacked, into a file; whether that went well shows in the file."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", str(_REPACKING), str(size)),
+        stdin=kept,
+        stdout=file,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await process.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 class _Compressor(Protocol):
@@ -312,6 +435,20 @@ def _digest(file: IO[bytes], encoding: Encoding) -> str | None:
     except (OSError, EOFError, zlib.error, zstandard.ZstdError):
         return None
     return digest.hexdigest()
+
+
+def _digest_at(path: Path) -> str | None:
+    """The same of a file that is packed with zstd."""
+    with path.open("rb") as file:
+        return _digest(file, "zstd")
+
+
+def _frame_size(kept: IO[bytes]) -> int:
+    """The size that an archive says it has unpacked; one that was packed while it came says none, which is -1."""
+    try:
+        return zstandard.frame_content_size(os.pread(kept.fileno(), _FRAME_HEAD, 0))
+    except zstandard.ZstdError:
+        return -1
 
 
 def _read_gzip(kept: IO[bytes]) -> Iterator[bytes]:

@@ -149,11 +149,10 @@ class Queue:
                     repository.url,
                     version,
                 )
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, NotFoundError) as error:
             outcome = "interrupted"
-            raise
-        except NotFoundError as error:
-            outcome = "interrupted"
+            if isinstance(error, asyncio.CancelledError):
+                raise
             _log.info("%s", error)  # removed on purpose while it was read
         except StoreError:
             raise

@@ -212,7 +212,8 @@ class Registry:
                 return delivery.redirect(await self._dists.sign(dist, kept))
             elif archive.size <= _SMALL_ARCHIVE:
                 answer = _Archive(await archive.read(), delivery.response.headers, shasum=dist.shasum)
-                cache.archives.keep(key, answer)
+                if not self._dists.is_loose(dist):
+                    cache.archives.keep(key, answer)
                 return answer.respond(request)
             else:
                 whole = await delivery.send_kept(archive)

@@ -72,7 +72,7 @@ async def prune(
         left -= item.size
     if not dry_run:
         for storage in dists.storages:
-            await storage.delete([item.name for place, item, _ in chosen if place is storage])
+            await dists.delete(storage, [item.name for place, item, _ in chosen if place is storage])
         gone = [(storage, item) for storage, item, _ in chosen]
         # in another encoding, or in another place, it may be kept on
         left_over = {item.shasum for storage, item in kept if (storage, item) not in gone}

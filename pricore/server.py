@@ -124,7 +124,7 @@ class Service:
     async def apply(self, config: Config) -> None:
         """Follow other settings from now on; requests and syncs that run end as they began.
 
-        Raises StoreError where the database cannot take them; what answers has not changed then.
+        Raises StoreError where the database cannot take them; then nothing has changed.
         """
         await self._settle(config)
         self._config = config
@@ -150,6 +150,7 @@ class Service:
         if self._syncs:
             tidying = _tidy(self._store, self._syncer, self._dists, self._uploads, before=time.time())
             self._working += [asyncio.create_task(work) for work in (self._queue.work(), tidying, self._prune())]
+        self._working.append(asyncio.create_task(self._dists.repack()))
         flushing = asyncio.create_task(_flush_usage(self._store))
         yield
         await self.rest()

@@ -97,7 +97,7 @@ class _Verifier:
         if item.shasum in self.advertised:
             failure = await self._make(item.shasum, lambda one: self._remake(one, item))
         else:
-            await storage.delete([item.name])
+            await self._dists.delete(storage, [item.name])
             failure = None
         self.tell(item.shasum, problem, failure, storage=storage)
 

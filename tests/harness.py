@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,13 @@ def need(*programs: str) -> None:
             if STRICT:
                 pytest.fail(f"{program} is not installed, and PRICORE_TEST_STRICT=1 says that it has to be")
             pytest.skip(f"{program} is not installed")
+
+
+def prose(size: int) -> str:
+    """So many bytes like those of a program: the same words again and again, in ever other orders."""
+    chance = random.Random(1)
+    words = ["".join(chance.choices("etaoinshrdlu_$", k=chance.randint(2, 9))) for _ in range(2000)]
+    return " ".join(chance.choices(words, k=size))[:size]
 
 
 class GitRepository:

@@ -1,7 +1,10 @@
 """Archives: what is kept is what was advertised, or nothing."""
 
+import asyncio
 import hashlib
 import io
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +17,7 @@ from pricore.git import Git
 from pricore.mirror import Mirror
 from pricore.models import Dist
 from pricore.storage import Bucket
-from tests.harness import DataFolder, GitRepository, Place
+from tests.harness import DataFolder, GitRepository, Place, prose
 from tests.swift import ACCESS_KEY, S3, SECRET_KEY
 
 
@@ -129,6 +132,133 @@ async def test_one_that_is_open_is_read_to_its_end(mirror: Mirror, tmp_path: Pat
     with await Dists(tmp_path / "data" / "dists").open(dist, mirror, "zstd") as opened:
         DataFolder(tmp_path / "data").delete(name_of(dist.shasum, "zstd"))
         assert len(b"".join([piece async for piece in opened.pieces()])) == opened.size
+
+
+@pytest.fixture
+async def large(git: Git, tmp_path: Path, make_repository: Callable[[str], GitRepository]) -> Mirror:
+    """A mirror of a repository whose archive is worth packing harder."""
+    upstream = make_repository("large")
+    upstream.commit({"name": "acme/large"}, files={"a.php": prose(200_000)})
+    mirror = Mirror(git, tmp_path / "large.git")
+    await mirror.fetch(upstream.url)
+    return mirror
+
+
+async def _until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not done():  # noqa: ASYNC110  # others do it
+            await asyncio.sleep(0.005)
+
+
+def _packers() -> list[str]:
+    """The processes of this one that pack."""
+    found = subprocess.run(
+        ["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True, check=False
+    )
+    return [line for line in found.stdout.splitlines() if "repacking.py" in line]
+
+
+async def _repack(dists: Dists, dist: Dist) -> None:
+    """Let what waits be packed harder, as the server does."""
+    working = asyncio.create_task(dists.repack())
+    try:
+        await _until(lambda: not dists.is_loose(dist))
+    finally:
+        working.cancel()
+        await asyncio.wait([working])
+
+
+async def test_what_is_kept_becomes_smaller_and_stays_the_same(
+    large: Mirror, start: Callable[[], Dists], place: Place
+) -> None:
+    """Once: another process that is asked for it finds that it was done."""
+    dist = await _advertised(large)
+    name = name_of(dist.shasum, "zstd")
+    dists = start()
+    before = await _read(dists, dist, large, "zstd")
+    with await dists.open(dist, large, "zstd") as begun:
+        await _repack(dists, dist)
+        if begun.path is not None:
+            assert await begun.read() == before  # who reads goes on with what there was
+    packed = await _read(dists, dist, large, "zstd")
+    assert len(packed) < 0.95 * len(before)
+    assert hashlib.sha1(b"".join(read_plain(io.BytesIO(packed)))).hexdigest() == dist.shasum
+    assert place.files() == {name: len(packed)}
+
+    dists = start()
+    assert await _read(dists, dist, large, "zstd") == packed
+    await _repack(dists, dist)
+    assert place.read(name) == packed
+
+
+async def test_what_was_packed_before_is_packed_harder_when_it_is_asked_for(
+    large: Mirror, start: Callable[[], Dists], place: Place
+) -> None:
+    """As after an upgrade, or a stop before its turn came."""
+    dist = await _advertised(large)
+    before = await _read(start(), dist, large, "zstd")
+    dists = start()
+    assert await _read(dists, dist, large, "zstd") == before
+    await _repack(dists, dist)
+    assert len(await _read(dists, dist, large, "zstd")) < len(before)
+
+
+async def test_what_is_deleted_while_it_is_packed_stays_gone(
+    large: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where it is deleted by another process at the very moment at which it would be replaced."""
+    dist = await _advertised(large)
+    name = name_of(dist.shasum, "zstd")
+    dists, other = Dists(tmp_path / "dists"), Dists(tmp_path / "dists")
+    deleting: list[asyncio.Task[None]] = []
+    put = dists.folder.put
+
+    async def put_late(name: str, file: Path) -> None:
+        deleting.append(asyncio.create_task(other.delete(other.folder, [name])))
+        await asyncio.sleep(0.2)
+        await put(name, file)
+
+    await _read(dists, dist, large, "zstd")
+    monkeypatch.setattr(dists.folder, "put", put_late)
+    await _repack(dists, dist)
+    await asyncio.gather(*deleting)
+    assert len(deleting) == 1
+    assert [path.name for path in (tmp_path / "dists").rglob("*") if path.is_file()] == []
+
+    monkeypatch.undo()
+    await _read(dists, dist, large, "zstd")
+    assert dists.is_loose(dist)
+    await dists.delete(dists.folder, [name])
+    await _repack(dists, dist)
+    assert dists.kept(dist.shasum) == []
+
+
+async def test_what_was_damaged_is_not_packed_but_made_again(
+    large: Mirror, start: Callable[[], Dists], place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stays until it is asked for, and the log says so in one line."""
+    dist = await _advertised(large)
+    name = name_of(dist.shasum, "zstd")
+    dists = start()
+    before = await _read(dists, dist, large, "zstd")
+    place.write(name, before[:-9])
+    await _repack(dists, dist)
+    assert place.files() == {name: len(before) - 9}
+    assert "is damaged; the next request makes it again" in caplog.text
+    assert await _read(dists, dist, large, "zstd") == before
+
+
+async def test_packing_ends_at_once_and_leaves_nothing(large: Mirror, tmp_path: Path) -> None:
+    """Cancelled in the middle, its process is gone and its file too, and what was kept is kept."""
+    dist = await _advertised(large)
+    dists = Dists(tmp_path / "dists")
+    before = await _read(dists, dist, large, "zstd")
+    working = asyncio.create_task(dists.repack())
+    await _until(lambda: _packers() != [])
+    working.cancel()
+    await asyncio.wait([working])
+    assert [path.read_bytes() for path in (tmp_path / "dists").rglob("*") if path.is_file()] == [before]
+    assert _packers() == []
 
 
 async def test_while_the_bucket_is_away_archives_are_served_and_kept_in_the_folder(

@@ -1,7 +1,9 @@
 """Archives in a folder and in a bucket: kept, pruned, verified, moved, and installed by Composer all the while."""
 
 import contextlib
+import gzip
 import hashlib
+import io
 import json
 import os
 import re
@@ -16,10 +18,16 @@ from typing import Any, Final
 
 import pytest
 
-from tests.harness import Client, Composer, DataFolder, GitRepository, Place, Pricore
+from pricore.dists import read_plain
+from tests.harness import Client, Composer, DataFolder, GitRepository, Place, Pricore, prose
 from tests.swift import S3
 
 NAME: Final = "acme/library"
+UNPACK: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "zstd": lambda body: b"".join(read_plain(io.BytesIO(body))),
+    "gzip": gzip.decompress,
+    "identity": lambda body: body,
+}
 VERSIONS: Final = ("1.0.0", "1.1.0", "1.2.0")
 
 
@@ -118,6 +126,41 @@ def test_a_large_archive_goes_in_parts(
         client.download(client.versions(NAME)["2.0.0"])
     ((_, size),) = s3.files().items()
     assert size > 20 * 1024 * 1024
+
+
+def test_archives_become_smaller_while_they_are_served(world: World, composer: Composer) -> None:
+    """Some time after the first download they take less, in every encoding with their checksum.
+
+    Composer installs them, and who stops the server in the middle of it loses nothing.
+    """
+    world.release("2.0.0", prose(300_000))
+    world.release("3.0.0", prose(3_000_000))
+    world.pricore.run("repo", "sync", "acme")
+    with world.pricore.serving() as server:
+        client = Client(server["url"], world.secret)
+        dist = client.versions(NAME)["2.0.0"]["dist"]
+        name = f"{dist['shasum'][:2]}/{dist['shasum']}.zip.zst"
+        path = "/" + dist["url"].split("/", 3)[3]
+        status, first = client.ask("GET", path, Accept_Encoding="zstd")
+        assert status == 200
+        Pricore.wait(lambda: name in world.place.files() and world.place.files()[name] < 0.95 * len(first))
+        for encoding, unpack in UNPACK.items():
+            status, body = client.ask("GET", path, Accept_Encoding=encoding)
+            assert (status, hashlib.sha1(unpack(body)).hexdigest()) == (200, dist["shasum"])
+            if encoding == "zstd":
+                assert body == world.place.read(name)
+        composer.write(require={NAME: "2.0.0"}, registry=f"{server['url']}/org/acme")
+        composer.log_in(f"{server['url']}/org/acme", world.secret)
+        composer.run("update")
+        assert composer.installed(NAME, "file.txt") == prose(300_000)
+
+        large = client.versions(NAME)["3.0.0"]["dist"]
+        client.ask("GET", "/" + large["url"].split("/", 3)[3], Accept_Encoding="zstd")
+        folder = world.pricore.data / "dists"
+        Pricore.wait(lambda: any(path.stat().st_size for path in folder.glob("*/.new-*")))
+    assert [*folder.glob("*/.new-*")] == []
+    assert {large["shasum"], dist["shasum"]} <= world.kept()
+    assert world.pricore.json("verify")["faults"] == []
 
 
 def test_pruning_never_takes_what_a_lock_names(world: World, composer: Composer) -> None:
