@@ -51,10 +51,13 @@ async def scan(host: str, port: int | None) -> list[HostKey]:
             async with asyncio.timeout(_SECONDS):
                 while len(output) < _MOST_BYTES and (piece := await process.stdout.read(4096)):
                     output += piece
+                # by itself: to be killed while it ends would be told on standard error
+                await process.wait()
     finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
     found = [key for line in output.decode(errors="replace").splitlines() if (key := _host_key(line))]
     if not found:
         raise GitUnavailableError(f"cannot reach {name_of(host, port)}: no SSH server there shows a key")

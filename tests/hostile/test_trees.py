@@ -141,7 +141,7 @@ async def test_a_huge_file_makes_no_version(
     ("limit", "value", "reason"),
     [
         ("pricore.archives.MOST_FILES", 10, "it has more than 10 files"),
-        ("pricore.archives._MOST_DIRECTORY", 100, "it has more than 100,000 files"),
+        ("pricore.archives.MOST_DIRECTORY", 100, "it has more than 100,000 files"),
         ("pricore.dists._MOST_BYTES", 10_000, "more than 0 GB"),
     ],
 )

@@ -386,7 +386,8 @@ def test_a_move_that_is_killed_goes_on(
         done = world.pricore.run("dist", "move", "--to", "bucket", status=1)
         assert f"warning: {name} in {folder.path}: it is damaged" in done.stderr
         assert "error: 1 files stayed where they are: `pricore verify` mends them" in done.stderr
-        assert [*folder.files()] == [name]
+        # beside it may be the half of a file that was killed on its way, until the next start
+        assert [found for found in folder.files() if "/.new-" not in found] == [name]
         assert world.pricore.json("verify")["faults"][0]["mended"] is True
         assert (folder.files(), s3.files()) == ({}, before)
 
