@@ -11,6 +11,7 @@ quickstart: $(READY)
 	$(BIN)/pricore quickstart
 
 test: $(READY)
+	$(BIN)/python -m compileall -q pricore  # thousands of commands are started, which PYTHONDONTWRITEBYTECODE slows down
 	$(BIN)/pytest --numprocesses=auto --dist=worksteal
 
 # The tests that try at random, for many minutes: 200 kills, hundreds of histories. PRICORE_SOAK=30 for more still.

@@ -149,10 +149,11 @@ class Queue:
                     repository.url,
                     version,
                 )
-        except (asyncio.CancelledError, NotFoundError) as error:
+        except asyncio.CancelledError:
             outcome = "interrupted"
-            if isinstance(error, asyncio.CancelledError):
-                raise
+            raise
+        except NotFoundError as error:
+            outcome = "interrupted"
             _log.info("%s", error)  # removed on purpose while it was read
         except StoreError:
             raise

@@ -124,7 +124,7 @@ class Service:
     async def apply(self, config: Config) -> None:
         """Follow other settings from now on; requests and syncs that run end as they began.
 
-        Raises StoreError where the database cannot take them; then nothing has changed.
+        Raises StoreError where the database cannot take them; what answers has not changed then.
         """
         await self._settle(config)
         self._config = config

@@ -57,7 +57,7 @@ def verify(
                 ],
             )
         text = (
-            f"{done.advertised} archives were advertised: {done.kept} files of them were read, {done.made} made."
+            f"Archives that were advertised: {done.advertised}; kept files read: {done.kept}; made: {done.made}."
         )
         console.print(text, markup=False, soft_wrap=True)
 
