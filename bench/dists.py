@@ -60,7 +60,7 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
         ]
         if peers.has_nginx():
             results += _rates(folder / "small", server, zips, headers, effort)
-    if peers.has_nginx():
+    if peers.has_nginx() and effort.large_dists:
         results += _rates_of_large(folder / "large", effort)
     return results
 

@@ -12,7 +12,8 @@ class Effort:
     instance may follow, and all are looked at within `look_seconds`. `slices` of load, `starts`, `pairs` of
     imports and of updates, `syncs` and `pushes` are how often each is timed. `packages` are the sizes of
     organizations, `distance` is how far away a client is, seconds there and
-    back. `dists` are archives that are downloaded, `commands` are how often one is run. `sizes` are numbers of
+    back. `dists` are archives that are downloaded, and `large_dists` says whether a large one is too;
+    `commands` are how often one is run. `sizes` are numbers of
     packages, the smallest first, and `crowd` is how many clients there are at the same time.
     """
 
@@ -29,6 +30,7 @@ class Effort:
     packages: tuple[int, ...]
     distance: float
     dists: int
+    large_dists: bool
     commands: int
     sizes: tuple[int, ...]
     crowd: int
@@ -48,6 +50,7 @@ FULL: Final = Effort(
     packages=(1, 5, 20, 60),
     distance=0.03,
     dists=30,
+    large_dists=True,
     commands=20,
     sizes=(10, 1_000, 10_000),
     crowd=1000,
@@ -66,6 +69,7 @@ QUICK: Final = Effort(
     packages=(2,),
     distance=0.005,
     dists=3,
+    large_dists=False,
     commands=2,
     sizes=(2, 10),
     crowd=100,

@@ -149,8 +149,9 @@ class Dists:
 
     async def delete(self, storage: Storage, names: Collection[str]) -> None:
         """Delete kept files for good; those that aren't there are passed over. Raises StorageError."""
-        async with self._alone():
-            await storage.delete(names)
+        if names:  # nothing to delete makes no folder to lock
+            async with self._alone():
+                await storage.delete(names)
 
     async def remove(self, shasums: Collection[str]) -> None:
         """Delete kept archives; those that aren't there are passed over.
