@@ -107,7 +107,7 @@ class _Supervisor:
             return
         for worker in self._workers.values():
             worker.ready = worker.ready or worker.number in numbers
-        if not self._told and all(worker.ready for worker in self._workers.values()):
+        if not (self._told or self._stopping) and all(worker.ready for worker in self._workers.values()):
             self._told = True
             self._ready()
 
