@@ -1,6 +1,6 @@
 """Finished answers: made once, and sent as they are to as many as ask."""
 
-import re
+import asyncio
 import time
 import zlib
 from collections.abc import Mapping
@@ -12,7 +12,8 @@ import zstandard
 from aiohttp import HttpVersion11, hdrs, web
 from multidict import CIMultiDict
 
-from pricore.gate import allowance_lines
+from pricore.gate import allowance_lines, allowance_of
+from pricore.limits import Allowance
 
 SERVER: Final = "Pricore"
 """What answers say of the program; aiohttp would tell its version and Python's."""
@@ -22,7 +23,6 @@ _SMALL: Final = 64 * 1024
 
 _ZSTD_LEVEL: Final = 9
 _GZIP_LEVEL: Final = 6
-_REFUSED = re.compile(r";\s*q=0(?:\.0*)?\s*(?:,|$)")
 
 
 class Answer:
@@ -41,14 +41,24 @@ class Answer:
 
     def respond(self, request: web.Request) -> web.StreamResponse:
         """The answer to one request: 304 where the client has it already."""
-        # clients send back the exact text; an earlier date is another view's, not an older answer
-        modified = self._modified
-        unchanged = modified is not None and request.headers.get(hdrs.IF_MODIFIED_SINCE) == modified
+        known = request.headers.get(hdrs.IF_MODIFIED_SINCE)
         if _may_be_finished(request):
-            return _Finished(304, self._unchanged, b"") if unchanged else _Finished(200, self._found, self._body)
-        if unchanged:
+            return _Finished(*self.finish(known, allowance_of(request)))
+        if self._is_known(known):
             return web.Response(status=304, headers=self._headers)
         return web.Response(body=self._body, headers=self._headers)
+
+    def finish(self, known: str | None, allowance: Allowance | None) -> tuple[int, bytes, bytes]:
+        """The status, the whole head and the body for who has what was modified at `known`, and that allowance."""
+        if self._is_known(known):
+            status, head, body = 304, self._unchanged, b""
+        else:
+            status, head, body = 200, self._found, self._body
+        return status, b"%bDate: %b\r\n%b\r\n" % (head, _date(int(time.time())), allowance_lines(allowance)), body
+
+    def _is_known(self, known: str | None) -> bool:
+        # clients send back the exact text; an earlier date is another view's, not an older answer
+        return known is not None and known == self._modified
 
 
 def document_answer(plain: bytes, last_modified: int, encoding: str) -> Answer:
@@ -87,7 +97,7 @@ def _may_be_finished(request: web.Request) -> bool:
 
 
 class _Finished(web.StreamResponse):
-    """A response that is bytes already, but for the date and the rate limit, and keeps the connection.
+    """A response that is bytes already, and keeps the connection.
 
     aiohttp takes a fifth of a request to write a head; this goes past that, for what is asked for most.
     """
@@ -111,28 +121,23 @@ class _Finished(web.StreamResponse):
         """Send everything."""
         if request.transport is None:
             raise ConnectionResetError("the client has gone away")
-        head = b"%bDate: %b\r\n%b\r\n" % (self._head, _date(int(time.time())), allowance_lines(request))
-        if len(self._content) <= _SMALL:
-            request.transport.write(head + self._content)
-        else:
-            # never copied; until the client has read it, there is no next request on its connection
-            request.transport.writelines((head, self._content))
+        send(request.transport, self._head, self._content)
+        if len(self._content) > _SMALL:
+            # until the client has read it, there is no next request on its connection
             await request.writer.drain()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to send."""
 
 
+def send(transport: asyncio.Transport, head: bytes, body: bytes) -> None:
+    """Send a head and a body; a large one is never copied."""
+    if len(body) <= _SMALL:
+        transport.write(head + body)
+    else:
+        transport.writelines((head, body))
+
+
 @lru_cache(maxsize=1)
 def _date(now: int) -> bytes:
     return formatdate(now, usegmt=True).encode()
-
-
-def choose_encoding(request: web.Request) -> str:
-    """zstd, gzip or identity; a client that refuses anything with q=0 gets identity."""
-    accepted = request.headers.get(hdrs.ACCEPT_ENCODING, "")
-    if "q=" in accepted and _REFUSED.search(accepted):
-        return "identity"
-    if "q=0" in accepted and "q=0" in accepted.replace("q=0.", ""):
-        return "identity"
-    return "zstd" if "zstd" in accepted else "gzip" if "gzip" in accepted else "identity"

@@ -22,9 +22,13 @@ class Clients:
 
     def address(self, request: web.BaseRequest) -> str:
         """The client's address, of IPv6 the network: whoever has one address there has them all."""
-        address = request.remote or ""
-        if self.is_proxied(request):
-            for hop in _hops(request):
+        return self.address_of(request.remote or "", request.headers.getall(_FORWARDED_FOR, ()))
+
+    def address_of(self, remote: str, forwarded: Sequence[str]) -> str:
+        """The same by the other end of a connection, and by what X-Forwarded-For says, once or several times."""
+        address = remote
+        if forwarded and self._is_proxy(remote):
+            for hop in _hops(forwarded):
                 if _parse(hop) is None:
                     break  # what stands before it can be anybody's invention
                 address = hop
@@ -34,26 +38,39 @@ class Clients:
 
     def origin(self, request: web.Request) -> str:
         """The scheme and host that the client asked; the host is as it came, and can be malformed."""
-        scheme, host = "http", request.host  # TLS ends in front of this server
-        if self.is_proxied(request):
-            forwarded = request.headers.get(_FORWARDED_PROTO, "").partition(",")[0].strip().lower()
+        headers = request.headers
+        return self.origin_of(
+            request.remote or "",
+            request.host,
+            proto=headers.get(_FORWARDED_PROTO, ""),
+            forwarded_host=headers.get(_FORWARDED_HOST, ""),
+        )
+
+    def origin_of(self, remote: str, host: str, *, proto: str, forwarded_host: str) -> str:
+        """The same by the other end of a connection, and by what the headers of these names say."""
+        scheme = "http"  # TLS ends in front of this server
+        if self._is_proxy(remote):
+            forwarded = proto.partition(",")[0].strip().lower()
             if forwarded in ("http", "https"):
                 scheme = forwarded
-            host = request.headers.get(_FORWARDED_HOST, "").partition(",")[0].strip() or host
+            host = forwarded_host.partition(",")[0].strip() or host
         return f"{scheme}://{host}"
 
     def is_proxied(self, request: web.BaseRequest) -> bool:
         """Whether a request comes through a trusted proxy."""
-        return bool(self._trusted) and self._is_trusted(request.remote or "")
+        return self._is_proxy(request.remote or "")
+
+    def _is_proxy(self, remote: str) -> bool:
+        return bool(self._trusted) and self._is_trusted(remote)
 
     def _is_trusted(self, text: str) -> bool:
         address = _parse(text)
         return address is not None and any(address in network for network in self._trusted)
 
 
-def _hops(request: web.BaseRequest) -> Iterator[str]:
+def _hops(forwarded: Sequence[str]) -> Iterator[str]:
     """The addresses that proxies added, the nearest first."""
-    for header in reversed(request.headers.getall(_FORWARDED_FOR, [])):
+    for header in reversed(forwarded):
         yield from reversed(header.split(","))
 
 

@@ -11,7 +11,7 @@ from multidict import istr
 from pricore import auth
 from pricore.auth import Authenticator
 from pricore.clients import Clients
-from pricore.errors import TooManyRequestsError, UnauthorizedError
+from pricore.errors import PricoreError, TooManyRequestsError, UnauthorizedError
 from pricore.limits import Allowance, Limits
 from pricore.models import Token
 
@@ -50,6 +50,35 @@ class Gate:
                 token = await self._identify(request)  # it may have been revoked meanwhile
         auth.check_access(token, organization=organization, scope=scope)
         return token
+
+    def recall(
+        self, key: bytes, address: str, *, organization: str, package: str | None, downloads: bool
+    ) -> tuple[bool, Allowance | None]:
+        """Whether the token with a key may have a package of an organization at once, and what is left to it then.
+
+        No package is all of them. Where `admit` would not let it in, or would have to ask the database, the limits
+        count nothing.
+        """
+        token = self._authenticator.recall(key, at=time.time())
+        if token is None or not (token.packages is None if package is None else auth.may_see(token, package)):
+            return False, None
+        try:
+            auth.check_access(token, organization=organization, scope="packages:read")
+        except PricoreError:
+            return False, None
+        counted: list[Allowance] = []
+        for limit, who in (
+            (self._limits.requests, (token.id, address)),
+            (self._limits.downloads if downloads else None, (token.id, address, organization, package)),
+        ):
+            if limit is not None:
+                allowance = limit.spare(who)
+                if allowance is None:
+                    return False, None
+                counted.append(allowance)
+        for allowance in counted:
+            allowance.left -= 1
+        return True, counted[-1] if counted else None
 
     async def readmit(self, request: web.Request, *, organization: str | None, scope: str | None) -> Token:
         """The token of a request that goes on for long, as it is now; it counts against no limit.
@@ -98,7 +127,7 @@ def token_of(request: web.BaseRequest) -> Token | None:
     return request.get(_TOKEN)
 
 
-def allowance_of(request: web.Request) -> Allowance | None:
+def allowance_of(request: web.BaseRequest) -> Allowance | None:
     """What is left to who sent a request, after it was let in; None where no limit counts it."""
     return request.get(_ALLOWANCE)
 
@@ -112,9 +141,8 @@ def show_allowance(request: web.Request, headers: MutableMapping[str, str]) -> N
         headers[_RESET] = str(allowance.reset)
 
 
-def allowance_lines(request: web.BaseRequest) -> bytes:
+def allowance_lines(allowance: Allowance | None) -> bytes:
     """The same headers as the lines of a head, empty where no limit counts the request."""
-    allowance = request.get(_ALLOWANCE)
     if allowance is None:
         return b""
     numbers = allowance.limit, max(0, allowance.left), allowance.reset

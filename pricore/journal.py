@@ -20,6 +20,11 @@ _COUNTS: Final = web.RequestKey("counts", Requests)
 _GIVEN: Final = re.compile(r"[0-9A-Za-z._-]{8,128}")
 
 
+def counts_of(request: web.Request) -> Requests:
+    """Where a request that was begun is counted."""
+    return request[_COUNTS]
+
+
 class Journal(AbstractAccessLogger):
     """Gets every request of a server when it begins, and with its answer when that is sent.
 
@@ -31,6 +36,11 @@ class Journal(AbstractAccessLogger):
         self.clients = clients
         self._unread = metrics.unread
         self._identify = self.identify  # bound once
+
+    @property
+    def is_written(self) -> bool:
+        """Whether each request gets a line in the log."""
+        return self.logger.isEnabledFor(logging.INFO)
 
     def begin(self, request: web.Request, counts: Requests) -> None:
         """Note where a request is counted; what is logged from now on has its id."""
@@ -54,7 +64,7 @@ class Journal(AbstractAccessLogger):
         except KeyError:
             counts = self._unread
         counts.add(response.status, time, size)
-        if self.logger.isEnabledFor(logging.INFO):
+        if self.is_written:
             self._write(request, response.status, time, size)
 
     def _write(self, request: web.BaseRequest, status: int, time: float, size: int) -> None:

@@ -76,6 +76,11 @@ class Limit:
         counter.left -= 1
         return counter
 
+    def spare(self, who: Hashable) -> Allowance | None:
+        """What one of many still has in a minute that has begun; None where it has nothing. Counts nothing."""
+        counter = self._counters.get(who)
+        return counter if counter and counter.left > 0 and counter.ends > time.monotonic() else None
+
     def _begin(self, who: Hashable, at: float) -> Allowance:
         counters = self._counters
         counters.pop(who, None)

@@ -8,8 +8,9 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from typing import Final, TypeVar
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -17,7 +18,7 @@ import zstandard
 from aiohttp import hdrs, web
 
 from pricore import auth, metadata
-from pricore.answers import Answer, choose_encoding, document_answer
+from pricore.answers import Answer, document_answer, send
 from pricore.bodies import read_body
 from pricore.clients import Clients
 from pricore.config import Config
@@ -25,11 +26,13 @@ from pricore.delivery import Delivery
 from pricore.dists import Dists, Encoding, read_plain
 from pricore.errors import BadRequestError, NotFoundError, UnsupportedClientError
 from pricore.gate import Gate
+from pricore.heads import Headers, choose_encoding
+from pricore.journal import counts_of
+from pricore.metrics import Requests
 from pricore.models import Organization, Package, Token
 from pricore.store import Store
 from pricore.sync import Syncer
 
-A = TypeVar("A", bound=Answer)
 _log = logging.getLogger("pricore.registry")
 
 _MOST_DOCUMENTS: Final = 64 * 1024 * 1024
@@ -47,31 +50,41 @@ _MOST_WORDS: Final = 20
 _MOST_NAMES: Final = 10_000
 _VIEW_SPAN: Final = 2**30
 
-
-class _Archive(Answer):
-    """A kept archive, finished, with its checksum."""
-
-    __slots__ = ("shasum",)
-
-    def __init__(self, body: bytes, headers: Mapping[str, str], *, shasum: str) -> None:
-        super().__init__(body, headers)
-        self.shasum = shasum
+_Key: TypeAlias = tuple[str, str, str, frozenset[str] | None]
+"""The path as it was sent, the encoding, the origin, and of packages.json to which packages it is restricted."""
 
 
-class _Shelf(dict[tuple[object, ...], A]):
+class _Archive(NamedTuple):
+    """What is counted when an archive is sent."""
+
+    version: str
+    shasum: str
+
+
+class _Kept(NamedTuple):
+    """A finished answer: whose it is, of which package if it is of one, and where its requests are counted."""
+
+    answer: Answer
+    slug: str
+    package: str | None
+    counts: Requests
+    archive: _Archive | None = None
+
+
+class _Shelf(dict[_Key, _Kept]):
     """Finished answers of at most so many bytes."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._size = 0
 
-    def keep(self, key: tuple[object, ...], answer: A) -> None:
+    def keep(self, key: _Key, kept: _Kept) -> None:
         if before := self.pop(key, None):  # several requests may have missed it at the same time
-            self._size -= before.size
-        self[key] = answer
-        self._size += answer.size
+            self._size -= before.answer.size
+        self[key] = kept
+        self._size += kept.answer.size
         while self._size > self._most:
-            self._size -= self.pop(next(iter(self))).size
+            self._size -= self.pop(next(iter(self))).answer.size
 
 
 class _Cache:
@@ -79,8 +92,8 @@ class _Cache:
 
     def __init__(self, revision: int) -> None:
         self.revision = revision
-        self.documents = _Shelf[Answer](_MOST_DOCUMENTS)
-        self.archives = _Shelf[_Archive](_MOST_ARCHIVES)
+        self.documents = _Shelf(_MOST_DOCUMENTS)
+        self.archives = _Shelf(_MOST_ARCHIVES)
 
 
 class Registry:
@@ -113,6 +126,47 @@ class Registry:
             web.post(org + "/downloads", self.notify_downloads),
         ]
 
+    def recall(self, path: str, headers: Headers, remote: str, transport: asyncio.Transport) -> bool:
+        """Answer a request at once, if that was answered since the last change, and its token may have it.
+
+        Whether it did. If not, nothing has happened: the routes answer it.
+        """
+        began = time.monotonic()
+        get, cache = headers.get, self._cache
+        kept = cache.archives.get((path, headers.encoding, "", None))
+        if kept is None:
+            origin = self._public_url or self._clients.origin_of(
+                remote,
+                get("host", ""),
+                proto=get("x-forwarded-proto", ""),
+                forwarded_host=get("x-forwarded-host", ""),
+            )
+            kept = cache.documents.get((path, headers.encoding, origin, None))
+        if kept is None or cache.revision != self._store.revision():
+            return False
+        if "if-none-match" in headers or get("user-agent", "").startswith("Composer/1."):
+            return False
+        key = headers.token_key
+        if key is None:
+            key = headers.token_key = auth.key_of(get("authorization", ""))
+        forwarded = get("x-forwarded-for")
+        admitted, allowance = self._gate.recall(
+            key,
+            self._clients.address_of(remote, () if forwarded is None else (forwarded,)),
+            organization=kept.slug,
+            package=kept.package,
+            downloads=kept.archive is not None,
+        )
+        if not admitted:
+            return False
+        if kept.archive is not None and kept.package is not None:
+            self._store.usage.downloaded(kept.slug, kept.package, kept.archive.version)
+            self._store.usage.dist_used(kept.archive.shasum)
+        status, head, body = kept.answer.finish(get("if-modified-since"), allowance)
+        send(transport, head, body)
+        kept.counts.add(status, time.monotonic() - began, len(head) + len(body))
+        return True
+
     async def get_metadata(self, request: web.Request) -> web.StreamResponse:
         """One half of a package's metadata; the half without versions is there too, and empty."""
         token, slug, cache = await self._admit(request)
@@ -120,13 +174,14 @@ class Registry:
         name = f"{match['vendor']}/{match['package']}"
         if token.packages is not None and not auth.may_see(token, name.removesuffix("~dev").lower()):
             raise NotFoundError(auth.NOT_HERE)
-        encoding = choose_encoding(request)
-        key = (name, slug, encoding, self._public_url or self._clients.origin(request))
-        answer = cache.documents.get(key)
-        if answer is None:
+        encoding = choose_encoding(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        key = (request.rel_url.raw_path, encoding, self._origin(request), None)
+        kept = cache.documents.get(key)
+        if kept is None:
             answer = await self._load_document(slug, name, encoding, self._url(request))
-            cache.documents.keep(key, answer)
-        return answer.respond(request)
+            kept = _Kept(answer, slug, name.removesuffix("~dev").lower(), counts_of(request))
+            cache.documents.keep(key, kept)
+        return kept.answer.respond(request)
 
     async def _load_document(self, slug: str, name: str, encoding: str, url: str) -> Answer:
         half = "dev" if name.endswith("~dev") else "stable"
@@ -150,13 +205,14 @@ class Registry:
             raise UnsupportedClientError(
                 "this registry needs Composer 2, and this is Composer 1: upgrade with `composer self-update --2`"
             )
-        encoding = choose_encoding(request)
-        key = (token.packages, slug, encoding, self._public_url or self._clients.origin(request))
-        answer = cache.documents.get(key)
-        if answer is None:
+        encoding = choose_encoding(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        key = (request.rel_url.raw_path, encoding, self._origin(request), token.packages)
+        kept = cache.documents.get(key)
+        if kept is None:
             answer = await self._load_root(token, slug, encoding, self._url(request))
-            cache.documents.keep(key, answer)
-        return answer.respond(request)
+            kept = _Kept(answer, slug, None, counts_of(request))
+            cache.documents.keep(key, kept)
+        return kept.answer.respond(request)
 
     async def _load_root(self, token: Token, slug: str, encoding: str, url: str) -> Answer:
         found = await self._store.organizations.root(slug)
@@ -182,19 +238,19 @@ class Registry:
         if not auth.may_see(token, name):
             raise NotFoundError(auth.NOT_HERE)
         self._gate.admit_download(request, token, name)
-        encoding = choose_encoding(request)
-        key = (name, slug, encoding, match["version"])
+        encoding = choose_encoding(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        key = (request.rel_url.raw_path, encoding, "", None)
         version, reference = metadata.split_address(match["version"])
 
         def sent() -> None:
             if request.method == hdrs.METH_GET:
                 self._store.usage.downloaded(slug, name, version)
 
-        answer = cache.archives.get(key)
-        if answer is not None and hdrs.IF_NONE_MATCH not in request.headers:
+        found = cache.archives.get(key)
+        if found is not None and found.archive is not None and hdrs.IF_NONE_MATCH not in request.headers:
             sent()
-            self._store.usage.dist_used(answer.shasum)
-            return answer.respond(request)
+            self._store.usage.dist_used(found.archive.shasum)
+            return found.answer.respond(request)
         dist = await self._store.packages.dist(slug, name, version=version, reference=reference)
         if dist is None:
             raise NotFoundError(auth.NOT_HERE)
@@ -211,9 +267,10 @@ class Registry:
             elif self._redirect and archive.path is None and request.method == hdrs.METH_GET:
                 return delivery.redirect(await self._dists.sign(dist, kept))
             elif archive.size <= _SMALL_ARCHIVE:
-                answer = _Archive(await archive.read(), delivery.response.headers, shasum=dist.shasum)
+                answer = Answer(await archive.read(), delivery.response.headers)
                 if not self._dists.is_loose(dist):
-                    cache.archives.keep(key, answer)
+                    sending = _Archive(version, dist.shasum)
+                    cache.archives.keep(key, _Kept(answer, slug, name, counts_of(request), sending))
                 return answer.respond(request)
             else:
                 whole = await delivery.send_kept(archive)
@@ -323,6 +380,10 @@ class Registry:
         """The packages of an organization that a token may see, by name."""
         packages = await self._store.packages.of_organization(organization.id)
         return [item for item in packages if auth.may_see(token, item.name)]
+
+    def _origin(self, request: web.Request) -> str:
+        """What URLs in documents begin with: as configured, else as the client has come."""
+        return self._public_url or self._clients.origin(request)
 
     def _url(self, request: web.Request) -> str:
         """Where this organization is for the client: as configured, else as it has come."""

@@ -31,6 +31,7 @@ from pricore.errors import ConfigError, PricoreError
 from pricore.failures import answer_error, refuse
 from pricore.gate import Gate, show_allowance
 from pricore.git import Git
+from pricore.heads import Headers
 from pricore.jobs import Queue
 from pricore.journal import Journal
 from pricore.limits import Limits
@@ -102,7 +103,7 @@ class Service:
         clients = self.journal.clients = Clients(config.trusted_proxies)
         limits = Limits(config)
         gate = Gate(self._authenticator, limits, clients)
-        registry = Registry(self._store, self._dists, self._syncer, gate, clients, config)
+        registry = self._registry = Registry(self._store, self._dists, self._syncer, gate, clients, config)
         webhooks = Webhooks(self._store, self._queue, gate, Sealer(config.key))
         self.api = Api(
             self._store,
@@ -133,6 +134,10 @@ class Service:
         self._queue.workers = config.sync_workers
         self._queue.notify()
         self._handlers[:] = [route.handler for route in self._surface(config)]
+
+    def recall(self, path: str, headers: Headers, remote: str, transport: asyncio.Transport) -> bool:
+        """Answer what the registry, by the settings in force, can answer without any of the rest."""
+        return self._registry.recall(path, headers, remote, transport)
 
     async def _settle(self, config: Config) -> None:
         """Bring the database to the settings that it knows of."""
@@ -272,7 +277,7 @@ async def serve(
             runner = web.AppRunner(app, shutdown_timeout=_FORCE_SECONDS)
             await runner.setup()
             try:
-                listener = await _listen(runner, bound, app[SERVICE].journal)
+                listener = await listen(runner, bound, app[SERVICE])
                 try:
                     ready()
                     while await signals.get() == signal.SIGHUP:
@@ -361,11 +366,13 @@ async def _tidy(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads, *,
         _log.exception("cannot tidy up the data folder")
 
 
-async def _listen(runner: web.AppRunner, bound: socket.socket, journal: Journal) -> asyncio.Server:
-    """Take connections. Not by aiohttp's SockSite, which answers what it cannot parse with text of its own."""
+async def listen(runner: web.AppRunner, bound: socket.socket, service: Service) -> asyncio.Server:
+    """Take connections; not by aiohttp's SockSite, which answers what it cannot parse with text of its own."""
     loop = asyncio.get_running_loop()
     server = cast("web.Server", runner.server)  # None only before the setup
-    return await loop.create_server(lambda: Connection(server, loop, journal), sock=bound, backlog=1024)
+    return await loop.create_server(
+        lambda: Connection(server, loop, service.journal, service.recall), sock=bound, backlog=1024
+    )
 
 
 async def _flush_usage(store: Store) -> None:

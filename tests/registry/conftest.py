@@ -5,7 +5,7 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
@@ -17,7 +17,10 @@ from pricore.server import build_app
 from pricore.store import Store
 from pricore.sync import Syncer
 from tests.harness import GitRepository
-from tests.registry.harness import LIBRARY, PLUGIN, TOOLS, Start, Template, World, silent
+from tests.registry.harness import LIBRARY, PLUGIN, TOOLS, Server, Start, Template, World, silent
+
+if TYPE_CHECKING:
+    from aiohttp.test_utils import TestClient
 
 
 @pytest.fixture(scope="session")
@@ -79,8 +82,8 @@ def start(
         config = Config(data=tmp_path / "data", **{"git_timeout": 60, "sync_interval": 0, **settings})
         store = await stack.enter_async_context(Store(config.database, sync_interval=config.sync_interval))
         git = stack.enter_context(Git(timeout=60))
-        client = await aiohttp_client(
-            build_app(store, git, config), auto_decompress=False, headers={"Accept-Encoding": "identity"}
+        client: TestClient[Any, Any] = await aiohttp_client(
+            Server(build_app(store, git, config)), auto_decompress=False, headers={"Accept-Encoding": "identity"}
         )
         return World(store, Syncer(store, git, config), config, client)
 

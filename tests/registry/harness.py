@@ -1,9 +1,11 @@
 """What the registry's tests ask: a server on a data folder of its own, and its answers as they came."""
 
+import asyncio
 import contextlib
 import hashlib
 import io
 import json
+import socket
 import sqlite3
 import zipfile
 import zlib
@@ -14,12 +16,13 @@ from typing import Any
 import msgspec
 import zstandard
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from pricore.addresses import parse_address
 from pricore.auth import create_secret, hash_secret
 from pricore.config import Config
+from pricore.server import SERVICE, listen
 from pricore.store import Store
 from pricore.sync import Syncer
 from tests.harness import GitRepository
@@ -66,12 +69,29 @@ class Reply(msgspec.Struct, frozen=True):
                 raise AssertionError(f"nobody asked for {other}")
 
 
+class Server(TestServer):
+    """The server as `pricore serve` runs it, in this process."""
+
+    async def start_server(self, loop: asyncio.AbstractEventLoop | None = None, **kwargs: Any) -> None:
+        """Listen on a free port."""
+        self.runner = runner = web.AppRunner(self.app)
+        await runner.setup()
+        bound = socket.create_server((self.host, 0))
+        self._listener = await listen(runner, bound, self.app[SERVICE])
+        self.port = bound.getsockname()[1]
+        self.scheme = "http"
+        self._root = URL(f"http://{self.host}:{self.port}")
+
+    async def close(self) -> None:
+        """Take no more connections, and end those that there are."""
+        self._listener.close()
+        await super().close()
+
+
 class World:
     """A server on a data folder of its own, and the store and syncer that stand behind it."""
 
-    def __init__(
-        self, store: Store, syncer: Syncer, config: Config, client: TestClient[web.Request, web.Application]
-    ) -> None:
+    def __init__(self, store: Store, syncer: Syncer, config: Config, client: TestClient[Any, Any]) -> None:
         self.store = store
         self.syncer = syncer
         self.config = config

@@ -8,7 +8,8 @@ from email.utils import formatdate, parsedate_to_datetime
 import pytest
 
 from pricore.answers import Answer
-from pricore.registry import _Shelf
+from pricore.metrics import Metrics
+from pricore.registry import _Kept, _Shelf
 from tests.registry.harness import Start, World, error
 
 # Dates
@@ -89,14 +90,18 @@ async def test_many_at_once_get_the_same_answer(world: World, secret: str) -> No
 def test_an_answer_takes_its_room_in_memory_once() -> None:
     """An answer made for several clients at a time drives no other out; beyond the limit the oldest go."""
     answer = Answer(b"x" * 1000, {})
-    shelf = _Shelf[Answer](3 * answer.size)
-    shelf.keep(("first",), answer)
+    kept = _Kept(answer, "acme", None, Metrics().unread)
+    shelf = _Shelf(3 * answer.size)
+    first, second, third, fourth = (
+        (f"/{name}", "zstd", "", None) for name in ("first", "second", "third", "fourth")
+    )
+    shelf.keep(first, kept)
     for _ in range(10):
-        shelf.keep(("second",), answer)
-    shelf.keep(("third",), answer)
-    assert list(shelf) == [("first",), ("second",), ("third",)]
-    shelf.keep(("fourth",), answer)
-    assert list(shelf) == [("second",), ("third",), ("fourth",)]
+        shelf.keep(second, kept)
+    shelf.keep(third, kept)
+    assert list(shelf) == [first, second, third]
+    shelf.keep(fourth, kept)
+    assert list(shelf) == [second, third, fourth]
 
 
 # Encodings

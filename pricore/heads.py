@@ -1,0 +1,79 @@
+"""The head of a request, where it is the whole request and nothing unusual: what Composer sends."""
+
+import re
+from typing import Final
+
+_MOST_BYTES: Final = 4096
+
+# possessive: what does not match is known at once
+_LINE: Final = re.compile(rb"GET (/[!-~]++) HTTP/1\.1")
+_HEADERS: Final = re.compile(rb"(?:[A-Za-z0-9-]++: ?+[!-~][ -~]*+\r\n)++\r\n")
+_UNUSUAL: Final = frozenset(
+    ("content-length", "transfer-encoding", "expect", "upgrade", "te", "trailer", "proxy-connection")
+)
+"""Headers of requests that have more than a head, or become something else."""
+
+_REFUSED: Final = re.compile(r";\s*q=0(?:\.0*)?\s*(?:,|$)")
+
+
+class Headers(dict[str, str]):
+    """The headers of a request, each of them once, by their names in lower case.
+
+    `encoding` is the one chosen for the answer; `token_key` has room for what stands for the token in them.
+    """
+
+    __slots__ = ("encoding", "token_key")
+
+    def __init__(self, pairs: dict[str, str]) -> None:
+        super().__init__(pairs)
+        self.encoding = choose_encoding(self.get("accept-encoding", ""))
+        self.token_key: bytes | None = None
+
+
+class HeadReader:
+    """Reads the requests of one connection; as a client sends the same headers each time, it reads those once."""
+
+    __slots__ = ("_headers", "_lines")
+
+    def __init__(self) -> None:
+        self._lines = b""
+        self._headers = Headers({})
+
+    def read(self, data: bytes) -> tuple[str, Headers] | None:
+        """The path, as it was sent, and the headers of the one request that some bytes are, from first to last.
+
+        It is a GET without a body, after which the connection is kept. None for anything else: what is no plain
+        text, or could be understood in two ways, is left to a parser that knows all of HTTP.
+        """
+        line, _, lines = data.partition(b"\r\n")
+        match = _LINE.fullmatch(line)
+        if match is None or len(data) > _MOST_BYTES:
+            return None
+        if lines != self._lines:
+            headers = _read_headers(lines)
+            if headers is None:
+                return None
+            self._lines, self._headers = lines, headers
+        return match[1].decode(), self._headers
+
+
+def _read_headers(data: bytes) -> Headers | None:
+    if not _HEADERS.fullmatch(data):
+        return None
+    lines = data[:-4].decode().split("\r\n")
+    pairs = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        pairs[name.lower()] = value.strip()
+    if len(pairs) < len(lines) or "host" not in pairs or not _UNUSUAL.isdisjoint(pairs):
+        return None
+    return Headers(pairs) if pairs.get("connection", "keep-alive").lower() == "keep-alive" else None
+
+
+def choose_encoding(accepted: str) -> str:
+    """zstd, gzip or identity for an Accept-Encoding header; one that refuses anything with q=0 gets identity."""
+    if "q=" in accepted and _REFUSED.search(accepted):
+        return "identity"
+    if "q=0" in accepted and "q=0" in accepted.replace("q=0.", ""):
+        return "identity"
+    return "zstd" if "zstd" in accepted else "gzip" if "gzip" in accepted else "identity"
