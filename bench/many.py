@@ -77,7 +77,7 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
         _expect(servers.get(f"{pair[0].url}/org/{registries.ORGANIZATION}/packages.json", headers))
         asked = 0.0
         while asked < min(_REQUESTS, effort.repositories * 100):
-            (rates,) = put_load([pair[0]], path(0), headers, status=200, slices=50, core=load)
+            (rates,) = put_load([pair[0]], path(0), headers, status=200, slices=effort.slices, core=load)
             asked += sum(rates.by_clock) * SLICE
         memory = servers.memory(pair[0])
         results.append(

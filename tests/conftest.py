@@ -13,7 +13,7 @@ from tests.swift import S3
 def pricore(tmp_path: Path) -> Pricore:
     """The program, with an organization `acme`."""
     program = Pricore(tmp_path / "data")
-    program.run("org", "create", "acme")
+    program.found()
     return program
 
 

@@ -1,6 +1,8 @@
 """What the stories drive: real Git repositories, the real `pricore` program, and the real Composer."""
 
+import atexit
 import contextlib
+import functools
 import hashlib
 import http.client
 import json
@@ -10,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -205,6 +208,10 @@ class Pricore:
         assert lines[0].startswith("error: "), done.stderr
         return lines[0]
 
+    def found(self) -> None:
+        """Let there be an organization `acme`, as `org create` made it: once for many tests, for each a copy."""
+        shutil.copytree(_founded(), self.data, dirs_exist_ok=True)
+
     def token(self, *options: str, org: str = "acme") -> str:
         secret: str = self.json("token", "create", org, "test", *options)["token"]
         return secret
@@ -241,6 +248,16 @@ class Pricore:
                     process.kill()
         assert process.returncode == 0, errors.read_text()
         assert "Traceback" not in errors.read_text(), errors.read_text()
+
+
+@functools.cache
+def _founded() -> Path:
+    """The data folder of a new organization `acme`."""
+    folder = tempfile.mkdtemp(prefix="pricore-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    program = Pricore(Path(folder) / "data")
+    program.run("org", "create", "acme")
+    return program.data
 
 
 def _read_document(process: subprocess.Popen[str], errors: Path) -> Any:

@@ -21,7 +21,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.pricore = Pricore(folder / "data")
-        self.pricore.run("org", "create", "acme")
+        self.pricore.found()
         self.first = self._repository(folder / "first", '{"name": "acme/library"}')
         self.pricore.run("repo", "add", "acme", self.first.url)
         self.same_name = self._repository(folder / "second", '{"name": "acme/library"}')

@@ -46,7 +46,7 @@ def world(
     """Once with the versions inside packages.json, once with a document a package."""
     settings = {"inline_limit": "0"} if request.param == "p2" else {}
     pricore = Pricore(tmp_path / "data", **settings)
-    pricore.run("org", "create", "acme")
+    pricore.found()
     upstream = make_repository("library")
     upstream.commit(LIBRARY, files={"file.txt": "one"})
     upstream.tag("v1.0.0", annotated=True)

@@ -87,7 +87,7 @@ def pricore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pricore:
     """The program, with an organization `acme`, and no proxy in between."""
     monkeypatch.setenv("no_proxy", "*")
     program = Pricore(tmp_path / "data")
-    program.run("org", "create", "acme")
+    program.found()
     return program
 
 

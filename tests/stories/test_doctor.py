@@ -39,7 +39,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repository.commit({"name": "acme/library"}, files={"a.txt": "a"})
     repository.tag("1.0.0")
     pricore = Pricore(folder / "data")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     pricore.run("repo", "add", "acme", repository.url)
     pricore.run("repo", "webhook", "acme", repository.url)
     return pricore.data

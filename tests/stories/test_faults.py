@@ -138,7 +138,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     pricore = Pricore(
         folder / "data", git_timeout="6", sync_interval=str(_INTERVAL), inline_limit="0", rate_limits="off"
     )
-    pricore.run("org", "create", "acme")
+    pricore.found()
     bystander = GitRepository(folder / "bystander")
     bystander.commit({"name": "acme/bystander"})
     pricore.run("repo", "add", "acme", bystander.url)

@@ -55,7 +55,7 @@ class World:
         self.disk = disk
         self.upstream = upstream
         self.pricore = Pricore(disk.folder, git_timeout="30", sync_interval="3600", inline_limit="0")
-        self.pricore.run("org", "create", "acme")
+        self.pricore.found()
         upstream.commit({"name": NAME}, files={"a.txt": "one"})
         upstream.tag("1.0.0")
         upstream.commit(files={"a.txt": "two"})

@@ -92,7 +92,7 @@ class World:
         self._chance = chance
         self._log = folder / "serve.log"
         self._pricore = Pricore(folder / "data", rate_limits="off", inline_limit="0")
-        self._pricore.run("org", "create", "acme")
+        self._pricore.found()
         scopes = [part for scope in _SCOPES for part in ("--scope", scope)]
         self._secret = self._pricore.token(*scopes)
         self._promises = Promises()

@@ -71,7 +71,7 @@ def fetch(url: str, secret: str) -> int:
 def test_a_flood_leaves_memory_bounded_and_good_tokens_served(tmp_path: Path) -> None:
     """Tens of thousands of addresses with a wrong token each, and many with one good token, lock nobody out."""
     pricore = Pricore(tmp_path / "data", trusted_proxies="127.0.0.1")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     secret = pricore.token()
     with pricore.serving() as serving:
         base, pid = serving["url"], serving["pid"]
@@ -89,7 +89,7 @@ def test_a_flood_leaves_memory_bounded_and_good_tokens_served(tmp_path: Path) ->
 def test_wrong_tokens_of_one_address_are_refused_and_its_good_one_is_not(tmp_path: Path) -> None:
     """Of one address 60 wrong tokens a minute are told so, the others get 429, and its good one is served."""
     pricore = Pricore(tmp_path / "data")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     secret = pricore.token()
     with pricore.serving() as serving:
         root = "/org/acme/packages.json"
@@ -103,7 +103,7 @@ def test_composer_over_the_limit_is_slower_and_gets_everything(
 ) -> None:
     """Where the minute's requests are used up, an update takes its time and installs all packages."""
     pricore = Pricore(tmp_path / "data", requests_per_minute="120", inline_limit="0")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     names = ["one", "two", "three"]
     for name in names:
         repository = make_repository(name)

@@ -156,7 +156,7 @@ def test_what_is_no_lock_file_is_refused(
 def test_a_lock_of_another_registry_counts_for_nothing(tmp_path: Path) -> None:
     """Where the registry knows its own URL, archives that are elsewhere are not its own."""
     pricore = Pricore(tmp_path / "data", public_url="https://packages.example.com")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     file = tmp_path / "shop" / "composer.lock"
     file.parent.mkdir()
 

@@ -101,7 +101,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("openapi") / "data"
     many = "2000000000"
     pricore = Pricore(data, internal_hosts="127.0.0.1", requests_per_minute=many, failures_per_minute=many)
-    pricore.run("org", "create", "acme")
+    pricore.found()
     scopes = [part for scope in SCOPES for part in ("--scope", scope)]
     secret = pricore.json("token", "create", "--instance", "operator", *scopes)["token"]
     with pricore.serving() as serving:

@@ -86,7 +86,7 @@ def test_a_health_check_loads_nothing_heavy(pricore: Pricore) -> None:
 def test_prometheus_reads_what_was_done(tmp_path: Path, upstream: GitRepository, workers: str) -> None:
     """Requests by route, syncs, archives, the queue, the database and the process; of all workers together."""
     pricore = Pricore(tmp_path / "data", workers=workers)
-    pricore.run("org", "create", "acme")
+    pricore.found()
     pricore.run("repo", "add", "acme", upstream.url)
     secret = pricore.token("--scope", "packages:read", "--scope", "repositories:write")
     (repository,) = pricore.json("repo", "list", "acme")
@@ -137,7 +137,7 @@ def test_the_queue_is_seen(tmp_path: Path, upstream: GitRepository, monkeypatch:
     """A sync at work and another that waits behind it, and since when."""
     monkeypatch.setenv("no_proxy", "*")
     pricore = Pricore(tmp_path / "data", internal_hosts="127.0.0.1", sync_workers="1")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     host = GitHost(tmp_path / "upstream")
     host.gate = threading.Event()
     with host.running():
@@ -192,7 +192,7 @@ def test_no_secret_is_in_the_log(
     pricore = Pricore(
         tmp_path / "data", internal_hosts="127.0.0.1", log_level="debug", log_format=form, access_log="on"
     )
-    pricore.run("org", "create", "acme")
+    pricore.found()
     pricore.run("credential", "add", "acme", "deploy", "--host", host.host, "--plain-http", stdin=SECRET)
     pricore.run("repo", "add", "acme", host.url("private"))
     (repository,) = pricore.json("repo", "list", "acme")

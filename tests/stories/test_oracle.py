@@ -40,7 +40,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answers]:
     need("php", "composer")
     folder = tmp_path_factory.mktemp("oracle")
     pricore = Pricore(folder / "data")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     upstream = {scenario: folder / "upstream" / scenario for scenario in (*SCENARIOS, STOPPER)}
 
     def register(scenario: str) -> tuple[list[str], set[tuple[str, str, str]]]:

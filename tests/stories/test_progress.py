@@ -113,7 +113,7 @@ def blocked(
 ) -> Iterator[tuple[Pricore, dict[str, Any], str, str]]:
     """A server with a sync that waits for another process: the program, what it serves, repository and run."""
     pricore = Pricore(tmp_path / "data")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     upstream = make_repository("library")
     upstream.commit({"name": "acme/library"})
     repository = add(pricore, upstream)
@@ -129,7 +129,7 @@ def test_a_first_sync_is_followed_from_the_queue_to_its_end(
 ) -> None:
     """Queued, waiting, each step in its order with growing numbers, and in the end what came of it."""
     pricore = Pricore(tmp_path / "data", sync_workers="1")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     small, large = make_repository("small"), make_repository("large")
     small.commit({"name": "acme/small"})
     release_many(large, 300)

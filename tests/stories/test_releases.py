@@ -152,7 +152,7 @@ def test_removing_vanished_releases_can_be_the_rule(
 ) -> None:
     """The setting counts for every repository that says nothing else."""
     pricore = Pricore(tmp_path / "data", vanished_versions="remove")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     upstream = make_repository("library")
     upstream.commit({"name": NAME})
     upstream.tag("1.0.0")

@@ -110,7 +110,7 @@ def test_a_download_ends_after_sigterm(pricore: Pricore, upstream: GitRepository
 def test_a_client_that_does_not_read_holds_nobody_up(tmp_path: Path, upstream: GitRepository) -> None:
     """Once the time for requests is over the server ends all the same, and well."""
     pricore = Pricore(tmp_path / "data", stop_timeout="1")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     with downloading(pricore, upstream) as (server, _):
         stop(server)
         Pricore.wait(lambda: not is_there(server))
@@ -120,7 +120,7 @@ def test_a_client_that_does_not_read_holds_nobody_up(tmp_path: Path, upstream: G
 def test_a_second_signal_ends_at_once(tmp_path: Path, upstream: GitRepository, second: signal.Signals) -> None:
     """Who doesn't want to wait for downloads says so once more."""
     pricore = Pricore(tmp_path / "data", stop_timeout="600")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     with downloading(pricore, upstream) as (server, _):
         stop(server)
         Pricore.wait(lambda: is_refused(server))
@@ -135,7 +135,7 @@ def test_a_sync_that_is_cut_off_is_done_after_the_restart(
     """SIGTERM puts it back into the queue, where it waits until the server is there again."""
     monkeypatch.setenv("no_proxy", "*")
     pricore = Pricore(tmp_path / "data", internal_hosts="127.0.0.1")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     make_repository("library").commit({"name": NAME})
     host = GitHost(tmp_path / "upstream")
     host.gate = threading.Event()
@@ -182,7 +182,7 @@ def test_sighup_takes_over_new_settings(tmp_path: Path, upstream: GitRepository)
     file = tmp_path / "pricore.yaml"
     file.write_text("requests_per_minute: 500\ninline_limit: 0\n")
     pricore = Pricore(tmp_path / "data", config=str(file))
-    pricore.run("org", "create", "acme")
+    pricore.found()
     with contextlib.ExitStack() as stack:
         server, download = stack.enter_context(downloading(pricore, upstream))
         connection = stack.enter_context(contextlib.closing(Connection(server, pricore.token())))
@@ -216,7 +216,7 @@ def test_settings_that_cannot_be_used_change_nothing(tmp_path: Path, text: str |
     file = tmp_path / "pricore.yaml"
     file.write_text("requests_per_minute: 500\n")
     pricore = Pricore(tmp_path / "data", config=str(file))
-    pricore.run("org", "create", "acme")
+    pricore.found()
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(pricore.serving())
         connection = stack.enter_context(contextlib.closing(Connection(server, pricore.token())))
@@ -259,7 +259,7 @@ def test_the_service_manager_is_told(tmp_path: Path, workers: str, monkeypatch: 
 def test_ctrl_c_is_one_signal_to_all_workers(tmp_path: Path, upstream: GitRepository) -> None:
     """A terminal sends SIGINT to each process; a download still ends."""
     pricore = Pricore(tmp_path / "data", workers="2", stop_timeout="600")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     with downloading(pricore, upstream) as (server, download):
         children = Path(f"/proc/{server['pid']}/task/{server['pid']}/children").read_text().split()
         for process in (*children, server["pid"]):

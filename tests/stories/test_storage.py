@@ -37,7 +37,7 @@ class World:
         self.pricore = Pricore(data, rate_limits="off", **place.settings, **settings)
         self.upstream = upstream
         self.place = place
-        self.pricore.run("org", "create", "acme")
+        self.pricore.found()
         for version in VERSIONS:
             self.release(version)
         self.pricore.run("repo", "add", "acme", upstream.url)

@@ -52,7 +52,7 @@ class Story(msgspec.Struct, frozen=True):
 @pytest.fixture
 def story(tmp_path: Path, make_repository: Callable[[str], GitRepository], composer: Composer) -> Iterator[Story]:
     pricore = Pricore(tmp_path / "data")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     developer = make_repository("library")
     bare = tmp_path / "host" / "library.git"
     developer.git("init", "--quiet", "--bare", "--initial-branch=main", str(bare))

@@ -83,7 +83,7 @@ def length(body: bytes) -> str:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("wire")
     pricore = Pricore(folder / "data", rate_limit="0")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     secret = pricore.token("--scope", "tokens:write", "--scope", "packages:read")
     with pricore.serving() as served:
         port = int(served["url"].rpartition(":")[2])

@@ -74,7 +74,7 @@ def test_composer_installs_from_two_workers(pricore: Pricore, upstream: GitRepos
 def test_a_revoked_token_is_refused_by_all_workers_at_once(tmp_path: Path, upstream: GitRepository) -> None:
     """Under load on connections of both, no request that is sent after `token revoke` has ended gets an answer."""
     pricore = Pricore(tmp_path / "busy", rate_limits="off")
-    pricore.run("org", "create", "acme")
+    pricore.found()
     with served(pricore, upstream) as server:
         made = pricore.json("token", "create", "acme", "leaked")
         host, port = server["listens"].split(":")

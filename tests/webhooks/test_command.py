@@ -18,7 +18,7 @@ PUBLIC = "https://packages.example.com/registry"
 @pytest.fixture
 def pricore(tmp_path: Path) -> Pricore:
     program = Pricore(tmp_path / "data", public_url=PUBLIC)
-    program.run("org", "create", "acme")
+    program.found()
     program.run("repo", "add", "acme", "https://gitlab.com/acme/library.git", "--no-sync")
     return program
 
