@@ -31,21 +31,23 @@ OnProgress = Callable[[Step, int, int], None]
 
 @contextmanager
 def publish(folder: Path, repository_id: str, run_id: str) -> Iterator[OnProgress]:
-    """Tell other processes of a sync for as long as this lasts; for who holds the repository's lock.
+    """Tell other processes of a sync, from the first time it tells something; for who holds the repository's lock.
 
     What cannot be written, on a full disk for example, is not told: no sync fails for that.
     """
     path, made = _file(folder, repository_id), folder / f"{repository_id}.progress-new"
     descriptor = None
-    with suppress(OSError):
-        descriptor = _create(path, made, _pack(0, Progress(run_id, Step.LISTING, 0, 0)))
-    numbers = itertools.count(1)
+    numbers = itertools.count()
 
     def tell(step: Step, done: int, total: int) -> None:
-        if descriptor is not None:
-            number = next(numbers)
-            with suppress(OSError):
-                os.pwrite(descriptor, _pack(number, Progress(run_id, step, done, total)), number % 2 * _SIZE)
+        nonlocal descriptor
+        number = next(numbers)
+        record = _pack(number, Progress(run_id, step, done, total))
+        with suppress(OSError):
+            if number == 0:
+                descriptor = _create(path, made, record)
+            elif descriptor is not None:
+                os.pwrite(descriptor, record, number % 2 * _SIZE)
 
     try:
         yield tell

@@ -123,11 +123,13 @@ class Run:
             await self._store.schedule.put_off(repository.id)
             return unchanged
         await asyncio.to_thread(remote.check, repository.url)
+        self._progress(
+            Step.FETCHING, 0, 0
+        )  # before the run is in the history: what nobody tells of was interrupted
         self.id = await self._store.runs.begin(repository.id, run_id=self._run_id, started_at=self.started_at)
         if not remote.refs:
             raise SyncError(f"{repository.url} is empty: push a branch with a composer.json to it first")
 
-        self._progress(Step.FETCHING, 0, 0)
         mirrored = self._mirror.exists()
         await self._mirror.fetch(repository.url, access=access)
         refs = await self._places(await self._mirror.refs())
@@ -368,7 +370,8 @@ class Run:
     async def _report(
         self, change: Publication, changed: Mapping[str, str], *, candidates: Sequence[Candidate] = ()
     ) -> Report:
-        left_out = await self._store.repositories.left_out(self._repository.id) | self._failed
+        packages, left_out = await self._store.repositories.made_of(self._repository.id)
+        left_out |= self._failed
         added, updated = [], []
         for candidate in sorted(candidates, key=lambda item: item.released_at, reverse=True):
             before = self._served.get((candidate.package.lower(), candidate.version))
@@ -380,7 +383,7 @@ class Run:
                 updated.append(f"{candidate.package}:{candidate.version}")
         return Report(
             repository=self._repository.url,
-            packages=await self._store.packages.names(self._repository.id),
+            packages=packages,
             added=added,
             updated=updated,
             removed=[f"{package}:{version}" for package, version in change.removed],

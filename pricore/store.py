@@ -244,6 +244,10 @@ class Store:
         """Rows of a query outside of any transaction, as tuples."""
         return list(await self._reader.execute_fetchall(sql, parameters))
 
+    def look_up(self, sql: str, parameters: Sequence[Any]) -> Any | None:
+        """The row with a key, or None: that takes less than the way to the thread in which others are fetched."""
+        return self._watch.execute(sql, parameters).fetchone()
+
     async def fetch_one(self, sql: str, parameters: Sequence[Any] = ()) -> Any | None:
         """The first row of a query, or None."""
         return first(await self._reader.execute_fetchall(sql, parameters))

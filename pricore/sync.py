@@ -9,10 +9,10 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from pricore.addresses import Address
@@ -34,6 +34,9 @@ from pricore.store import Store
 from pricore.uploads import Uploads
 
 _log = logging.getLogger("pricore.sync")
+
+_QUIET_SECONDS: Final = 0.1
+"""How long a repository is listed before that is told: most syncs find nothing new, and end before."""
 
 _REMOVAL_SECONDS: Final = 1.0
 """How long a removal waits at most for a sync that was stopped."""
@@ -169,10 +172,15 @@ class Syncer:
                     await self._discard(repository.id)
                     raise _removed(repository)
                 own_id = run_id or str(uuid4())
-                with publish(self._config.repositories, found.id, own_id) as tell:
+                with (
+                    publish(self._config.repositories, found.id, own_id) as tell,
+                    _after(_QUIET_SECONDS, tell, Step.LISTING, 0, 0) as listing,
+                ):
 
                     def on_progress(step: Step, done: int, total: int) -> None:
-                        tell(step, done, total)
+                        if step is not Step.LISTING:
+                            listing.cancel()
+                            tell(step, done, total)
                         progress(step, done, total)
 
                     mirror = self.mirror(found.id, url=found.url, hold=hold)
@@ -262,6 +270,16 @@ class Syncer:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def _after(seconds: float, call: OnProgress, *given: Any) -> Iterator[asyncio.TimerHandle]:
+    """Call something in some seconds, if this lasts so long and nobody cancels it."""
+    later = asyncio.get_running_loop().call_later(seconds, call, *given)
+    try:
+        yield later
+    finally:
+        later.cancel()
 
 
 class _BusyError(Exception):

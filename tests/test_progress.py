@@ -29,6 +29,8 @@ def test_it_is_there_as_long_as_it_is_published(tmp_path: Path) -> None:
     """What was told last is read, and nothing before or after; nothing of it is left."""
     assert read(tmp_path, "library") is None
     with publish(tmp_path, "library", "run") as tell:
+        assert read(tmp_path, "library") is None
+        tell(Step.LISTING, 0, 0)
         assert read(tmp_path, "library") == Progress("run", Step.LISTING, 0, 0)
         tell(Step.CHECKSUMS, 1_000_000, 2_000_000)
         tell(Step.READING, 1, 2)
@@ -78,7 +80,8 @@ def test_it_is_read_whole_and_of_who_lives_alone(tmp_path: Path) -> None:
         process.join()
     assert (tmp_path / "library.progress").exists()
     assert read(tmp_path, "library") is None
-    with publish(tmp_path, "library", "next"):
+    with publish(tmp_path, "library", "next") as tell:
+        tell(Step.LISTING, 0, 0)
         assert read(tmp_path, "library") == Progress("next", Step.LISTING, 0, 0)
 
 
@@ -116,9 +119,11 @@ async def test_a_job_is_the_run_that_comes_of_it(store: Store, repository: Repos
     job = await store.jobs.take({}, [])
     assert job is not None
     assert job.id == queued.id
-    with publish(tmp_path, repository.id, "of another"):
+    with publish(tmp_path, repository.id, "of another") as tell:
+        tell(Step.LISTING, 0, 0)
         assert await now(job.id) == ("running", Step.WAITING)
     with publish(tmp_path, repository.id, job.id) as tell:
+        tell(Step.LISTING, 0, 0)
         assert await now(job.id) == ("running", Step.LISTING)
         await store.runs.begin(repository.id, started_at=1, run_id=job.id)
         tell(Step.FETCHING, 0, 0)

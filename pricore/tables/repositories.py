@@ -171,7 +171,7 @@ class Repositories:
 
     async def find(self, repository_id: str | None) -> Repository | None:
         """The repository of that id, or None."""
-        row = await self._store.fetch_one(f"SELECT {_COLUMNS} FROM repositories WHERE id = ?", (repository_id,))
+        row = self._store.look_up(f"SELECT {_COLUMNS} FROM repositories WHERE id = ?", (repository_id,))
         return None if row is None else _repository(row)
 
     async def webhook_secret(self, repository_id: str) -> bytes | None:
@@ -205,6 +205,19 @@ class Repositories:
             (repository_id,),
         )
         return dict(rows)
+
+    async def made_of(self, repository_id: str) -> tuple[list[str], dict[str, str]]:
+        """The names of the packages that a repository supplies, and what `left_out` says: both of one moment."""
+        rows = await self._store.fetch_all(
+            """
+            SELECT NULL, name FROM packages WHERE repository_id = ?1
+            UNION ALL
+            SELECT name, reason FROM refs WHERE repository_id = ?1 AND reason IS NOT NULL
+            ORDER BY 1, 2
+            """,
+            (repository_id,),
+        )
+        return [text for ref, text in rows if ref is None], {ref: text for ref, text in rows if ref is not None}
 
     async def record_unchanged(self, repository_id: str, *, started_at: int, run_id: str | None = None) -> None:
         """Note that a sync found nothing new. Raises NotFoundError where the repository was removed."""
