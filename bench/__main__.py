@@ -4,6 +4,7 @@ import argparse
 import compileall
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -53,15 +54,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small numbers: shows that it works, not how fast")
     parser.add_argument("--only", nargs="+", choices=_PARTS, metavar="PART", help=f"some of: {', '.join(_PARTS)}")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the page there, whatever was run")
+    parser.add_argument("--repository", default="", metavar="URL", help="compare with Satis on this one of yours")
     options = parser.parse_args()
+    effort = replace(QUICK if options.quick else FULL, repository=options.repository)
     results: list[tuple[str, Result]] = []
     compileall.compile_dir(Path(pricore.__file__).parent, quiet=1)  # as pip does with all that it installs
     try:
         with tempfile.TemporaryDirectory(prefix="pricore-bench-") as folder:
             for name in options.only or _PARTS:
                 with Console(stderr=True).status(f"Measuring {name}"):
-                    found = _PARTS[name](Path(folder) / name, QUICK if options.quick else FULL)
+                    found = _PARTS[name](Path(folder) / name, effort)
                 command = f"python -m bench --only {name}" + (" --quick" if options.quick else "")
+                if options.repository and name == "satis":
+                    command += " --repository URL"
                 results += [(command, result) for result in found]
     finally:
         # where a part fails, what the others took minutes to find is still shown

@@ -15,6 +15,7 @@ class Effort:
     back. `dists` are archives that are downloaded, and `large_dists` says whether a large one is too;
     `commands` are how often one is run. `sizes` are numbers of
     packages, the smallest first, and `crowd` is how many clients there are at the same time.
+    `repository` is one to compare with Satis on, instead of one that is made up.
     """
 
     tags: int
@@ -34,6 +35,7 @@ class Effort:
     commands: int
     sizes: tuple[int, ...]
     crowd: int
+    repository: str = ""
 
 
 FULL: Final = Effort(

@@ -14,7 +14,7 @@ from bench import peers, registries, repositories, servers
 from bench.effort import Effort
 from bench.machine import runner
 from bench.results import Goal, Result, Spread, compare, seconds, size
-from tests.harness import Composer
+from tests.harness import Client, Composer
 
 _PACKAGE: Final = "acme/large"
 _VERSIONS: Final = 10
@@ -34,7 +34,10 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
 
 def _large(folder: Path, effort: Effort) -> list[Result]:
     """The time and the disk that it takes to serve all versions of one repository, archives included."""
-    url = repositories.create(folder / "upstream", name=_PACKAGE, tags=effort.tags, files=effort.files)
+    folder.mkdir(parents=True)
+    url = effort.repository or repositories.create(
+        folder / "upstream", name=_PACKAGE, tags=effort.tags, files=effort.files
+    )
     archive = {"directory": "dist", "format": "zip", "checksum": True}
     theirs = _build(folder / "satis", [url], archive=archive)
     data, output = folder / "data", folder / "satis" / "output"
@@ -44,17 +47,19 @@ def _large(folder: Path, effort: Effort) -> list[Result]:
     imported = _disk(data)
     headers = servers.authorization(secret) | {"Accept-Encoding": "zstd"}
     with servers.pricore(data, sync_interval=0) as server:
-        for number in range(effort.tags):
-            path = f"{_ORG}/packages/{_PACKAGE}/{repositories.release(number)}.zip"
-            if (answer := servers.get(server.url + path, headers)).status != 200:
+        client = Client(server.url, secret)
+        (name,) = (package["name"] for package in client.read(f"{_ORG}/search.json")["results"])
+        archives = [entry["dist"]["url"] for entry in client.versions(name).values()]
+        for archive_url in archives:
+            if (answer := servers.get(archive_url, headers)).status != 200:
                 raise RuntimeError(f"it answered {answer.status}: {answer.body!r}")
-    what = f"{effort.tags} tags, {effort.files} files each"
+    what = f"of {name}, {len(archives)} versions"
+    if not effort.repository:
+        what = f"of {effort.tags} tags, {effort.files} files each"
     return [
-        compare(
-            f"first import of {what}", [ours], [theirs], seconds, name="Satis with archives", goal=_IMPORT_GOAL
-        ),
-        _sizes(f"disk after the import of {what}", imported, _disk(output)),
-        _sizes("disk once each release was asked for", _disk(data), _disk(output)),
+        compare(f"first import {what}", [ours], [theirs], seconds, name="Satis with archives", goal=_IMPORT_GOAL),
+        _sizes(f"disk after the import {what}", imported, _disk(output)),
+        _sizes("disk once each version was asked for", _disk(data), _disk(output)),
     ]
 
 
