@@ -47,6 +47,15 @@ def test_a_command_loads_nothing_heavy_that_it_does_not_use(pricore: Pricore, ar
     assert others - {"pricore.commands.session", "pricore.commands.typed"} == {f"pricore.commands.{arguments[0]}"}
 
 
+def test_a_number_is_taken_as_quickly(pricore: Pricore) -> None:
+    """No library that checks values is loaded for one, as for `pricore serve --port`."""
+    with pricore.serving() as server:
+        modules = loaded(pricore.data, "healthcheck", "--port", server["url"].rpartition(":")[2])
+    assert "pydantic" not in modules
+    assert "a whole number" in pricore.fail("serve", "--port", "99999")
+    assert pricore.run("serve", "--port", "1e3", status=2).stdout == ""
+
+
 def test_all_commands_are_listed_in_their_order(pricore: Pricore) -> None:
     """--help knows those that are loaded only then, also those that are in another's group."""
     listed = pricore.run("--help").stdout

@@ -4,12 +4,15 @@ Typer loads pydantic for any value, none too, which takes longer than most comma
 private to it: with a Typer that has another way, nothing but the time is lost.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+_NUMBER: Final = re.compile(r"[0-9]{1,15}")
 
 
 class Command(TyperCommand):
@@ -47,6 +50,8 @@ class _Values:
         if all(isinstance(text, str) for text in texts):
             if kind == Path and not several:
                 return Path(value)
+            if kind is int and not (several or param.type_descriptor.is_ranged) and _NUMBER.fullmatch(value):
+                return int(value)
             if kind == (list[str] if several else str):
                 return [*map(_check_text, texts)] if several else _check_text(value)
         param._runtime_param = None  # noqa: SLF001  # Typer makes its own then
