@@ -117,6 +117,7 @@ class Session:
                 asyncio.get_running_loop().add_signal_handler(number, task.cancel)
             return await work()
 
+        gc.freeze()  # what is loaded stays: at the end, looking it through would take a fifth of most commands
         gc.enable()
         return asyncio.run(until_told())
 
