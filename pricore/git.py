@@ -283,7 +283,8 @@ _UNAVAILABLE: Final = (
     "The requested URL returned error: 5",
     "The requested URL returned error: 429",
 )
-_FULL: Final = ("No space left on device", "Disk quota exceeded")
+_FULL: Final = ("No space left on device", "Disk quota exceeded", "couldn't write '")
+"""What git says of a disk without room; of the file of a ref it says no more than the last."""
 _LIMITED: Final = ("ut of memory", "of a processor's time", "died of signal")
 _ADVICE: Final = (
     ("ut of memory", "git needs more than 1 GB of memory for it"),

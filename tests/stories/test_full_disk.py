@@ -54,7 +54,9 @@ class World:
     def __init__(self, folder: Path, disk: Disk, upstream: GitRepository) -> None:
         self.disk = disk
         self.upstream = upstream
-        self.pricore = Pricore(disk.folder, git_timeout="30", sync_interval="3600", inline_limit="0")
+        self.pricore = Pricore(
+            disk.folder, git_timeout="30", sync_interval="3600", sync_workers="1", inline_limit="0"
+        )
         self.pricore.found()
         upstream.commit({"name": NAME}, files={"a.txt": "one"})
         upstream.tag("1.0.0")
