@@ -74,7 +74,8 @@ class Delivery:
             loop, transport = asyncio.get_running_loop(), self._request.transport
             try:
                 if transport is not None:
-                    await loop.sendfile(transport, archive.file, 0, archive.size)
+                    sent = await loop.sendfile(transport, archive.file, 0, archive.size)
+                    self._request.writer.output_size += sent  # what the kernel sends, aiohttp doesn't count
                     await self.response.write_eof()
                 return True
             except NotImplementedError:  # uvloop has none

@@ -36,7 +36,7 @@ from pricore.uploads import Uploads
 _log = logging.getLogger("pricore.sync")
 
 _QUIET_SECONDS: Final = 0.1
-"""How long a repository is listed before that is told: most syncs find nothing new, and end before."""
+"""How long a repository is listed before that is told, where nobody has asked: most syncs find nothing new."""
 
 _REMOVAL_SECONDS: Final = 1.0
 """How long a removal waits at most for a sync that was stopped."""
@@ -178,7 +178,7 @@ class Syncer:
                 ):
 
                     def on_progress(step: Step, done: int, total: int) -> None:
-                        if step is not Step.LISTING:
+                        if step is not Step.LISTING or run_id is not None:
                             listing.cancel()
                             tell(step, done, total)
                         progress(step, done, total)

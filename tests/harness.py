@@ -83,7 +83,7 @@ class GitRepository:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
     def commit(
-        self, composer: Mapping[str, Any] | str | None = None, *, files: Mapping[str, str] | None = None
+        self, composer: Mapping[str, Any] | str | None = None, *, files: Mapping[str, str | bytes] | None = None
     ) -> str:
         """Commit a composer.json (an object, or any text) and other files; gives the commit."""
         if composer is not None:

@@ -2,12 +2,15 @@
 
 import asyncio
 import shutil
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import IO, TypeVar
+from uuid import uuid4
 
 import pytest
 
+from pricore import progress
 from pricore.addresses import parse_address
 from pricore.clock import now
 from pricore.config import Config
@@ -178,6 +181,39 @@ async def test_what_was_published_beside_a_failure_is_told(
     monkeypatch.undo()
     await followed.sync()
     assert (await followed.history())[0].outcome.added == ["acme/library:1.1.0"]
+
+
+async def test_a_sync_that_was_asked_for_is_seen_from_its_beginning(followed: Followed, tmp_path: Path) -> None:
+    """One for which nobody asked, and which ends at once, writes nothing of what it does."""
+    seen: list[Step | None] = []
+
+    def watch(text: str, done: int, total: int) -> None:
+        found = progress.read(tmp_path / "data" / "repositories", followed.repository.id)
+        seen.append(None if found is None else found.step)
+
+    await followed.sync()
+    await followed.syncer.sync(followed.repository, progress=watch, scheduled=True)
+    assert seen == [None]
+    await followed.syncer.sync(followed.repository, progress=watch, run_id=str(uuid4()))
+    assert seen == [None, Step.LISTING]
+
+
+async def test_a_sync_that_waits_for_its_host_is_seen(followed: Followed, tmp_path: Path) -> None:
+    """Nobody has asked for it, but it takes a while."""
+    acme = await followed.store.organizations.get("acme")
+    with socket.create_server(("127.0.0.1", 0)) as silent_host:
+        url = f"git://127.0.0.1:{silent_host.getsockname()[1]}/library"
+        repository = await followed.store.repositories.add(acme, parse_address(url))
+        running = asyncio.create_task(followed.syncer.sync(repository, progress=silent, scheduled=True))
+        async with asyncio.timeout(10):
+            folder = tmp_path / "data" / "repositories"
+            while (found := progress.read(folder, repository.id)) is None:  # noqa: ASYNC110  # a file
+                await asyncio.sleep(0.02)
+        assert found.step is Step.LISTING
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert progress.read(folder, repository.id) is None
 
 
 async def test_a_sync_that_is_stopped_is_interrupted(followed: Followed) -> None:

@@ -1,6 +1,8 @@
 """How archives travel: the same whether they are kept in the data folder or in a bucket."""
 
 import asyncio
+import os
+import re
 from collections.abc import Mapping
 
 import aiohttp
@@ -8,7 +10,7 @@ import pytest
 from yarl import URL
 
 from pricore.dists import name_of
-from tests.harness import Place
+from tests.harness import GitRepository, Place
 from tests.registry.harness import Reply, Start, World, error, shasum
 from tests.swift import S3
 
@@ -180,3 +182,17 @@ async def test_without_the_bucket_what_can_be_made_is_served(
         error(await ask(world, BRANCH), 500)
     assert "Traceback" not in caplog.text
     assert s3.settings["s3_secret_key"] not in caplog.text
+
+
+@pytest.mark.parametrize("accepted", ["zstd", "identity"])
+async def test_what_is_sent_is_counted(world: World, upstream: GitRepository, accepted: str) -> None:
+    """Also where the kernel sends it by itself, as for large archives on a disk."""
+    upstream.commit({"name": "acme/large"}, files={"noise": os.urandom(2_000_000)})
+    upstream.tag("1.0.0")
+    await world.follow(upstream)
+    sent = [len((await ask(world, "/packages/acme/large/1.0.0.zip", Accept_Encoding=accepted)).body) for _ in "ab"]
+    async with world.client.get("/metrics") as response:
+        text = await response.text()
+    line = r'^pricore_sent_bytes_total.*method="GET".*/packages/.* (\S+)$'
+    (counted,) = re.findall(line, text, re.MULTILINE)
+    assert sum(sent) <= float(counted) < sum(sent) + 2000

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from pricore.auth import hash_secret
 from pricore.connection import Connection
 from pricore.server import SERVICE, Service
+from tests.harness import GitRepository
 from tests.registry.harness import Start, World
 
 P2 = "/p2/acme/library.json"
@@ -279,17 +281,25 @@ async def test_requests_in_pieces_and_in_a_row_have_their_answers(world: World, 
     assert (await line.send(body, one)).status == 401
 
 
-async def test_who_does_not_read_waits(world: World, connect: Connect) -> None:
-    """Thousands of archives that nobody reads take the memory of a few."""
+async def test_who_does_not_read_waits(world: World, connect: Connect, upstream: GitRepository) -> None:
+    """Hundreds of archives that nobody reads, far more than sockets hold, take the memory of a few."""
+    upstream.commit({"name": "acme/large"}, files={"noise": os.urandom(400_000)})
+    upstream.tag("1.0.0")
+    await world.follow(upstream)
+    path = "/packages/acme/large/1.0.0.zip"
     line = await connect(world)
-    for _ in range(3):
-        size = len((await line.get(ZIP, "Accept-Encoding: zstd")).body)
-    head = f"GET /org/acme{ZIP} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: zstd\r\n"
+    kept = await line.get(path, "Accept-Encoding: zstd")
+    async with asyncio.timeout(20):
+        while not kept.at_once:  # it is packed once more first
+            await asyncio.sleep(0.1)
+            kept = await line.get(path, "Accept-Encoding: zstd")
+    size = len(kept.body)
+    head = f"GET /org/acme{path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: zstd\r\n"
     request = f"{head}Authorization: Bearer {line.secret}\r\n\r\n".encode()
     (connection,) = connections(world)
     assert connection.transport is not None
     waiting = []
-    for _ in range(500):
+    for _ in range(300):
         connection.data_received(request)
         waiting.append(connection.transport.get_write_buffer_size())
         await asyncio.sleep(0)
