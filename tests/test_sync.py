@@ -1,7 +1,6 @@
 """What a sync does to what is served: real Git, real SQLite, one call at a time."""
 
 import asyncio
-import contextlib
 import hashlib
 import io
 import json
@@ -535,32 +534,3 @@ async def test_a_remote_is_read_over_the_wire(
         "url": url,
         "reference": upstream.head(),
     }
-
-
-async def test_a_git_that_hangs_is_stopped(upstream: GitRepository, unused_tcp_port: int) -> None:
-    """A host that accepts and says nothing costs its timeout, and no process stays behind."""
-
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", unused_tcp_port)
-    async with server:
-        with Git(timeout=1) as git:
-            with pytest.raises(GitUnavailableError, match="took longer than 1 seconds"):
-                await git.ls_remote(f"git://127.0.0.1:{unused_tcp_port}/x")
-            task = asyncio.create_task(git.ls_remote(f"git://127.0.0.1:{unused_tcp_port}/y"))
-            await asyncio.sleep(0.3)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-    assert not [line for line in _command_lines() if f"127.0.0.1:{unused_tcp_port}" in line]
-
-
-def _command_lines() -> list[str]:
-    """The command line of every process there is."""
-    lines = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            lines.append(path.read_text(errors="replace"))
-    return lines
