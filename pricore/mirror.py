@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,10 @@ _MOST_CONTENT: Final = 128 * 1024 * 1024
 _MOST_ARCHIVE_SECONDS: Final = 300
 _ARCHIVE_BOUNDS: Final = Bounds(memory=512 * 1024**2, seconds=60)
 _LEAST_ROOM: Final = 64 * 1024
+MOST_LOOSE_REFS: Final = 100
+MOST_PACKS: Final = 20
+"""Beyond these, what pushes have added one by one is put together: every git would go through all of it."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -130,11 +135,23 @@ class Mirror:
                 )
             except GitError as error:
                 # whoever writes here holds our lock: these belong to nobody any more
-                if attempt == 2 or ".lock': File exists" not in str(error):
+                if attempt == 2 or not any(sign in str(error) for sign in _LOCKED):
                     raise
                 await asyncio.to_thread(_remove_lock_files, self.path)
             else:
                 return
+
+    async def maintain(self) -> None:
+        """Put refs together, and packs, where there are many; nothing goes, also of what no ref leads to.
+
+        Others may read meanwhile. Raises GitError, OSError; it is whole then, too.
+        """
+        loose, packs = await asyncio.to_thread(_count, self.path)
+        if loose > MOST_LOOSE_REFS:
+            await self._write(["pack-refs", "--all"])
+        # the large ones stay as they are, so that no object is copied often
+        if packs >= MOST_PACKS and packs % MOST_PACKS == 0:
+            await self._write(["repack", "--geometric=2", "-d", "-n", "--quiet", "--threads=1"])
 
     async def pack(self, file: Path) -> bool:
         """Write all that refs lead to into one file, as git bundles it; False where there is nothing.
@@ -339,13 +356,23 @@ _NO_ARCHIVE: Final = (
 )
 
 
+_LOCKED: Final = (".lock': File exists", "packed-refs.new: File exists")
+
+
+def _count(mirror: Path) -> tuple[int, int]:
+    """The refs that have files of their own, and the packs."""
+    loose = sum(len(names) for _, _, names in os.walk(mirror / "refs"))
+    return loose, len([*(mirror / "objects" / "pack").glob("*.pack")])
+
+
 def _size(mirror: Path) -> int:
     return sum(pack.stat().st_size for pack in (mirror / "objects" / "pack").glob("*.pack"))
 
 
 def _halves(mirror: Path) -> list[Path]:
-    """What a fetch that was cut off has brought so far; git would leave it for weeks."""
-    return [*(mirror / "objects" / "pack").glob("tmp_*")]
+    """What a fetch or a repack that was cut off has written so far; git would leave it for weeks."""
+    packs = mirror / "objects" / "pack"
+    return [*packs.glob("tmp_*"), *packs.glob(".tmp-*")]
 
 
 def _remove_halves(mirror: Path) -> None:
@@ -355,7 +382,7 @@ def _remove_halves(mirror: Path) -> None:
 
 
 def _remove_lock_files(mirror: Path) -> None:
-    for path in (*mirror.glob("*.lock"), *(mirror / "refs").rglob("*.lock")):
+    for path in (*mirror.glob("*.lock"), mirror / "packed-refs.new", *(mirror / "refs").rglob("*.lock")):
         path.unlink(missing_ok=True)
 
 

@@ -19,6 +19,7 @@ from pricore.addresses import Address
 from pricore.config import Config
 from pricore.dists import Source, open_dists
 from pricore.errors import (
+    GitError,
     GitUnavailableError,
     NotFoundError,
     PricoreError,
@@ -195,7 +196,10 @@ class Syncer:
                         promised=run_id is not None,
                         scheduled=scheduled,
                     )
-                    return await self._work(run, found)
+                    report = await self._work(run, found)
+                    if report.read:
+                        await _maintain(mirror, found.url)
+                    return report
         except _BusyError:
             raise SyncError(f"another process has been syncing {repository.url} for too long") from None
         except OSError as error:
@@ -280,6 +284,15 @@ def _after(seconds: float, call: OnProgress, *given: Any) -> Iterator[asyncio.Ti
         yield later
     finally:
         later.cancel()
+
+
+async def _maintain(mirror: Mirror, url: str) -> None:
+    """Keep a mirror quick, when all that was read is served; where that fails it is slower, and no more."""
+    try:
+        await mirror.maintain()
+    except (GitError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        _log.warning("the mirror of %s cannot be put in order: %s", url, reason)
 
 
 class _BusyError(Exception):
