@@ -132,13 +132,8 @@ class Run:
 
         mirrored = self._mirror.exists()
         await self._mirror.fetch(repository.url, access=access)
-        refs = await self._places(await self._mirror.refs())
-        # in this order: what is deleted in between must not look as if it had never been there
-        self._served = await self._store.packages.of_repository(repository.id)
-        self._known = await self._store.repositories.refs(repository.id)
-        self._names = await self._store.repositories.default_names(repository.id)
-        self._deleted = frozenset(ref.name for ref in self._known.values() if ref.deleted_at is not None)
-        self._there = frozenset(package for package, _ in self._served)
+        there, _ = await asyncio.gather(self._mirror.refs(), self._recall())
+        refs = await self._places(there)
         changed, files, names = await self._read_changed(refs, remote, everything=not mirrored)
         rules = Rules(
             default_branch=remote.default_branch,
@@ -178,6 +173,15 @@ class Run:
             error = f"{len(self._failed)} archives could not be made: {next(iter(self._failed.values()))}"
         await self._store.runs.finish(self.id, _outcome(report), error=error)
         return report
+
+    async def _recall(self) -> None:
+        """What the last syncs left: what is served of it, and what became of its refs."""
+        # in this order: what is deleted in between must not look as if it had never been there
+        self._served = await self._store.packages.of_repository(self._repository.id)
+        self._known = await self._store.repositories.refs(self._repository.id)
+        self._names = await self._store.repositories.default_names(self._repository.id)
+        self._deleted = frozenset(ref.name for ref in self._known.values() if ref.deleted_at is not None)
+        self._there = frozenset(package for package, _ in self._served)
 
     async def _read_changed(
         self, refs: Mapping[str, str], remote: Remote, *, everything: bool
