@@ -282,11 +282,7 @@ def minify(entries: Iterable[Mapping[str, msgspec.Raw]]) -> list[Mapping[str, ms
         if before is None:
             minified.append(entry)
         else:
-            changed = {
-                key: value
-                for key, value in entry.items()
-                if key not in before or bytes(before[key]) != bytes(value)
-            }
+            changed = {key: value for key, value in entry.items() if key not in before or before[key] != value}
             changed.update((key, _UNSET) for key in before if key not in entry)
             minified.append(changed)
         before = entry
@@ -317,11 +313,7 @@ def build_root(url: str, *, packages: Iterable[str], inline: Mapping[str, msgspe
     return _encode(root).replace(BASE.encode(), url.encode())
 
 
-def latest_version(published: Iterable[tuple[str, str]]) -> str | None:
-    """The highest stable version, else the highest of any kind, out of (pretty, normalized)."""
-    best = max(
-        published,
-        key=lambda item: (versions.parse_stability(item[1]) == "stable", versions.sort_key(item[1])),
-        default=None,
-    )
-    return None if best is None else best[0]
+def find_latest(published: Sequence[Published]) -> Published | None:
+    """The highest stable version, else the highest of any kind, out of versions newest first."""
+    stable = (item for item in published if versions.parse_stability(item.normalized) == "stable")
+    return next(stable, published[0] if published else None)

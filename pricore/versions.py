@@ -289,6 +289,7 @@ def uploaded_version(given: str | None, declared: str | None) -> tuple[str, str]
 
 # The elements of PHP's canonical form, in bytes as PHP has them; a mark right behind a digit begins one too.
 _ELEMENT: Final = re.compile(rb"\d+|[a-zA-Z]+|(?<=\d)[^\da-zA-Z._+-][a-zA-Z]*")
+_NUMBERS: Final = re.compile(r"\d{1,18}(?:\.\d{1,18})*", re.ASCII)
 # PHP compares prefixes: "alpha" and "a" are one, "patch" and "pl" are "p", and a branch "develop" is "dev".
 _FORMS: Final = ((b"dev", 1), (b"a", 2), (b"b", 3), (b"RC", 4), (b"rc", 4), (b"p", 6))
 _UNKNOWN: Final = (0, 0)
@@ -303,6 +304,8 @@ def sort_key(normalized: str) -> tuple[tuple[int, int], ...]:
     Branch names that end in a separator or have "#" behind a digit are the exception: PHP's own answers about
     those contradict each other.
     """
+    if _NUMBERS.fullmatch(normalized):  # most are; the rest of this takes twice as long
+        return (*[(_NUMBER, int(number)) for number in normalized.split(".")], _END)
     elements = _ELEMENT.findall(normalized.encode(errors="replace"))
     return (*map(_element_key, elements), _END)
 

@@ -327,15 +327,14 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
             """,
             (package_id, half, body, now()),
         )
-    latest = metadata.latest_version((item.version, item.normalized) for item in published)
-    shown = next((item.entry for item in published if item.version == latest), b"{}")
-    entry = msgspec.json.decode(shown, type=dict[str, Any])
+    latest = metadata.find_latest(published)
+    entry = msgspec.json.decode(b"{}" if latest is None else latest.entry, type=dict[str, Any])
     await db.execute(
         "UPDATE packages SET description = ?, type = ?, latest_version = ?, inline_size = ? WHERE id = ?",
         (
             entry.get("description", "")[:_MOST_DESCRIPTION],
             entry.get("type", "library"),
-            latest,
+            None if latest is None else latest.version,
             sum(len(item.entry) + _DIST_SIZE for item in published),
             package_id,
         ),

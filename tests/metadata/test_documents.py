@@ -133,5 +133,5 @@ def test_the_latest_version_is_the_highest_stable_one(
     published: Sequence[tuple[str, str]], expected: str | None
 ) -> None:
     """Lists show a release where there is one, however new the pre-releases and branches are."""
-    assert expected == metadata.latest_version(published)
-    assert expected == metadata.latest_version(reversed(published))
+    latest = metadata.find_latest(metadata.newest_first(release(*pair) for pair in published))
+    assert expected == (latest.version if latest else None)
