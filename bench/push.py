@@ -5,6 +5,7 @@ import hmac
 import statistics
 import time
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -104,8 +105,12 @@ def _tell(url: str, secret: str, version: str) -> None:
 
 
 def _wait_for(url: str, headers: dict[str, str], version: str) -> None:
+    """Ask until the version is there, as Composer does: for what has changed since it was asked last."""
     deadline = time.perf_counter() + _PATIENCE
-    while f'"{version}"'.encode() not in servers.get(url, headers).body:
+    since: dict[str, str] = {}
+    while f'"{version}"'.encode() not in (answer := servers.get(url, headers | since)).body:
         if time.perf_counter() > deadline:
             raise RuntimeError(f"{version} is not served")
+        if answer.status == HTTPStatus.OK:
+            since = {"If-Modified-Since": answer.headers["last-modified"]}
         time.sleep(_PAUSE)
