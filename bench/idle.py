@@ -1,4 +1,4 @@
-"""A sync that finds nothing new, against the `git ls-remote` that it cannot do without."""
+"""A sync that was due and finds nothing new, against the `git ls-remote` that it cannot do without."""
 
 import subprocess
 import time
@@ -28,7 +28,7 @@ async def _time(data: Path, url: str, count: int) -> tuple[list[float], list[flo
         repository = await registry.follow(url)
         for _ in range(count):
             began = time.perf_counter()
-            report = await registry.sync(repository)
+            report = await registry.sync(repository, scheduled=True)
             ours.append(time.perf_counter() - began)
             if report.read or report.added:
                 raise RuntimeError("there was something new")

@@ -38,9 +38,10 @@ class Opened:
         ]
         return found
 
-    async def sync(self, repository: Repository) -> Report:
-        """Sync a repository as it stands in the database."""
-        return await Syncer(self.store, self.git, self.config).sync(repository, progress=unobserved)
+    async def sync(self, repository: Repository, *, scheduled: bool = False) -> Report:
+        """Sync a repository as it stands in the database, because somebody asked or because it was due."""
+        syncer = Syncer(self.store, self.git, self.config)
+        return await syncer.sync(repository, progress=unobserved, scheduled=scheduled)
 
     async def webhook_secret(self, repository: Repository) -> str:
         """What a repository's webhooks are signed with."""

@@ -111,7 +111,7 @@ class Run:
         access = await find_access(self._store, self._config, repository)
         # what there is to tell where nothing is new, while git asks
         remote, unchanged = await asyncio.gather(
-            self._git.ls_remote(repository.url, access=access), self._report(Publication(), {})
+            self._git.ls_remote(repository.url, access=access), self._unchanged()
         )
         digest = self.digest = f"{_RULES}:{remote.digest}"
         if digest == repository.refs_digest and self._mirror.exists():
@@ -173,6 +173,12 @@ class Run:
             error = f"{len(self._failed)} archives could not be made: {next(iter(self._failed.values()))}"
         await self._store.runs.finish(self.id, _outcome(report), error=error)
         return report
+
+    async def _unchanged(self) -> Report:
+        """What there is to tell where nothing is new; of a scheduled sync, nobody asks more than that."""
+        if self._scheduled:
+            return Report(repository=self._repository.url, packages=[])
+        return await self._report(Publication(), {})
 
     async def _recall(self) -> None:
         """What the last syncs left: what is served of it, and what became of its refs."""

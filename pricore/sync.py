@@ -139,7 +139,7 @@ class Syncer:
         """Bring what is served to what the repository has.
 
         In the history it has the `run_id` if that is given. A `scheduled` one, for which nobody asked, doesn't try
-        again what failed for good and is still the same.
+        again what failed for good and is still the same; where nothing is new, its report has no more than that.
 
         Raises GitError where it cannot be read, SyncError or ConflictError where nothing in it can be
         published; the failure is on record then, and what was served before still is. Raises StoreError where
