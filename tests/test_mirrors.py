@@ -1,12 +1,16 @@
 """A mirror stays as quick as a new one: the refs and packs of many pushes are put together, and nothing goes."""
 
 import asyncio
+import contextlib
 import logging
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pricore.dists import checksum
+from pricore.errors import GitUnavailableError
 from pricore.mirror import MOST_LOOSE_REFS, MOST_PACKS, Mirror
 from tests.harness import GitRepository
 from tests.test_sync import Registry, registry, upstream
@@ -20,6 +24,10 @@ async def _mirror(registry: Registry, upstream: GitRepository) -> Mirror:
 
 def _packs(mirror: Mirror) -> int:
     return len([*(mirror.path / "objects" / "pack").glob("*.pack")])
+
+
+def _check_whole(mirror: Mirror) -> None:
+    subprocess.run(["git", f"--git-dir={mirror.path}", "fsck", "--full", "--strict"], check=True)
 
 
 def _loose_refs(mirror: Mirror) -> list[str]:
@@ -111,6 +119,58 @@ async def test_a_mirror_that_cannot_be_put_in_order_is_told_and_stops_nothing(
     (line,) = [record.getMessage() for record in caplog.records]
     assert "cannot be put in order" in line
     assert str(mirror.path) not in line
+
+
+@pytest.mark.parametrize("with_commit", [True, False], ids=["a commit", "a tag alone"])
+async def test_a_disk_that_is_full_at_any_moment_costs_one_more_sync(
+    registry: Registry, upstream: GitRepository, small_disk: Path, with_commit: bool
+) -> None:
+    """Whichever file it has no room for, of a pack, a ref or what is put together: nothing fails for good."""
+    for number in range(MOST_LOOSE_REFS - 20):
+        upstream.tag(f"1.1.{number}")
+    await registry.add(upstream)
+    failed = 0
+    for pages in range(24):
+        if with_commit:
+            upstream.commit(files={"a.txt": f"{pages}"})
+        upstream.tag(f"2.0.{pages}")
+        ballast = _fill_up(small_disk, leave=pages)
+        try:
+            await registry.sync(upstream)
+        except GitUnavailableError:  # which is tried again
+            failed += 1
+        ballast.unlink()
+        await registry.sync(upstream)
+        assert (await registry.versions())[f"2.0.{pages}"] == upstream.head()
+    assert 1 <= failed < 24, "it never had, or never lacked, the room"
+    _check_whole(await _mirror(registry, upstream))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Where the mirrors are, and nothing else."""
+    folder = tmp_path / "data" / "repositories"
+    folder.mkdir(parents=True, exist_ok=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "none", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted: {mounted.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def _fill_up(disk: Path, *, leave: int) -> Path:
+    """The file that fills a disk, but for some pages."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        file.truncate(file.tell() - 4096 * leave)
+    return ballast
 
 
 async def test_a_sync_is_good_before_its_mirror_is_put_in_order(
