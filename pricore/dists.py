@@ -8,22 +8,30 @@ here can go.
 
 import asyncio
 import fcntl
-import gzip
 import hashlib
 import logging
 import os
 import shutil
 import sys
 import time
-import zlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import IO, Final, Literal, Protocol, TypeVar
-
-import zstandard
+from typing import IO, Final, Protocol, TypeVar
 
 from pricore.archives import Tail
+from pricore.compression import (
+    Encoding,
+    compress,
+    digest_at,
+    digest_of,
+    encoding_of,
+    frame_size,
+    name_of,
+    names_of,
+    read_pieces,
+    read_plain,
+)
 from pricore.config import Config
 from pricore.errors import ArchiveError, DistError, StorageError
 from pricore.models import Dist
@@ -31,13 +39,10 @@ from pricore.storage import Bucket, Folder, Opened, Storage, open_bucket, shasum
 
 _log = logging.getLogger("pricore.dists")
 
-Encoding = Literal["zstd", "gzip"]
 T = TypeVar("T")
 
 _MOST_BYTES: Final = 2 * 1024**3
 _CHUNK: Final = 256 * 1024
-_ZSTD_LEVEL: Final = 9
-_GZIP_LEVEL: Final = 6
 _REPACKING: Final = Path(__file__).with_name("repacking.py")
 _LEAST_REPACKED: Final = 32 * 1024
 _MOST_REPACKED: Final = 16 * 1024**2
@@ -50,8 +55,6 @@ _CALM_SECONDS: Final = 1.0
 """How long nothing was made before something is packed harder: first downloads come many at a time."""
 
 _LOCK_SECONDS: Final = 0.02
-_FRAME_HEAD: Final = 18
-_SUFFIX: Final[dict[Encoding, str]] = {"zstd": ".zip.zst", "gzip": ".zip.gz"}
 
 
 def checksum(archive: IO[bytes]) -> tuple[str, int]:
@@ -112,8 +115,7 @@ class Dists:
 
     def kept(self, shasum: str) -> list[Path]:
         """The files of an archive that are in the folder, in whichever encodings."""
-        names = (name_of(shasum, encoding) for encoding in _SUFFIX)
-        return [path for name in names if (path := self.folder.path / name).exists()]
+        return [path for name in names_of(shasum) if (path := self.folder.path / name).exists()]
 
     async def open(self, dist: Dist, source: Source, encoding: Encoding) -> Opened:
         """An archive in an encoding, made if it isn't kept or was damaged before this process met it.
@@ -144,7 +146,7 @@ class Dists:
 
     def doubt(self, dist: Dist) -> None:
         """Look again whether a kept archive is whole when it is next asked for."""
-        names = {name_of(dist.shasum, encoding) for encoding in _SUFFIX}
+        names = names_of(dist.shasum)
         self._checked = {(storage, name) for storage, name in self._checked if name not in names}
 
     async def delete(self, storage: Storage, names: Collection[str]) -> None:
@@ -158,7 +160,7 @@ class Dists:
 
         What cannot be deleted now is logged and left to `prune`: nobody can ask for it any more.
         """
-        names = [name_of(shasum, encoding) for shasum in sorted(shasums) for encoding in _SUFFIX]
+        names = [name for shasum in sorted(shasums) for name in names_of(shasum)]
         for storage in self.storages:
             try:
                 await self.delete(storage, names)
@@ -174,7 +176,7 @@ class Dists:
             return await self._problem(opened, name)
 
     async def _problem(self, opened: Opened, name: str) -> str | None:
-        digest = await asyncio.to_thread(_digest, await opened.fetch(self.folder.path), encoding_of(name))
+        digest = await asyncio.to_thread(digest_of, await opened.fetch(self.folder.path), encoding_of(name))
         if digest is None:
             return "it is damaged: it cannot be unpacked"
         return None if digest == shasum_of(name) else f"it is damaged: its checksum is {digest}"
@@ -284,12 +286,12 @@ class Dists:
             return
         with opened:
             kept = await opened.fetch(self.folder.path)
-            if _frame_size(kept) == dist.size:
+            if frame_size(kept) == dist.size:
                 return  # it was packed so before
             async with self._new_file(name) as file:
                 await _pack_harder(kept, dist.size, file)
                 path = Path(file.name)
-                if await asyncio.to_thread(_digest_at, path) != dist.shasum:
+                if await asyncio.to_thread(digest_at, path) != dist.shasum:
                     self._checked.discard((storage, name))
                     raise DistError(f"{name} in {storage} is damaged; the next request makes it again")
                 if os.fstat(file.fileno()).st_size < opened.size:
@@ -336,8 +338,8 @@ class Dists:
         if encoding == "gzip" and (kept := await self._find(name_of(dist.shasum, "zstd"))):
             with kept, suppress(StorageError):
                 packed = await kept.fetch(self.folder.path)
-                return await asyncio.to_thread(lambda: _compress(read_plain(packed), encoding, file))
-        return await source.archive(dist.treeish, lambda archive: _compress(_read(archive), encoding, file))
+                return await asyncio.to_thread(lambda: compress(read_plain(packed), encoding, file))
+        return await source.archive(dist.treeish, lambda archive: compress(read_pieces(archive), encoding, file))
 
     async def _put(self, name: str, path: Path) -> Storage:
         """Keep a finished file: in the bucket, and where that fails in the folder until `move` brings it there.
@@ -374,16 +376,6 @@ def open_dists(config: Config, *, on_made: Callable[[], None] = lambda: None) ->
     return Dists(config.dists, open_bucket(config), on_made=on_made)
 
 
-def name_of(shasum: str, encoding: Encoding) -> str:
-    """The name under which an archive is kept in an encoding."""
-    return f"{shasum[:2]}/{shasum}{_SUFFIX[encoding]}"
-
-
-def encoding_of(name: str) -> Encoding:
-    """The encoding that a name says."""
-    return "gzip" if name.endswith(_SUFFIX["gzip"]) else "zstd"
-
-
 async def _pack_harder(kept: IO[bytes], size: int, file: IO[bytes]) -> None:
     """Write a kept archive, which has a size unpacked, into a file; whether that went well shows in the file."""
     process = await asyncio.create_subprocess_exec(
@@ -398,68 +390,3 @@ async def _pack_harder(kept: IO[bytes], size: int, file: IO[bytes]) -> None:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-
-
-class _Compressor(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-    def flush(self) -> bytes: ...
-
-
-def _compressor(encoding: Encoding) -> _Compressor:
-    if encoding == "gzip":
-        return zlib.compressobj(_GZIP_LEVEL, wbits=31)  # 31: with gzip's header
-    return zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
-
-
-def _compress(pieces: Iterable[bytes], encoding: Encoding, file: IO[bytes]) -> str:
-    """Write an archive compressed; gives the sha1 of what it was before."""
-    digest = hashlib.sha1(usedforsecurity=False)
-    compressor = _compressor(encoding)
-    for piece in pieces:
-        digest.update(piece)
-        file.write(compressor.compress(piece))
-    file.write(compressor.flush())
-    return digest.hexdigest()
-
-
-def _read(archive: IO[bytes]) -> Iterator[bytes]:
-    while piece := archive.read(_CHUNK):
-        yield piece
-
-
-def _digest(file: IO[bytes], encoding: Encoding) -> str | None:
-    """The sha1 of a kept archive, unpacked; None where it cannot be."""
-    digest = hashlib.sha1(usedforsecurity=False)
-    try:
-        for piece in _read_gzip(file) if encoding == "gzip" else read_plain(file):
-            digest.update(piece)
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError):
-        return None
-    return digest.hexdigest()
-
-
-def _digest_at(path: Path) -> str | None:
-    """The same of a file that is packed with zstd."""
-    with path.open("rb") as file:
-        return _digest(file, "zstd")
-
-
-def _frame_size(kept: IO[bytes]) -> int:
-    """The size that an archive says it has unpacked; one that was packed while it came says none, which is -1."""
-    try:
-        return zstandard.frame_content_size(os.pread(kept.fileno(), _FRAME_HEAD, 0))
-    except zstandard.ZstdError:
-        return -1
-
-
-def _read_gzip(kept: IO[bytes]) -> Iterator[bytes]:
-    with gzip.GzipFile(fileobj=kept) as file:
-        while piece := file.read(_CHUNK):
-            yield piece
-
-
-def read_plain(kept: IO[bytes]) -> Iterator[bytes]:
-    """The bytes of an archive that is kept with zstd, piece by piece."""
-    with zstandard.ZstdDecompressor().stream_reader(kept, closefd=False) as reader:
-        while piece := reader.read(_CHUNK):
-            yield piece

@@ -1,16 +1,15 @@
 """What Composer asks for: packages.json, p2 documents, archives, and the small endpoints beside them.
 
-A request is authentication and bytes. Answers are kept in memory, finished in the encodings that were asked for,
-as long as the database says that nothing moved.
+A request is authentication and bytes. Answers are finished in the encodings that were asked for, and kept
+(`recall`).
 """
 
 import asyncio
 import hashlib
 import logging
 import re
-import time
 from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -18,26 +17,23 @@ import zstandard
 from aiohttp import hdrs, web
 
 from pricore import auth, metadata
-from pricore.answers import Answer, document_answer, send
+from pricore.answers import Answer, document_answer
 from pricore.bodies import read_body
 from pricore.clients import Clients
+from pricore.compression import Encoding, read_plain
 from pricore.config import Config
 from pricore.delivery import Delivery
-from pricore.dists import Dists, Encoding, read_plain
+from pricore.dists import Dists
 from pricore.errors import BadRequestError, NotFoundError, UnsupportedClientError
 from pricore.gate import Gate
-from pricore.heads import Headers, choose_encoding
+from pricore.heads import choose_encoding
 from pricore.journal import counts_of
-from pricore.metrics import Requests
 from pricore.models import Organization, Package, Token
+from pricore.recall import Archive, Cache, Kept, Recall
 from pricore.store import Store
 from pricore.sync import Syncer
 
 _log = logging.getLogger("pricore.registry")
-
-_MOST_DOCUMENTS: Final = 64 * 1024 * 1024
-_MOST_ARCHIVES: Final = 32 * 1024 * 1024
-"""Bytes of finished answers in memory; beyond, the oldest go."""
 
 _SMALL_ARCHIVE: Final = 1024 * 1024
 """Bytes of an archive up to which it is kept in memory; where there are more, the kernel sends its file."""
@@ -50,66 +46,28 @@ _MOST_WORDS: Final = 20
 _MOST_NAMES: Final = 10_000
 _VIEW_SPAN: Final = 2**30
 
-_Key: TypeAlias = tuple[str, str, str, frozenset[str] | None]
-"""The path as it was sent, the encoding, the origin, and of packages.json to which packages it is restricted."""
-
-
-class _Archive(NamedTuple):
-    """What is counted when an archive is sent."""
-
-    version: str
-    shasum: str
-
-
-class _Kept(NamedTuple):
-    """A finished answer: whose it is, of which package if it is of one, and where its requests are counted."""
-
-    answer: Answer
-    slug: str
-    package: str | None
-    counts: Requests
-    archive: _Archive | None = None
-
-
-class _Shelf(dict[_Key, _Kept]):
-    """Finished answers of at most so many bytes."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._size = 0
-
-    def keep(self, key: _Key, kept: _Kept) -> None:
-        if before := self.pop(key, None):  # several requests may have missed it at the same time
-            self._size -= before.answer.size
-        self[key] = kept
-        self._size += kept.answer.size
-        while self._size > self._most:
-            self._size -= self.pop(next(iter(self))).answer.size
-
-
-class _Cache:
-    """What was answered since the last change of the database."""
-
-    def __init__(self, revision: int) -> None:
-        self.revision = revision
-        self.documents = _Shelf(_MOST_DOCUMENTS)
-        self.archives = _Shelf(_MOST_ARCHIVES)
-
 
 class Registry:
     """The Composer endpoints of all organizations."""
 
     def __init__(
-        self, store: Store, dists: Dists, syncer: Syncer, gate: Gate, clients: Clients, config: Config
+        self,
+        store: Store,
+        dists: Dists,
+        syncer: Syncer,
+        gate: Gate,
+        clients: Clients,
+        recall: Recall,
+        config: Config,
     ) -> None:
         self._gate = gate
         self._clients = clients
         self._store = store
         self._dists = dists
         self._syncer = syncer
+        self._recall = recall
         self._public_url = config.public_url
         self._redirect = config.dist_redirect
-        self._cache = _Cache(revision=-1)
 
     def routes(self) -> list[web.RouteDef]:
         """Every route of Composer's, below /org/{organization}."""
@@ -126,47 +84,6 @@ class Registry:
             web.post(org + "/downloads", self.notify_downloads),
         ]
 
-    def recall(self, path: str, headers: Headers, remote: str, transport: asyncio.Transport) -> bool:
-        """Answer a request at once, if that was answered since the last change, and its token may have it.
-
-        Whether it did. If not, nothing has happened: the routes answer it.
-        """
-        began = time.monotonic()
-        get, cache = headers.get, self._cache
-        kept = cache.archives.get((path, headers.encoding, "", None))
-        if kept is None:
-            origin = self._public_url or self._clients.origin_of(
-                remote,
-                get("host", ""),
-                proto=get("x-forwarded-proto", ""),
-                forwarded_host=get("x-forwarded-host", ""),
-            )
-            kept = cache.documents.get((path, headers.encoding, origin, None))
-        if kept is None or cache.revision != self._store.revision():
-            return False
-        if "if-none-match" in headers or get("user-agent", "").startswith("Composer/1."):
-            return False
-        key = headers.token_key
-        if key is None:
-            key = headers.token_key = auth.key_of(get("authorization", ""))
-        forwarded = get("x-forwarded-for")
-        admitted, allowance = self._gate.recall(
-            key,
-            self._clients.address_of(remote, () if forwarded is None else (forwarded,)),
-            organization=kept.slug,
-            package=kept.package,
-            downloads=kept.archive is not None,
-        )
-        if not admitted:
-            return False
-        if kept.archive is not None and kept.package is not None:
-            self._store.usage.downloaded(kept.slug, kept.package, kept.archive.version)
-            self._store.usage.dist_used(kept.archive.shasum)
-        status, head, body = kept.answer.finish(get("if-modified-since"), allowance)
-        send(transport, head, body)
-        kept.counts.add(status, time.monotonic() - began, len(head) + len(body))
-        return True
-
     async def get_metadata(self, request: web.Request) -> web.StreamResponse:
         """One half of a package's metadata; the half without versions is there too, and empty."""
         token, slug, cache = await self._admit(request)
@@ -179,7 +96,7 @@ class Registry:
         kept = cache.documents.get(key)
         if kept is None:
             answer = await self._load_document(slug, name, encoding, self._url(request))
-            kept = _Kept(answer, slug, name.removesuffix("~dev").lower(), counts_of(request))
+            kept = Kept(answer, slug, name.removesuffix("~dev").lower(), counts_of(request))
             cache.documents.keep(key, kept)
         return kept.answer.respond(request)
 
@@ -210,7 +127,7 @@ class Registry:
         kept = cache.documents.get(key)
         if kept is None:
             answer = await self._load_root(token, slug, encoding, self._url(request))
-            kept = _Kept(answer, slug, None, counts_of(request))
+            kept = Kept(answer, slug, None, counts_of(request))
             cache.documents.keep(key, kept)
         return kept.answer.respond(request)
 
@@ -269,8 +186,8 @@ class Registry:
             elif archive.size <= _SMALL_ARCHIVE:
                 answer = Answer(await archive.read(), delivery.response.headers)
                 if not self._dists.is_loose(dist):
-                    sending = _Archive(version, dist.shasum)
-                    cache.archives.keep(key, _Kept(answer, slug, name, counts_of(request), sending))
+                    sending = Archive(version, dist.shasum)
+                    cache.archives.keep(key, Kept(answer, slug, name, counts_of(request), sending))
                 return answer.respond(request)
             else:
                 whole = await delivery.send_kept(archive)
@@ -356,7 +273,7 @@ class Registry:
                 self._store.usage.installed(organization.id, name, item.version)
         return web.Response(status=204)
 
-    async def _admit(self, request: web.Request, *, patient: bool = True) -> tuple[Token, str, "_Cache"]:
+    async def _admit(self, request: web.Request, *, patient: bool = True) -> tuple[Token, str, Cache]:
         """The caller's token, the slug of the organization that it asks about, and the answers of now.
 
         Patient where one refusal ends the whole run of the client.
@@ -364,11 +281,7 @@ class Registry:
         slug = request.match_info["organization"]
         token = await self._gate.admit(request, organization=slug, scope="packages:read", patient=patient)
         # after it was held back: an answer must not be older than the request
-        revision = self._store.revision()
-        cache = self._cache
-        if cache.revision != revision:
-            cache = self._cache = _Cache(revision)
-        return token, slug, cache
+        return token, slug, self._recall.cache()
 
     async def _organization(self, slug: str) -> Organization:
         organization = await self._store.organizations.find(slug)

@@ -38,6 +38,7 @@ from pricore.limits import Limits
 from pricore.metrics import Metrics
 from pricore.notify import notify, notify_reloading
 from pricore.probes import Probes
+from pricore.recall import Recall
 from pricore.registry import Registry
 from pricore.sealing import Sealer
 from pricore.store import Store
@@ -103,7 +104,8 @@ class Service:
         clients = self.journal.clients = Clients(config.trusted_proxies)
         limits = Limits(config)
         gate = Gate(self._authenticator, limits, clients)
-        registry = self._registry = Registry(self._store, self._dists, self._syncer, gate, clients, config)
+        recall = self._recall = Recall(self._store, gate, clients, public_url=config.public_url)
+        registry = Registry(self._store, self._dists, self._syncer, gate, clients, recall, config)
         webhooks = Webhooks(self._store, self._queue, gate, Sealer(config.key))
         self.api = Api(
             self._store,
@@ -137,7 +139,7 @@ class Service:
 
     def recall(self, path: str, headers: Headers, remote: str, transport: asyncio.Transport) -> bool:
         """Answer what the registry, by the settings in force, can answer without any of the rest."""
-        return self._registry.recall(path, headers, remote, transport)
+        return self._recall.answer(path, headers, remote, transport)
 
     async def _settle(self, config: Config) -> None:
         """Bring the database to the settings that it knows of."""

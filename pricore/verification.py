@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
-from pricore.dists import Dists, checksum, encoding_of
+from pricore.compression import encoding_of
+from pricore.dists import Dists, checksum
 from pricore.errors import DistError, GitError
 from pricore.models import Advertised
 from pricore.retention import by_checksum, makeable

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pricore.dists import Dists, Encoding, checksum, name_of, read_plain
+from pricore.compression import Encoding, name_of, read_plain
+from pricore.dists import Dists, checksum
 from pricore.errors import ConfigError, DistError, GitError, StorageError
 from pricore.git import Git
 from pricore.mirror import Mirror

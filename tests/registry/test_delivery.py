@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from pricore.dists import name_of
+from pricore.compression import name_of
 from tests.harness import GitRepository, Place
 from tests.registry.harness import Reply, Start, World, error, shasum
 from tests.swift import S3

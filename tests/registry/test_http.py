@@ -9,7 +9,7 @@ import pytest
 
 from pricore.answers import Answer
 from pricore.metrics import Metrics
-from pricore.registry import _Kept, _Shelf
+from pricore.recall import Kept, Shelf
 from tests.registry.harness import Start, World, error
 
 # Dates
@@ -90,8 +90,8 @@ async def test_many_at_once_get_the_same_answer(world: World, secret: str) -> No
 def test_an_answer_takes_its_room_in_memory_once() -> None:
     """An answer made for several clients at a time drives no other out; beyond the limit the oldest go."""
     answer = Answer(b"x" * 1000, {})
-    kept = _Kept(answer, "acme", None, Metrics().unread)
-    shelf = _Shelf(3 * answer.size)
+    kept = Kept(answer, "acme", None, Metrics().unread)
+    shelf = Shelf(3 * answer.size)
     first, second, third, fourth = (
         (f"/{name}", "zstd", "", None) for name in ("first", "second", "third", "fourth")
     )

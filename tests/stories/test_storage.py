@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pytest
 
-from pricore.dists import read_plain
+from pricore.compression import read_plain
 from tests.harness import Client, Composer, DataFolder, GitRepository, Place, Pricore, prose
 from tests.swift import S3
 

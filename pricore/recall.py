@@ -1,0 +1,122 @@
+"""Finished answers, kept as long as the database says that nothing moved, and requests answered out of them."""
+
+import asyncio
+import time
+from typing import Final, NamedTuple, TypeAlias
+
+from pricore import auth
+from pricore.answers import Answer, send
+from pricore.clients import Clients
+from pricore.gate import Gate
+from pricore.heads import Headers
+from pricore.metrics import Requests
+from pricore.store import Store
+
+_MOST_DOCUMENTS: Final = 64 * 1024 * 1024
+_MOST_ARCHIVES: Final = 32 * 1024 * 1024
+"""Bytes of finished answers in memory; beyond, the oldest go."""
+
+Key: TypeAlias = tuple[str, str, str, frozenset[str] | None]
+"""The path as it was sent, the encoding, the origin, and of packages.json to which packages it is restricted."""
+
+
+class Archive(NamedTuple):
+    """What is counted when an archive is sent."""
+
+    version: str
+    shasum: str
+
+
+class Kept(NamedTuple):
+    """A finished answer: whose it is, of which package if it is of one, and where its requests are counted."""
+
+    answer: Answer
+    slug: str
+    package: str | None
+    counts: Requests
+    archive: Archive | None = None
+
+
+class Shelf(dict[Key, Kept]):
+    """Finished answers of at most so many bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = 0
+
+    def keep(self, key: Key, kept: Kept) -> None:
+        """Put an answer there; where there are too many, the oldest go."""
+        if before := self.pop(key, None):  # several requests may have missed it at the same time
+            self._size -= before.answer.size
+        self[key] = kept
+        self._size += kept.answer.size
+        while self._size > self._most:
+            self._size -= self.pop(next(iter(self))).answer.size
+
+
+class Cache:
+    """What was answered since the last change of the database."""
+
+    def __init__(self, revision: int) -> None:
+        self.revision = revision
+        self.documents = Shelf(_MOST_DOCUMENTS)
+        self.archives = Shelf(_MOST_ARCHIVES)
+
+
+class Recall:
+    """All that was answered before, for the routes that answer and for requests that need no more than it."""
+
+    def __init__(self, store: Store, gate: Gate, clients: Clients, *, public_url: str) -> None:
+        self._store = store
+        self._gate = gate
+        self._clients = clients
+        self._public_url = public_url
+        self._cache = Cache(revision=-1)
+
+    def cache(self) -> Cache:
+        """What is still true: an empty one after a change."""
+        revision = self._store.revision()
+        if self._cache.revision != revision:
+            self._cache = Cache(revision)
+        return self._cache
+
+    def answer(self, path: str, headers: Headers, remote: str, transport: asyncio.Transport) -> bool:
+        """Answer a request at once, if that was answered since the last change, and its token may have it.
+
+        Whether it did. If not, nothing has happened: the routes answer it.
+        """
+        began = time.monotonic()
+        get, cache = headers.get, self._cache
+        kept = cache.archives.get((path, headers.encoding, "", None))
+        if kept is None:
+            origin = self._public_url or self._clients.origin_of(
+                remote,
+                get("host", ""),
+                proto=get("x-forwarded-proto", ""),
+                forwarded_host=get("x-forwarded-host", ""),
+            )
+            kept = cache.documents.get((path, headers.encoding, origin, None))
+        if kept is None or cache.revision != self._store.revision():
+            return False
+        if "if-none-match" in headers or get("user-agent", "").startswith("Composer/1."):
+            return False
+        key = headers.token_key
+        if key is None:
+            key = headers.token_key = auth.key_of(get("authorization", ""))
+        forwarded = get("x-forwarded-for")
+        admitted, allowance = self._gate.recall(
+            key,
+            self._clients.address_of(remote, () if forwarded is None else (forwarded,)),
+            organization=kept.slug,
+            package=kept.package,
+            downloads=kept.archive is not None,
+        )
+        if not admitted:
+            return False
+        if kept.archive is not None and kept.package is not None:
+            self._store.usage.downloaded(kept.slug, kept.package, kept.archive.version)
+            self._store.usage.dist_used(kept.archive.shasum)
+        status, head, body = kept.answer.finish(get("if-modified-since"), allowance)
+        send(transport, head, body)
+        kept.counts.add(status, time.monotonic() - began, len(head) + len(body))
+        return True
