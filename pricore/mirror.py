@@ -23,8 +23,8 @@ _MOST_CONTENT: Final = 128 * 1024 * 1024
 _MOST_ARCHIVE_SECONDS: Final = 300
 _ARCHIVE_BOUNDS: Final = Bounds(memory=512 * 1024**2, seconds=60)
 _LEAST_ROOM: Final = 64 * 1024
-MOST_LOOSE_REFS: Final = 100
-MOST_PACKS: Final = 20
+_MOST_LOOSE_REFS: Final = 100
+_MOST_PACKS: Final = 20
 """Beyond these, what pushes have added one by one is put together: every git would go through all of it."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -147,10 +147,10 @@ class Mirror:
         Others may read meanwhile. Raises GitError, OSError; it is whole then, too.
         """
         loose, packs = await asyncio.to_thread(_count, self.path)
-        if loose > MOST_LOOSE_REFS:
+        if loose > _MOST_LOOSE_REFS:
             await self._write(["pack-refs", "--all"])
         # the large ones stay as they are, so that no object is copied often
-        if packs >= MOST_PACKS and packs % MOST_PACKS == 0:
+        if packs >= _MOST_PACKS and packs % _MOST_PACKS == 0:
             await self._write(["repack", "--geometric=2", "-d", "-n", "--quiet", "--threads=1"])
 
     async def pack(self, file: Path) -> bool:
@@ -382,7 +382,8 @@ def _remove_halves(mirror: Path) -> None:
 
 
 def _remove_lock_files(mirror: Path) -> None:
-    for path in (*mirror.glob("*.lock"), mirror / "packed-refs.new", *(mirror / "refs").rglob("*.lock")):
+    left = (*mirror.glob("*.lock"), *mirror.glob("packed-refs.new"), *(mirror / "refs").rglob("*.lock"))
+    for path in left:
         path.unlink(missing_ok=True)
 
 

@@ -11,11 +11,21 @@ import pytest
 
 from pricore.dists import checksum
 from pricore.errors import GitUnavailableError
-from pricore.mirror import MOST_LOOSE_REFS, MOST_PACKS, Mirror
+from pricore.mirror import Mirror
 from tests.harness import GitRepository
 from tests.test_sync import Registry, registry, upstream
 
 __all__ = ["registry", "upstream"]  # pytest finds fixtures by these names
+
+MOST_LOOSE_REFS = 20
+MOST_PACKS = 5
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less is enough than by itself, so that a test takes seconds."""
+    monkeypatch.setattr("pricore.mirror._MOST_LOOSE_REFS", MOST_LOOSE_REFS)
+    monkeypatch.setattr("pricore.mirror._MOST_PACKS", MOST_PACKS)
 
 
 async def _mirror(registry: Registry, upstream: GitRepository) -> Mirror:
@@ -67,7 +77,7 @@ async def test_packs_are_put_together_and_lose_nothing(registry: Registry, upstr
     mirror = await _mirror(registry, upstream)
     served = {upstream.head()}
     first, most = await _archives(registry, mirror, served), 0
-    for number in range(2 * MOST_PACKS):
+    for number in range(4 * MOST_PACKS):
         upstream.commit({"name": "acme/library"}, files={f"{number % 7}.txt": f"{number}"})
         if number % 3 == 0:
             upstream.git("commit", "--quiet", "--amend", "--message=rewritten")
@@ -126,11 +136,11 @@ async def test_a_disk_that_is_full_at_any_moment_costs_one_more_sync(
     registry: Registry, upstream: GitRepository, small_disk: Path, with_commit: bool
 ) -> None:
     """Whichever file it has no room for, of a pack, a ref or what is put together: nothing fails for good."""
-    for number in range(MOST_LOOSE_REFS - 20):
+    for number in range(MOST_LOOSE_REFS - 8):
         upstream.tag(f"1.1.{number}")
     await registry.add(upstream)
     failed = 0
-    for pages in range(24):
+    for pages in range(10):
         if with_commit:
             upstream.commit(files={"a.txt": f"{pages}"})
         upstream.tag(f"2.0.{pages}")
@@ -142,7 +152,7 @@ async def test_a_disk_that_is_full_at_any_moment_costs_one_more_sync(
         ballast.unlink()
         await registry.sync(upstream)
         assert (await registry.versions())[f"2.0.{pages}"] == upstream.head()
-    assert 1 <= failed < 24, "it never had, or never lacked, the room"
+    assert 1 <= failed < 10, "it never had, or never lacked, the room"
     _check_whole(await _mirror(registry, upstream))
 
 
