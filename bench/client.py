@@ -18,7 +18,7 @@ from bench.machine import runner
 
 _LENGTH: Final = re.compile(rb"^content-length: *(\d+)\r$", re.IGNORECASE | re.MULTILINE)
 _WARM_UP: Final = 3
-"""Slices that do not count."""
+"""Slices that do not count; never more than those that do."""
 
 
 class _Connection(asyncio.Protocol):
@@ -148,9 +148,10 @@ async def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     targets = [await _connect(given, server) for server in given["servers"]]
-    for number in range(_WARM_UP + given["slices"]):
+    warm_up = min(_WARM_UP, given["slices"])
+    for number in range(warm_up + given["slices"]):
         for target in targets:
-            await target.load(given["seconds"], counts=number >= _WARM_UP)
+            await target.load(given["seconds"], counts=number >= warm_up)
     for target in targets:
         for connection in target.connections:
             connection.close()
