@@ -9,6 +9,11 @@ from tests.harness import Composer, DataFolder, GitRepository, Place, Pricore
 from tests.swift import S3
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest: otherwise the last process goes on for a minute when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture
 def pricore(tmp_path: Path) -> Pricore:
     """The program, with an organization `acme`."""

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import hashlib
 import http.client
@@ -33,6 +34,21 @@ def need(*programs: str) -> None:
             if STRICT:
                 pytest.fail(f"{program} is not installed, and PRICORE_TEST_STRICT=1 says that it has to be")
             pytest.skip(f"{program} is not installed")
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], bytes]) -> bytes:
+    """What takes long to make, in a folder of that name: by one of the processes of a run, for all of them."""
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which they share
+    folder = folder / name
+    folder.mkdir(exist_ok=True)
+    made = folder / "made"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            made.write_bytes(make(folder))
+    return made.read_bytes()
 
 
 def prose(size: int) -> str:

@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.harness import need
 
 
+@pytest.mark.long
 def test_a_small_run_reports_every_figure(tmp_path: Path) -> None:
     """Each part measures against its peer, and the page names the command that gives each figure again."""
     need("composer", "php", "nginx")

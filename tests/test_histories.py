@@ -443,6 +443,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return bare, objects
 
 
+@pytest.mark.long
 @hypothesis.seed(SEED)
 @hypothesis.settings(
     max_examples=20 if TIMES == 1 else 50 * TIMES,

@@ -137,6 +137,7 @@ def upstream(make_repository: Callable[[str], GitRepository]) -> GitRepository:
     return repository
 
 
+@pytest.mark.long
 def test_a_round_trip_under_load_loses_nothing(
     tmp_path: Path, pricore: Pricore, upstream: GitRepository, composer: Composer
 ) -> None:

@@ -317,6 +317,7 @@ class World:
         server.download(entry)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(TIMES))
 def test_what_was_acknowledged_survives_every_kill(tmp_path: Path, number: int) -> None:
     """Killed in the middle of syncs, pushes and changes of tokens, a server loses nothing that it promised."""

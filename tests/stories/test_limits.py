@@ -10,6 +10,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from pricore.auth import create_secret
 from tests.harness import Composer, GitRepository, Pricore
 from tests.soak import TIMES
@@ -68,6 +70,7 @@ def fetch(url: str, secret: str) -> int:
         return status
 
 
+@pytest.mark.long
 def test_a_flood_leaves_memory_bounded_and_good_tokens_served(tmp_path: Path) -> None:
     """Tens of thousands of addresses with a wrong token each, and many with one good token, lock nobody out."""
     pricore = Pricore(tmp_path / "data", trusted_proxies="127.0.0.1")

@@ -7,7 +7,6 @@ Each scenario is a repository with one kind of trap (oracle/). Composer reads al
 import json
 import os
 import subprocess
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.harness import GitRepository, Pricore, need
+from tests.harness import Client, GitRepository, Pricore, need, once
 from tests.stories.oracle import composer_json, refs
 
 ORACLE = Path(__file__).parents[1] / "oracle.php"
@@ -38,31 +37,38 @@ class Answers(msgspec.Struct, frozen=True):
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answers]:
     """The answers by scenario: everything is asked at once, since programs take their time to start."""
     need("php", "composer")
-    folder = tmp_path_factory.mktemp("oracle")
+    made = once(tmp_path_factory, "oracle", lambda folder: msgspec.json.encode(_ask(folder)))
+    return msgspec.json.decode(made, type=dict[str, Answers])
+
+
+def _ask(folder: Path) -> dict[str, Answers]:
     pricore = Pricore(folder / "data")
     pricore.found()
     upstream = {scenario: folder / "upstream" / scenario for scenario in (*SCENARIOS, STOPPER)}
 
-    def register(scenario: str) -> tuple[list[str], set[tuple[str, str, str]]]:
-        """The packages of a scenario, and their versions."""
+    def register(scenario: str) -> list[str]:
+        """The packages of a scenario."""
         repository = GitRepository(upstream[scenario])
         build = composer_json.fields_that_stop_composer if scenario == STOPPER else SCENARIOS[scenario].build
         build(repository, f"acme/{scenario}")
-        names = pricore.json("repo", "add", "acme", repository.url)["packages"]
-        return names, {
-            (name, version["version"], version["normalized_version"])
-            for name in names
-            for version in pricore.json("package", "show", "acme", name)["versions"]
-        }
+        names: list[str] = pricore.json("repo", "add", "acme", repository.url)["packages"]
+        return names
 
     with ThreadPoolExecutor(2) as pool:
         registered = dict(zip(upstream, pool.map(register, upstream), strict=True))
     with pricore.serving() as server:
-        secret = pricore.token()
-        url = f"{server['url']}/org/acme/p2"
+        client = Client(server["url"], pricore.token())
         documents = {
-            scenario: [_get(f"{url}/{name}{half}.json", secret) for name in names for half in ("", "~dev")]
-            for scenario, (names, _) in registered.items()
+            scenario: [client.read(f"/org/acme/p2/{name}{half}.json") for name in names for half in ("", "~dev")]
+            for scenario, names in registered.items()
+        }
+        shown = {
+            scenario: {
+                (name, version["version"], version["version_normalized"])
+                for name in names
+                for version in client.versions(name).values()
+            }
+            for scenario, names in registered.items()
         }
     answered = _ask_composer(
         folder / "composer",
@@ -70,15 +76,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answers]:
         documents=documents,
     )
     return {
-        scenario: Answers(answered["repositories"][scenario], shown, answered["documents"][scenario])
-        for scenario, (_, shown) in registered.items()
+        scenario: Answers(answered["repositories"][scenario], shown[scenario], answered["documents"][scenario])
+        for scenario in registered
     }
-
-
-def _get(url: str, secret: str) -> Any:
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {secret}"})
-    with urllib.request.urlopen(request) as answer:
-        return json.loads(answer.read())
 
 
 def _ask_composer(home: Path, **question: object) -> Any:
@@ -110,6 +110,7 @@ def _first_of_each(packages: list[dict[str, Any]] | str) -> dict[tuple[str, str]
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_versions_are_those_that_composer_finds(answers: dict[str, Answers], scenario: str) -> None:
     """Names, pretty and normalized versions are those of Composer's own `vcs` repository."""

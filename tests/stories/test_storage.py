@@ -340,6 +340,7 @@ def test_an_upload_is_not_lost_with_what_is_kept_of_it(world: World, tmp_path: P
         client.download(entry)
 
 
+@pytest.mark.long
 def test_a_move_that_is_killed_goes_on(
     tmp_path: Path, make_repository: Callable[[str], GitRepository], composer: Composer, s3: S3
 ) -> None:
