@@ -12,7 +12,7 @@ import msgspec
 from pricore import discovery, metadata
 from pricore.access import Access
 from pricore.addresses import host_of, is_local
-from pricore.checksums import Checksums
+from pricore.checksums import Checksums, Sum
 from pricore.clock import now
 from pricore.config import Config
 from pricore.credentials import Credentials
@@ -48,6 +48,9 @@ _RULES: Final = "1"
 
 _FIRST_BATCH: Final = 20
 """Versions of the first transaction of an import; each further one takes twice as many."""
+
+_MOST_AHEAD: Final = 4
+"""Archives that are begun before it is known what they are for; after a push there are one or two to make."""
 
 _MOST_PLACES: Final = 200_000
 """Versions that the folders of one repository may make."""
@@ -100,6 +103,8 @@ class Run:
         # where folders are packages: their trees by commit:folder, and the commits whose root is none
         self._trees: dict[str, str] = {}
         self._empty: set[str] = set()
+        # archives that were advertised before: their checksums and sizes
+        self._made: Mapping[str, Sum] = {}
         # packages that were there when it began, or that it made
         self._there: frozenset[str] = frozenset()
         # whether releases outlive their tags
@@ -134,7 +139,21 @@ class Run:
         await self._mirror.fetch(repository.url, access=access)
         there, _ = await asyncio.gather(self._mirror.refs(), self._recall())
         refs = await self._places(there)
-        changed, files, names = await self._read_changed(refs, remote, everything=not mirrored)
+        async with Checksums(self._mirror, self._made, seconds=self._config.git_timeout) as checksums:
+            checksums.begin(self._ahead(refs))
+            report = await self._bring_in(refs, remote, checksums, everything=not mirrored)
+        error = None
+        if self._failed:
+            error = f"{len(self._failed)} archives could not be made: {next(iter(self._failed.values()))}"
+        await self._store.runs.finish(self.id, _outcome(report), error=error)
+        return report
+
+    async def _bring_in(
+        self, refs: Mapping[str, str], remote: Remote, checksums: Checksums, *, everything: bool
+    ) -> Report:
+        """Read what has moved in the mirror, and publish it."""
+        repository = self._repository
+        changed, files, names = await self._read_changed(refs, remote, everything=everything)
         rules = Rules(
             default_branch=remote.default_branch,
             default_names=names,
@@ -154,7 +173,7 @@ class Run:
             raise _nothing_found(repository.url, found.left_out)
 
         last: list[NewVersion] = []
-        async for batch, more in self._with_checksums(found.candidates):
+        async for batch, more in self._with_checksums(found.candidates, checksums):
             if more:
                 await self._publish(_with_versions(Publication(), batch))
             else:
@@ -165,14 +184,9 @@ class Run:
         found = Discovery(found.candidates, found.left_out | self._unfit)
         # the names last: where a rename is cut off, the next sync has to see it again
         change = Publication(default_branch=remote.default_branch, default_names=names)
-        change = self._last(_with_versions(change, last), found, refs, changed, digest)
+        change = self._last(_with_versions(change, last), found, refs, changed)
         await self._publish(change)
-        report = await self._report(change, changed, candidates=found.candidates)
-        error = None
-        if self._failed:
-            error = f"{len(self._failed)} archives could not be made: {next(iter(self._failed.values()))}"
-        await self._store.runs.finish(self.id, _outcome(report), error=error)
-        return report
+        return await self._report(change, changed, candidates=found.candidates)
 
     async def _unchanged(self) -> Report:
         """What there is to tell where nothing is new; of a scheduled sync, nobody asks more than that."""
@@ -188,6 +202,17 @@ class Run:
         self._names = await self._store.repositories.default_names(self._repository.id)
         self._deleted = frozenset(ref.name for ref in self._known.values() if ref.deleted_at is not None)
         self._there = frozenset(package for package, _ in self._served)
+        self._made = await self._store.packages.checksums(self._repository.id)
+
+    def _ahead(self, refs: Mapping[str, str]) -> list[str]:
+        """The commits of which there will most likely be archives, if they are few: begun while git reads them.
+
+        Where there are more, they are made in another order.
+        """
+        moved = {
+            commit for ref, commit in refs.items() if ref not in self._known or self._known[ref].commit != commit
+        }
+        return [] if self._repository.paths or len(moved) > _MOST_AHEAD else sorted(moved)
 
     async def _read_changed(
         self, refs: Mapping[str, str], remote: Remote, *, everything: bool
@@ -298,7 +323,7 @@ class Run:
         return Discovery(own, found.left_out | refused)
 
     async def _with_checksums(
-        self, candidates: Sequence[Candidate]
+        self, candidates: Sequence[Candidate], checksums: Checksums
     ) -> AsyncIterator[tuple[list[NewVersion], bool]]:
         """The candidates with their checksums, newest first, in batches, and whether more come behind each.
 
@@ -306,32 +331,45 @@ class Run:
         which there never will be one, in `_unfit`.
         """
         ordered = sorted(candidates, key=lambda item: (item.default_branch, item.released_at), reverse=True)
-        known = await self._store.packages.checksums(self._repository.id)
-        checksums = Checksums(self._mirror, known, seconds=self._config.git_timeout)
-        start, size, done = 0, _FIRST_BATCH, 0
         treeishes = self._treeishes(ordered)
-        async with checksums.of(treeishes.values()) as made:
-            while start < len(ordered):
-                batch = []
-                for candidate in ordered[start : start + size]:
-                    self._progress(Step.CHECKSUMS, done, len(ordered))
-                    done += 1
-                    treeish = treeishes[candidate.ref]
-                    try:
-                        shasum, bytes_ = await made[treeish]
-                    except ArchiveError as error:
-                        self._unfit[candidate.ref] = str(error)
-                    except GitError as error:
-                        self._failed[candidate.ref] = str(error)
-                    else:
-                        fields = msgspec.structs.asdict(candidate)
-                        folder = None if treeish == candidate.reference else treeish
-                        batch.append(NewVersion(**fields, shasum=shasum, size=bytes_, treeish=folder))
-                self._progress(Step.CHECKSUMS, done, len(ordered))
-                # before anybody is told of them: nothing that is served may be lost to a force-push
-                await self._mirror.keep(version.reference for version in batch)
-                start, size = start + size, size * 2
-                yield batch, start < len(ordered)
+        checksums.begin(treeishes.values())
+        start, size = 0, _FIRST_BATCH
+        while start < len(ordered):
+            part = ordered[start : start + size]
+            # before anybody is told of them: nothing that is served may be lost to a force-push
+            kept = self._mirror.keep(candidate.reference for candidate in part)
+            finished = self._finished(part, treeishes, checksums, done=start, total=len(ordered))
+            batch, _ = await asyncio.gather(finished, kept)
+            start, size = start + size, size * 2
+            yield batch, start < len(ordered)
+
+    async def _finished(
+        self,
+        candidates: Sequence[Candidate],
+        treeishes: Mapping[str, str],
+        checksums: Checksums,
+        *,
+        done: int,
+        total: int,
+    ) -> list[NewVersion]:
+        """Those of the candidates of which there is an archive, when each has one or never will."""
+        found = []
+        for candidate in candidates:
+            self._progress(Step.CHECKSUMS, done, total)
+            done += 1
+            treeish = treeishes[candidate.ref]
+            try:
+                shasum, bytes_ = await checksums.of(treeish)
+            except ArchiveError as error:
+                self._unfit[candidate.ref] = str(error)
+            except GitError as error:
+                self._failed[candidate.ref] = str(error)
+            else:
+                fields = msgspec.structs.asdict(candidate)
+                folder = None if treeish == candidate.reference else treeish
+                found.append(NewVersion(**fields, shasum=shasum, size=bytes_, treeish=folder))
+        self._progress(Step.CHECKSUMS, done, total)
+        return found
 
     def _treeishes(self, candidates: Iterable[Candidate]) -> dict[str, str]:
         """What the archive of each candidate is made of, by its ref: of folders that are alike, the first one."""
@@ -348,7 +386,6 @@ class Run:
         found: Discovery,
         refs: Mapping[str, str],
         changed: Mapping[str, str],
-        digest: str,
     ) -> Publication:
         """The transaction that ends the sync: on top of its versions what was left out, went, and was seen."""
         supplied = {(candidate.package.lower(), candidate.version) for candidate in found.candidates}
@@ -369,7 +406,7 @@ class Run:
             refs=[*change.refs, *left_out],
             forgotten=[ref for ref in self._known if ref not in refs],
             # where an archive could not be made, the next sync has to look again
-            digest=f"{_RULES}:incomplete" if self._failed else digest,
+            digest=f"{_RULES}:incomplete" if self._failed else self.digest,
         )
 
     def _left_out(self, ref: str, commit: str, reason: str) -> Ref:
