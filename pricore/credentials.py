@@ -8,10 +8,12 @@ from uuid import uuid4
 import msgspec
 
 from pricore import agent
-from pricore.access import may_use
-from pricore.addresses import Instance, login_place, parse_host
+from pricore.access import Access, may_use
+from pricore.addresses import Instance, host_of, login_place, parse_host
 from pricore.clock import now
+from pricore.config import Config
 from pricore.errors import GitError, InvalidError, SealError
+from pricore.inside import find_outside
 from pricore.models import Credential, Login, Organization, Repository
 from pricore.sealing import Sealer
 from pricore.store import Store
@@ -202,3 +204,16 @@ def _check_token(token: str) -> str:
             field="token",
         )
     return token
+
+
+async def find_access(store: Store, config: Config, repository: Repository) -> Access:
+    """How a repository may be read: a confined one at the addresses of its host, one of the operator's anywhere.
+
+    Asked each time: what the host's name leads to may have changed since the repository was added. Raises
+    GitError, SealError.
+    """
+    only = None
+    if repository.confined:
+        only = await find_outside(host_of(repository.url), allowed=config.internal_hosts)
+    login = await Credentials(store, Sealer(config.key)).find(repository)
+    return Access(only=only, login=login, known_hosts=config.known_hosts)

@@ -10,12 +10,11 @@ from typing import Final
 import msgspec
 
 from pricore import discovery, metadata
-from pricore.access import Access
-from pricore.addresses import host_of, is_local
-from pricore.checksums import Checksums, Sum
+from pricore.addresses import is_local
+from pricore.checksums import Checksums
 from pricore.clock import now
 from pricore.config import Config
-from pricore.credentials import Credentials
+from pricore.credentials import find_access
 from pricore.discovery import BRANCHES, TAGS, Discovery, Rules, place, split_place
 from pricore.errors import (
     ArchiveError,
@@ -25,7 +24,6 @@ from pricore.errors import (
     SyncError,
 )
 from pricore.git import Git, Remote
-from pricore.inside import find_outside
 from pricore.mirror import Mirror
 from pricore.models import (
     Candidate,
@@ -36,10 +34,9 @@ from pricore.models import (
     Ref,
     Repository,
     Step,
-    Version,
 )
+from pricore.past import Past
 from pricore.progress import OnProgress
-from pricore.sealing import Sealer
 from pricore.store import Store
 from pricore.tables.publishing import Publication, name_taken
 
@@ -91,20 +88,13 @@ class Run:
         self._mirror = mirror
         self._repository = repository
         self._progress = progress
-        self._known: Mapping[str, Ref] = {}
-        self._served: Mapping[tuple[str, str], Version] = {}
+        self._past = Past()
         self._failed: dict[str, str] = {}
         # refs of which no archive can be made, ever
         self._unfit: dict[str, str] = {}
-        # refs whose version was deleted on purpose
-        self._deleted: frozenset[str] = frozenset()
-        # the default names that the last sync found, by folder
-        self._names: Mapping[str, str] = {}
         # where folders are packages: their trees by commit:folder, and the commits whose root is none
         self._trees: dict[str, str] = {}
         self._empty: set[str] = set()
-        # archives that were advertised before: their checksums and sizes
-        self._made: Mapping[str, Sum] = {}
         # packages that were there when it began, or that it made
         self._there: frozenset[str] = frozenset()
         # whether releases outlive their tags
@@ -137,9 +127,10 @@ class Run:
 
         mirrored = self._mirror.exists()
         await self._mirror.fetch(repository.url, access=access)
-        there, _ = await asyncio.gather(self._mirror.refs(), self._recall())
+        there, past = await asyncio.gather(self._mirror.refs(), Past.read(self._store, repository.id))
+        self._past, self._there = past, frozenset(package for package, _ in past.served)
         refs = await self._places(there)
-        async with Checksums(self._mirror, self._made, seconds=self._config.git_timeout) as checksums:
+        async with Checksums(self._mirror, past.made, seconds=self._config.git_timeout) as checksums:
             checksums.begin(self._ahead(refs))
             report = await self._bring_in(refs, remote, checksums, everything=not mirrored)
         error = None
@@ -159,17 +150,17 @@ class Run:
             default_names=names,
             paths=repository.paths,
             source_url=None if is_local(repository.url) else repository.url,
-            accepted={ref.name: ref.accepted for ref in self._known.values() if ref.accepted},
+            accepted={ref.name: ref.accepted for ref in self._past.refs.values() if ref.accepted},
             # a branch that is gone claims its version no longer; a release does, where it is kept
             served={
                 key: version
-                for key, version in self._served.items()
+                for key, version in self._past.served.items()
                 if version.ref in refs or (self._keep and version.ref.startswith(TAGS))
             },
         )
         found = await asyncio.to_thread(discovery.discover, changed, files, rules)
         found = await self._without_foreign_names(found)
-        if not (found.candidates or self._served or self._deleted):
+        if not (found.candidates or self._past.served or self._past.deleted):
             raise _nothing_found(repository.url, found.left_out)
 
         last: list[NewVersion] = []
@@ -179,7 +170,7 @@ class Run:
             else:
                 last = batch
         without = self._failed | self._unfit
-        if without and not self._served and len(without) == len(found.candidates):
+        if without and not self._past.served and len(without) == len(found.candidates):
             raise SyncError(f"no archive can be made of {repository.url}: {next(iter(without.values()))}")
         found = Discovery(found.candidates, found.left_out | self._unfit)
         # the names last: where a rename is cut off, the next sync has to see it again
@@ -194,24 +185,12 @@ class Run:
             return Report(repository=self._repository.url, packages=[])
         return await self._report(Publication(), {})
 
-    async def _recall(self) -> None:
-        """What the last syncs left: what is served of it, and what became of its refs."""
-        # in this order: what is deleted in between must not look as if it had never been there
-        self._served = await self._store.packages.of_repository(self._repository.id)
-        self._known = await self._store.repositories.refs(self._repository.id)
-        self._names = await self._store.repositories.default_names(self._repository.id)
-        self._deleted = frozenset(ref.name for ref in self._known.values() if ref.deleted_at is not None)
-        self._there = frozenset(package for package, _ in self._served)
-        self._made = await self._store.packages.checksums(self._repository.id)
-
     def _ahead(self, refs: Mapping[str, str]) -> list[str]:
         """The commits of which there will most likely be archives, if they are few: begun while git reads them.
 
         Where there are more, they are made in another order.
         """
-        moved = {
-            commit for ref, commit in refs.items() if ref not in self._known or self._known[ref].commit != commit
-        }
+        moved = set(self._past.moved(refs).values())
         return [] if self._repository.paths or len(moved) > _MOST_AHEAD else sorted(moved)
 
     async def _read_changed(
@@ -224,13 +203,12 @@ class Run:
         that stands where it stood when its version was deleted.
         """
         repository = self._repository
-        changed = {
-            ref: commit
-            for ref, commit in refs.items()
-            if ref not in self._known or self._known[ref].commit != commit
-        }
-        if self._vanished(refs) or any(ref not in refs and ref not in self._deleted for ref in self._known):
-            changed |= {ref: refs[ref] for ref, known in self._known.items() if known.reason and ref in refs}
+        past = self._past
+        changed = past.moved(refs)
+        if past.vanished(refs, keep=self._keep) or any(
+            ref not in refs and ref not in past.deleted for ref in past.refs
+        ):
+            changed |= {ref: refs[ref] for ref, known in past.refs.items() if known.reason and ref in refs}
         default = f"{BRANCHES}{remote.default_branch or ''}"
         named = {ref: commit for ref, commit in refs.items() if split_place(ref)[0] == default}
         if remote.default_branch != repository.default_branch:
@@ -241,25 +219,15 @@ class Run:
         # the default branch in any case: a rename that was cut off has to be seen again
         files = await self._files(refs if everything else changed | named)
         # a composer.json that broke doesn't take the name away from what is served
-        names = dict(self._names)
+        names = dict(past.names)
         for ref, commit in named.items():
             _, path = split_place(ref)
             if name := discovery.default_name(files[place(commit, path)]):
                 names[path] = name
-        if names != self._names and not everything:
+        if names != past.names and not everything:
             everything = True
             files = await self._files(refs)
-        return self._without_deleted(refs if everything else _in_order(changed, refs)), files, names
-
-    def _vanished(self, refs: Mapping[str, str]) -> list[tuple[str, str]]:
-        """The releases whose tag is gone: those to be marked, or where that is the policy, removed."""
-        return [
-            key
-            for key, version in self._served.items()
-            if version.ref.startswith(TAGS)
-            and version.ref not in refs
-            and not (self._keep and version.gone_at is not None)
-        ]
+        return past.without_deleted(refs if everything else _in_order(changed, refs)), files, names
 
     async def _places(self, refs: Mapping[str, str]) -> dict[str, str]:
         """The refs themselves, or where folders are packages, these in each; a ref with none stays alone."""
@@ -281,15 +249,8 @@ class Run:
             self._trees |= {place(commit, path): tree for path, tree in folders[commit].items() if path}
         return places
 
-    def _without_deleted(self, refs: Mapping[str, str]) -> dict[str, str]:
-        return {
-            ref: commit
-            for ref, commit in refs.items()
-            if ref not in self._deleted or self._known[ref].commit != commit
-        }
-
     async def _publish(self, change: Publication) -> None:
-        change = msgspec.structs.replace(change, deleted=self._deleted, there=self._there)
+        change = msgspec.structs.replace(change, deleted=self._past.deleted, there=self._there)
         await self._store.packages.publish(self._repository, change)
         self._there |= {item.package.lower() for item in change.versions}
 
@@ -389,30 +350,25 @@ class Run:
     ) -> Publication:
         """The transaction that ends the sync: on top of its versions what was left out, went, and was seen."""
         supplied = {(candidate.package.lower(), candidate.version) for candidate in found.candidates}
-        vanished = [key for key in self._vanished(refs) if key not in supplied]
+        vanished = [key for key in self._past.vanished(refs, keep=self._keep) if key not in supplied]
         removed = [] if self._keep else vanished
-        for ref in self._known.values():
-            version = self._served.get(((ref.package or "").lower(), ref.version or ""))
+        for ref in self._past.refs.values():
+            version = self._past.served.get(((ref.package or "").lower(), ref.version or ""))
             if ref.name in refs or ref.name.startswith(TAGS) or version is None or version.ref != ref.name:
                 continue
             key = (ref.package or "").lower(), version.version
             if key not in supplied:
                 removed.append(key)
-        left_out = [self._left_out(ref, changed[ref], reason) for ref, reason in found.left_out.items()]
+        left_out = [self._past.left_out(ref, changed[ref], reason) for ref, reason in found.left_out.items()]
         return msgspec.structs.replace(
             change,
             removed=removed,
             gone=vanished if self._keep else [],
             refs=[*change.refs, *left_out],
-            forgotten=[ref for ref in self._known if ref not in refs],
+            forgotten=[ref for ref in self._past.refs if ref not in refs],
             # where an archive could not be made, the next sync has to look again
             digest=f"{_RULES}:incomplete" if self._failed else self.digest,
         )
-
-    def _left_out(self, ref: str, commit: str, reason: str) -> Ref:
-        """What to remember of a ref that makes no version now; what it made before goes on being served."""
-        before = self._known.get(ref)
-        return Ref(ref, commit, before.package if before else None, before.version if before else None, reason)
 
     async def _report(
         self, change: Publication, changed: Mapping[str, str], *, candidates: Sequence[Candidate] = ()
@@ -421,7 +377,7 @@ class Run:
         left_out |= self._failed
         added, updated = [], []
         for candidate in sorted(candidates, key=lambda item: item.released_at, reverse=True):
-            before = self._served.get((candidate.package.lower(), candidate.version))
+            before = self._past.served.get((candidate.package.lower(), candidate.version))
             if candidate.ref in left_out:
                 continue
             if before is None:
@@ -437,7 +393,7 @@ class Run:
             kept=[f"{package}:{version}" for package, version in change.gone],
             moved=[
                 f"{package}:{version.version}"
-                for (package, _), version in self._served.items()
+                for (package, _), version in self._past.served.items()
                 if version.ref.startswith(TAGS)
                 and version.ref in left_out
                 and changed.get(version.ref, version.reference) not in (version.reference, version.moved_to)
@@ -445,19 +401,6 @@ class Run:
             left_out=[LeftOut(ref, reason) for ref, reason in sorted(left_out.items())],
             read=len(changed),
         )
-
-
-async def find_access(store: Store, config: Config, repository: Repository) -> Access:
-    """How a repository may be read: a confined one at the addresses of its host, one of the operator's anywhere.
-
-    Asked each time: what the host's name leads to may have changed since the repository was added. Raises
-    GitError, SealError.
-    """
-    only = None
-    if repository.confined:
-        only = await find_outside(host_of(repository.url), allowed=config.internal_hosts)
-    login = await Credentials(store, Sealer(config.key)).find(repository)
-    return Access(only=only, login=login, known_hosts=config.known_hosts)
 
 
 def _outcome(report: Report) -> Outcome:

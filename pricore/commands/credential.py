@@ -12,11 +12,10 @@ from pricore.access import Access
 from pricore.addresses import parse_address, parse_host
 from pricore.commands.repo import Org
 from pricore.commands.session import Session, command, print_fields, print_table
-from pricore.credentials import Credentials, check_use
+from pricore.credentials import Credentials, check_use, find_access
 from pricore.errors import GitError, InvalidError, NotFoundError
 from pricore.git import Git
 from pricore.models import Credential, Repository
-from pricore.run import find_access
 from pricore.sealing import Sealer
 from pricore.store import Store
 

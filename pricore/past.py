@@ -1,0 +1,70 @@
+"""What earlier syncs left of a repository: what is served of it, and what its refs were."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Self
+
+import msgspec
+
+from pricore.checksums import Sum
+from pricore.discovery import TAGS
+from pricore.models import Ref, Version
+from pricore.store import Store
+
+
+class Past(msgspec.Struct, frozen=True, dict=True):
+    """What there was when a sync began.
+
+    `served` are the versions by (package in lower case, version), `refs` what became of refs by full name,
+    `names` the default names by folder, `made` the archives that were advertised, by commit or commit:folder.
+    """
+
+    served: Mapping[tuple[str, str], Version] = {}
+    refs: Mapping[str, Ref] = {}
+    names: Mapping[str, str] = {}
+    made: Mapping[str, Sum] = {}
+
+    @classmethod
+    async def read(cls, store: Store, repository_id: str) -> Self:
+        """The past of a repository."""
+        # in this order: what is deleted in between must not look as if it had never been there
+        return cls(
+            served=await store.packages.of_repository(repository_id),
+            refs=await store.repositories.refs(repository_id),
+            names=await store.repositories.default_names(repository_id),
+            made=await store.packages.checksums(repository_id),
+        )
+
+    @cached_property
+    def deleted(self) -> frozenset[str]:
+        """The refs whose version was deleted on purpose."""
+        return frozenset(ref.name for ref in self.refs.values() if ref.deleted_at is not None)
+
+    def moved(self, refs: Mapping[str, str]) -> dict[str, str]:
+        """Those of some refs (name to commit) that are new, or stood elsewhere."""
+        return {
+            ref: commit for ref, commit in refs.items() if ref not in self.refs or self.refs[ref].commit != commit
+        }
+
+    def without_deleted(self, refs: Mapping[str, str]) -> dict[str, str]:
+        """Those of some refs that make a version: not where they stood when theirs was deleted."""
+        return {
+            ref: commit
+            for ref, commit in refs.items()
+            if ref not in self.deleted or self.refs[ref].commit != commit
+        }
+
+    def vanished(self, refs: Mapping[str, str], *, keep: bool) -> list[tuple[str, str]]:
+        """The releases whose tag is gone: those to be marked where they are kept, else to be removed."""
+        return [
+            key
+            for key, version in self.served.items()
+            if version.ref.startswith(TAGS)
+            and version.ref not in refs
+            and not (keep and version.gone_at is not None)
+        ]
+
+    def left_out(self, ref: str, commit: str, reason: str) -> Ref:
+        """What to remember of a ref that makes no version now; what it made before goes on being served."""
+        before = self.refs.get(ref)
+        return Ref(ref, commit, before.package if before else None, before.version if before else None, reason)
