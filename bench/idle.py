@@ -9,6 +9,7 @@ from bench import registries, repositories
 from bench.effort import Effort
 from bench.machine import runner
 from bench.results import Goal, Result, compare, seconds
+from pricore.models import Trigger
 
 _GOAL: Final = Goal(1.3)
 
@@ -28,7 +29,7 @@ async def _time(data: Path, url: str, count: int) -> tuple[list[float], list[flo
         repository = await registry.follow(url)
         for _ in range(count):
             began = time.perf_counter()
-            report = await registry.sync(repository, scheduled=True)
+            report = await registry.sync(repository, trigger=Trigger.SCHEDULE)
             ours.append(time.perf_counter() - began)
             if report.read or report.added:
                 raise RuntimeError("there was something new")

@@ -10,7 +10,7 @@ from pricore import auth
 from pricore.addresses import parse_address
 from pricore.config import Config
 from pricore.git import Git
-from pricore.models import Organization, Repository
+from pricore.models import Organization, Repository, Trigger
 from pricore.run import Report
 from pricore.sealing import Sealer, WebhookSecrets
 from pricore.store import Store
@@ -38,10 +38,10 @@ class Opened:
         ]
         return found
 
-    async def sync(self, repository: Repository, *, scheduled: bool = False) -> Report:
-        """Sync a repository as it stands in the database, because somebody asked or because it was due."""
+    async def sync(self, repository: Repository, *, trigger: Trigger = Trigger.MANUAL) -> Report:
+        """Sync a repository as it stands in the database, for whatever reason."""
         syncer = Syncer(self.store, self.git, self.config)
-        return await syncer.sync(repository, progress=unobserved, scheduled=scheduled)
+        return await syncer.sync(repository, progress=unobserved, trigger=trigger)
 
     async def webhook_secret(self, repository: Repository) -> str:
         """What a repository's webhooks are signed with."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Final, Self, TypeVar
 
 from pricore.access import BY_ITSELF, Access, Way, prepare
-from pricore.errors import GitError, GitUnavailableError
+from pricore.errors import GitError, GitUnavailableError, SyncError
 from pricore.models import Login
 from pricore.process import BOUNDS, Bounds, Child, Messages
 
@@ -62,9 +62,13 @@ class Remote:
 
     @cached_property
     def refs(self) -> Mapping[str, str]:
-        """The object that each branch and tag points to, by full ref name."""
-        fields = (line.partition("\t") for line in split_lines(self._listing))
-        return {name: value for value, _, name in fields if name.startswith(("refs/heads/", "refs/tags/"))}
+        """Branches and tags by full name, with the object that each leads to in the end, as a mirror has them."""
+        refs: dict[str, str] = {}
+        for line in split_lines(self._listing):
+            value, _, name = line.partition("\t")
+            if name.startswith(("refs/heads/", "refs/tags/")):
+                refs[name.removesuffix("^{}")] = value  # an annotated tag's second line is the commit
+        return refs
 
     @cached_property
     def default_branch(self) -> str | None:
@@ -74,7 +78,10 @@ class Remote:
         return next((branch for branch in candidates if f"refs/heads/{branch}" in self.refs), None)
 
     def check(self, url: str) -> None:
-        """Refuse with GitError what cannot be followed; `url` is the remote's. So many lines may take a while."""
+        """Refuse with GitError or SyncError what cannot be followed; `url` is the remote's.
+
+        So many lines may take a while.
+        """
         count = self._listing.count(b"\trefs/") - self._listing.count(b"^{}\n")
         if count > MOST_REFS:
             raise GitError(
@@ -86,6 +93,8 @@ class Remote:
         if longest > _LONG_LINE and (found := _LONG_NAME.search(self._listing)):
             name = _short(found[1].decode(errors="replace"))
             raise GitError(f"{url} has a branch or tag with a name too long for a file, {name}...")
+        if not self.refs:
+            raise SyncError(f"{url} is empty: push a branch with a composer.json to it first")
 
 
 class Git:

@@ -8,7 +8,7 @@ from typing import Final
 
 from pricore.errors import NotFoundError, PricoreError, StoreError
 from pricore.metrics import Metrics, Syncs
-from pricore.models import Job, Step
+from pricore.models import Job, Step, Trigger
 from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.tables.jobs import BY_HAND, BY_WEBHOOK
@@ -140,8 +140,8 @@ class Queue:
             return
         begun, outcome = self._counts.begin(), "failed"
         try:
-            run_id = None if job is None else job.id
-            report = await self._syncer.sync(repository, progress=_unwatched, run_id=run_id, scheduled=job is None)
+            run_id, trigger = (None, Trigger.SCHEDULE) if job is None else (job.id, job.trigger)
+            report = await self._syncer.sync(repository, progress=_unwatched, run_id=run_id, trigger=trigger)
             outcome = "changed" if report.added or report.updated or report.removed else "unchanged"
             for version in report.moved:
                 _log.warning(

@@ -150,6 +150,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     read: int = 0
 
 
+class Trigger(StrEnum):
+    """Why there is a sync: somebody asked, it was due, or a webhook says that something is new."""
+
+    MANUAL = "manual"
+    SCHEDULE = "schedule"
+    WEBHOOK = "webhook"
+
+
 class Step(StrEnum):
     """What a sync is doing, in that order; where another of its repository runs, it waits for that one first."""
 
@@ -373,6 +381,7 @@ class Job(msgspec.Struct, frozen=True):
     id: str
     repository_id: str
     organization_id: str
+    trigger: Trigger
 
 
 class Due(msgspec.Struct, frozen=True):

@@ -4,12 +4,14 @@ What is in service stays there whatever fails: removals come last.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
 
 from pricore import discovery, metadata
+from pricore.access import Access
 from pricore.addresses import is_local
 from pricore.checksums import Checksums
 from pricore.clock import now
@@ -34,6 +36,7 @@ from pricore.models import (
     Ref,
     Repository,
     Step,
+    Trigger,
 )
 from pricore.past import Past
 from pricore.progress import OnProgress
@@ -74,7 +77,7 @@ class Run:
         *,
         run_id: str,
         promised: bool,
-        scheduled: bool,
+        trigger: Trigger,
     ) -> None:
         # in the history: from when something new was found, or where it was promised to who asked
         self.id = run_id if promised else None
@@ -82,7 +85,7 @@ class Run:
         self.started_at = now()
         self._run_id = run_id
         self._config = config
-        self._scheduled = scheduled
+        self._trigger = trigger
         self._store = store
         self._git = git
         self._mirror = mirror
@@ -104,30 +107,31 @@ class Run:
         repository = self._repository
         self._progress(Step.LISTING, 0, 0)
         access = await find_access(self._store, self._config, repository)
-        # what there is to tell where nothing is new, while git asks
-        remote, unchanged = await asyncio.gather(
-            self._git.ls_remote(repository.url, access=access), self._unchanged()
-        )
-        digest = self.digest = f"{_RULES}:{remote.digest}"
-        if digest == repository.refs_digest and self._mirror.exists():
-            await self._store.repositories.record_unchanged(
-                repository.id, run_id=self.id, started_at=self.started_at
-            )
-            return unchanged
-        if self._scheduled and digest == repository.failed_digest:
-            await self._store.schedule.put_off(repository.id)
-            return unchanged
-        await asyncio.to_thread(remote.check, repository.url)
-        self._progress(
-            Step.FETCHING, 0, 0
-        )  # before the run is in the history: what nobody tells of was interrupted
-        self.id = await self._store.runs.begin(repository.id, run_id=self._run_id, started_at=self.started_at)
-        if not remote.refs:
-            raise SyncError(f"{repository.url} is empty: push a branch with a composer.json to it first")
-
         mirrored = self._mirror.exists()
-        await self._mirror.fetch(repository.url, access=access)
+        announced = mirrored and self._trigger is Trigger.WEBHOOK
+        async with self._fetching(access, now=announced) as fetched:
+            # what there is to tell where nothing is new, while git asks
+            remote, unchanged = await asyncio.gather(
+                self._git.ls_remote(repository.url, access=access), self._unchanged()
+            )
+            digest = self.digest = f"{_RULES}:{remote.digest}"
+            if digest == repository.refs_digest and mirrored:
+                await self._store.repositories.record_unchanged(
+                    repository.id, run_id=self.id, started_at=self.started_at
+                )
+                return unchanged
+            if self._trigger is Trigger.SCHEDULE and digest == repository.failed_digest:
+                await self._store.schedule.put_off(repository.id)
+                return unchanged
+            await asyncio.to_thread(remote.check, repository.url)
+            # before the run is in the history: what nobody tells of was interrupted
+            self._progress(Step.FETCHING, 0, 0)
+            self.id = await self._store.runs.begin(repository.id, run_id=self._run_id, started_at=self.started_at)
+            await fetched()
         there, past = await asyncio.gather(self._mirror.refs(), Past.read(self._store, repository.id))
+        if announced and there != remote.refs:
+            # something was pushed between the two: what was listed may not be here, and the next sync has to look
+            self.digest = f"{_RULES}:moving"
         self._past, self._there = past, frozenset(package for package, _ in past.served)
         refs = await self._places(there)
         async with Checksums(self._mirror, past.made, seconds=self._config.git_timeout) as checksums:
@@ -138,6 +142,23 @@ class Run:
             error = f"{len(self._failed)} archives could not be made: {next(iter(self._failed.values()))}"
         await self._store.runs.finish(self.id, _outcome(report), error=error)
         return report
+
+    @asynccontextmanager
+    async def _fetching(self, access: Access, *, now: bool) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """What brings the mirror to what is upstream; begun `now`, and given up where it is never called."""
+
+        def fetch() -> Coroutine[object, object, None]:
+            return self._mirror.fetch(self._repository.url, access=access)
+
+        if not now:
+            yield fetch
+            return
+        task = asyncio.create_task(fetch())
+        try:
+            yield lambda: task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _bring_in(
         self, refs: Mapping[str, str], remote: Remote, checksums: Checksums, *, everything: bool
@@ -181,7 +202,7 @@ class Run:
 
     async def _unchanged(self) -> Report:
         """What there is to tell where nothing is new; of a scheduled sync, nobody asks more than that."""
-        if self._scheduled:
+        if self._trigger is Trigger.SCHEDULE:
             return Report(repository=self._repository.url, packages=[])
         return await self._report(Publication(), {})
 

@@ -28,7 +28,7 @@ from pricore.errors import (
 )
 from pricore.git import Git
 from pricore.mirror import Mirror
-from pricore.models import Dist, Organization, Repository, Step
+from pricore.models import Dist, Organization, Repository, Step, Trigger
 from pricore.progress import OnProgress, forget, publish
 from pricore.run import Report, Run
 from pricore.store import Store
@@ -134,19 +134,20 @@ class Syncer:
         *,
         progress: OnProgress,
         run_id: str | None = None,
-        scheduled: bool = False,
+        trigger: Trigger = Trigger.MANUAL,
     ) -> Report:
         """Bring what is served to what the repository has.
 
-        In the history it has the `run_id` if that is given. A `scheduled` one, for which nobody asked, doesn't try
+        In the history it has the `run_id` if that is given. A scheduled one, for which nobody asked, doesn't try
         again what failed for good and is still the same; where nothing is new, its report has no more than that.
+        One that a webhook has announced fetches while it asks what is new.
 
         Raises GitError where it cannot be read, SyncError or ConflictError where nothing in it can be
         published; the failure is on record then, and what was served before still is. Raises StoreError where
         nothing could be recorded, NotFoundError where it was removed in the meantime.
         """
         # a task of its own, so that a removal can stop it without its caller
-        task = asyncio.create_task(self._sync(repository, progress, run_id=run_id, scheduled=scheduled))
+        task = asyncio.create_task(self._sync(repository, progress, run_id=run_id, trigger=trigger))
         running = self._running.setdefault(repository.id, set())
         running.add(task)
         try:
@@ -162,7 +163,7 @@ class Syncer:
                 self._running.pop(repository.id, None)
 
     async def _sync(
-        self, repository: Repository, progress: OnProgress, *, run_id: str | None, scheduled: bool
+        self, repository: Repository, progress: OnProgress, *, run_id: str | None, trigger: Trigger
     ) -> Report:
         seconds = self._config.git_timeout
         try:
@@ -194,7 +195,7 @@ class Syncer:
                         self._config,
                         run_id=own_id,
                         promised=run_id is not None,
-                        scheduled=scheduled,
+                        trigger=trigger,
                     )
                     report = await self._work(run, found)
                     if report.read:

@@ -17,7 +17,7 @@ from pricore.config import Config
 from pricore.errors import GitError, GitUnavailableError, SyncError
 from pricore.git import Git
 from pricore.mirror import Mirror
-from pricore.models import LeftOut, Repository, Step, SyncRun
+from pricore.models import LeftOut, Repository, Step, SyncRun, Trigger
 from pricore.store import Store
 from pricore.sync import Syncer
 from tests.harness import GitRepository
@@ -192,7 +192,7 @@ async def test_a_sync_that_was_asked_for_is_seen_from_its_beginning(followed: Fo
         seen.append(None if found is None else found.step)
 
     await followed.sync()
-    await followed.syncer.sync(followed.repository, progress=watch, scheduled=True)
+    await followed.syncer.sync(followed.repository, progress=watch, trigger=Trigger.SCHEDULE)
     assert seen == [None]
     await followed.syncer.sync(followed.repository, progress=watch, run_id=str(uuid4()))
     assert seen == [None, Step.LISTING]
@@ -204,7 +204,7 @@ async def test_a_sync_that_waits_for_its_host_is_seen(followed: Followed, tmp_pa
     with socket.create_server(("127.0.0.1", 0)) as silent_host:
         url = f"git://127.0.0.1:{silent_host.getsockname()[1]}/library"
         repository = await followed.store.repositories.add(acme, parse_address(url))
-        running = asyncio.create_task(followed.syncer.sync(repository, progress=silent, scheduled=True))
+        running = asyncio.create_task(followed.syncer.sync(repository, progress=silent, trigger=Trigger.SCHEDULE))
         async with asyncio.timeout(10):
             folder = tmp_path / "data" / "repositories"
             while (found := progress.read(folder, repository.id)) is None:  # noqa: ASYNC110  # a file

@@ -17,7 +17,7 @@ from pricore.errors import InvalidError, PricoreError
 from pricore.git import Git
 from pricore.jobs import Queue
 from pricore.management import parse_interval
-from pricore.models import Organization, Repository
+from pricore.models import Organization, Repository, Trigger
 from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.tables.jobs import BY_HAND, BY_WEBHOOK
@@ -49,10 +49,10 @@ class Registry:
         assert found is not None
         return found
 
-    async def sync(self, repository: Repository, *, scheduled: bool = True) -> Repository:
+    async def sync(self, repository: Repository, *, trigger: Trigger = Trigger.SCHEDULE) -> Repository:
         """The record after a sync, which may fail."""
         with suppress(PricoreError):
-            await self.syncer.sync(repository, progress=silent, scheduled=scheduled)
+            await self.syncer.sync(repository, progress=silent, trigger=trigger)
         return await self.now(repository)
 
     def wait(self, after: Repository) -> int:
@@ -149,7 +149,7 @@ async def test_what_fails_for_good_is_not_tried_before_it_changes(
     again = await registry.sync(repository)
     assert (again.failures, again.failing_since, again.sync_error) == (1, first.failing_since, first.sync_error)
     assert registry.wait(again) >= 0.9 * INTERVAL
-    assert (await registry.sync(repository, scheduled=False)).failures == 2, "somebody asked"
+    assert (await registry.sync(repository, trigger=Trigger.MANUAL)).failures == 2, "somebody asked"
     upstream.commit({"name": "acme/empty"})
     assert (await registry.sync(repository)).sync_status == "ok"
 
@@ -244,13 +244,13 @@ class Recorder:
     """Stands for the syncer: it notes what begins and ends, and lets a test say when."""
 
     def __init__(self) -> None:
-        self.begun: list[tuple[str, bool]] = []
+        self.begun: list[tuple[str, Trigger]] = []
         self.at_work = 0
         self.most = 0
         self.gate = asyncio.Semaphore(0)
 
-    async def sync(self, repository: Repository, *, progress: Any, run_id: str | None, scheduled: bool) -> None:
-        self.begun.append((repository.identifier.rpartition("/")[2], scheduled))
+    async def sync(self, repository: Repository, *, progress: Any, run_id: str | None, trigger: Trigger) -> None:
+        self.begun.append((repository.identifier.rpartition("/")[2], trigger))
         self.at_work += 1
         self.most = max(self.most, self.at_work)
         await self.gate.acquire()
@@ -314,7 +314,8 @@ async def test_webhooks_come_before_people_and_people_before_the_schedule(
 
     names = [name for name, _ in recorder.begun]
     assert names[:4] == ["b", "c", "d", "a"]
-    assert [scheduled for _, scheduled in recorder.begun[:5]] == [False] * 4 + [True]
+    triggers = [trigger for _, trigger in recorder.begun[:5]]
+    assert triggers == [*[Trigger.WEBHOOK] * 3, Trigger.MANUAL, Trigger.SCHEDULE]
 
 
 async def test_an_organization_with_many_does_not_keep_others_waiting(

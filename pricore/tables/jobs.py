@@ -8,7 +8,7 @@ from uuid import uuid4
 import msgspec
 
 from pricore.clock import now
-from pricore.models import Job
+from pricore.models import Job, Trigger
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -73,11 +73,14 @@ class Jobs:
             taken: Any = await db.execute_fetchall(
                 """
                 UPDATE jobs SET started_at = ? WHERE rowid = ? AND started_at IS NULL
-                RETURNING id, repository_id
+                RETURNING id, repository_id, priority
                 """,
                 (now(), first[2]),
             )
-        return next((Job(job_id, repository_id, first[1]) for job_id, repository_id in taken), None)
+        for job_id, repository_id, priority in taken:
+            trigger = Trigger.WEBHOOK if priority == BY_WEBHOOK else Trigger.MANUAL
+            return Job(job_id, repository_id, first[1], trigger)
+        return None
 
     async def waiting(self) -> tuple[int, int | None]:
         """How many jobs wait to be begun, and since when the first of them does, seconds since 1970."""
