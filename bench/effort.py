@@ -11,11 +11,11 @@ class Effort:
     `tags` and `files` make up the large repository, `many_tags` the largest. `repositories` are as many as one
     instance may follow, and all are looked at within `look_seconds`. `slices` of load, `starts`, `pairs` of
     imports and of updates, `syncs` and `pushes` are how often each is timed. `packages` are the sizes of
-    organizations, `distance` is how far away a client is, seconds there and
-    back. `dists` are archives that are downloaded, and `large_dists` says whether a large one is too;
-    `commands` are how often one is run. `sizes` are numbers of
-    packages, the smallest first, and `crowd` is how many clients there are at the same time.
-    `repository` is one to compare with Satis on, instead of one that is made up.
+    organizations, `distance` is how far away a client is, seconds there and back. `dists` are archives that are
+    downloaded, and `large_dists` says whether a large one is too; `commands` are how often one is run. `sizes`
+    are numbers of packages, the smallest first, and `crowd` is how many clients there are at the same time.
+    `imports` are how often an import is timed again after Satis has built the same. `repository` is one to
+    compare with Satis on, instead of one that is made up.
     """
 
     tags: int
@@ -35,6 +35,7 @@ class Effort:
     commands: int
     sizes: tuple[int, ...]
     crowd: int
+    imports: int
     repository: str = ""
 
 
@@ -56,6 +57,7 @@ FULL: Final = Effort(
     commands=20,
     sizes=(10, 1_000, 10_000),
     crowd=1000,
+    imports=4,
 )
 QUICK: Final = Effort(
     tags=30,
@@ -75,4 +77,5 @@ QUICK: Final = Effort(
     commands=2,
     sizes=(2, 10),
     crowd=100,
+    imports=0,
 )
