@@ -13,7 +13,7 @@ from bench import registries, repositories, servers
 from bench.effort import Effort
 from bench.machine import runner
 from bench.repositories import git
-from bench.results import Goal, Result, percentile, seconds
+from bench.results import Goal, Result, Spread, percentile, seconds
 
 _PACKAGE: Final = "acme/large"
 _PATH: Final = f"/org/{registries.ORGANIZATION}/p2/{_PACKAGE}.json"
@@ -29,7 +29,8 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
     """The times of pushes, one after another, and of their parts."""
     url = repositories.create(folder / "upstream", name=_PACKAGE, tags=effort.tags, files=effort.files)
     git("clone", "--quiet", url, "work", folder=folder)
-    pushes, syncs, answers, webhooks = runner()(_time(folder, url, effort.pushes))
+    git("clone", "--quiet", "--mirror", url, "alone", folder=folder)
+    pushes, syncs, answers, webhooks, alone = runner()(_time(folder, url, effort.pushes))
     since_push = [sync + answer for sync, answer in zip(syncs, answers, strict=True)]
     whole = [push + rest for push, rest in zip(pushes, since_push, strict=True)]
     what = f"of {effort.pushes} pushes, {effort.tags} tags"
@@ -39,6 +40,8 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
         Result(
             what=f"webhook to served, {what}",
             ours=_show(webhooks),
+            against=f"git fetch and git archive {_show(alone)}",
+            ratio=Spread.of([ours / theirs for ours, theirs in zip(webhooks, alone, strict=True)]),
             goal=_WEBHOOK_GOAL,
             met=_WEBHOOK_GOAL.met(percentile(webhooks, 95)),
         ),
@@ -49,11 +52,14 @@ def _show(values: Sequence[float]) -> str:
     return f"median {seconds(statistics.median(values))}, p95 {seconds(percentile(values, 95))}"
 
 
-async def _time(folder: Path, url: str, count: int) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Seconds of pushes, of syncs, of waits for the answer that has the version, and from a webhook to it."""
+async def _time(folder: Path, url: str, count: int) -> tuple[list[float], ...]:
+    """Seconds of pushes, of syncs, of waits for the answer that has the version, and from a webhook to it.
+
+    And of what git alone takes after each of the latter, which tells how fast the machine was.
+    """
     data = folder / "data"
     times: tuple[list[float], list[float], list[float]] = ([], [], [])
-    webhooks = []
+    webhooks, alone = [], []
     async with registries.opened(data) as registry:
         repository = await registry.follow(url)
         secret = await registry.webhook_secret(repository)
@@ -78,7 +84,16 @@ async def _time(folder: Path, url: str, count: int) -> tuple[list[float], list[f
                 _tell(f"{server.url}/webhooks/github/{repository.id}", secret, version)
                 _wait_for(server.url + _PATH, headers, version)
                 webhooks.append(time.perf_counter() - began)
-    return *times, webhooks
+                alone.append(_git_alone(folder / "alone", version))
+    return *times, webhooks, alone
+
+
+def _git_alone(mirror: Path, version: str) -> float:
+    """Seconds that it takes git to fetch a version and to make its archive."""
+    began = time.perf_counter()
+    git("fetch", "--quiet", folder=mirror)
+    git("archive", "--format=zip", "-0", "--output=/dev/null", version, folder=mirror)
+    return time.perf_counter() - began
 
 
 def _releases(work: Path) -> Iterator[str]:
