@@ -197,7 +197,11 @@ class Syncer:
                         promised=run_id is not None,
                         trigger=trigger,
                     )
-                    report = await self._work(run, found)
+                    try:
+                        report = await self._work(run, found)
+                    except PricoreError:
+                        await _maintain(mirror, found.url)  # what cannot be published was fetched too
+                        raise
                     if report.read:
                         await _maintain(mirror, found.url)
                     return report

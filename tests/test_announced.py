@@ -31,7 +31,8 @@ class Order:
     def _in_order(self, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
         async def run(*given: Any, **more: Any) -> Any:
             if name != self._first:
-                await self._done.wait()
+                async with asyncio.timeout(20):  # where the two are not at work at the same time
+                    await self._done.wait()
             result = await step(*given, **more)
             self.happened.append(name)
             if name == self._first and not self._done.is_set():

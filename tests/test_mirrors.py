@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pricore.addresses import parse_address
 from pricore.dists import checksum
-from pricore.errors import GitUnavailableError
+from pricore.errors import GitUnavailableError, SyncError
 from pricore.mirror import Mirror
 from tests.harness import GitRepository
 from tests.test_sync import Registry, registry, upstream
@@ -90,6 +91,21 @@ async def test_packs_are_put_together_and_lose_nothing(registry: Registry, upstr
     assert most <= MOST_PACKS
     assert _packs(mirror) <= MOST_PACKS
     assert await _archives(registry, mirror, served) == first
+
+
+async def test_pushes_that_cannot_be_published_are_put_together_too(
+    registry: Registry, upstream: GitRepository
+) -> None:
+    """A repository that fails again and again is one in which somebody works all the same."""
+    upstream.git("rm", "--quiet", "composer.json")
+    upstream.git("tag", "--delete", "1.0.0")
+    await registry.store.repositories.add(registry.organization, parse_address(upstream.url))
+    mirror = await _mirror(registry, upstream)
+    for number in range(2 * MOST_PACKS):
+        upstream.commit(files={"a.txt": f"{number}"})
+        with pytest.raises(SyncError, match="no branch or tag of"):
+            await registry.sync(upstream)
+    assert _packs(mirror) < MOST_PACKS
 
 
 @pytest.mark.parametrize(
