@@ -90,7 +90,22 @@ app.callback()(lambda: None)  # Typer takes what has neither this nor commands f
 def main() -> None:
     """Run the program: exit 0 done, 1 failed, 2 wrong usage. No traceback reaches whoever typed the command."""
     try:
-        app()
+        _run()
+    except SystemExit as end:
+        if "obstore" in sys.modules and isinstance(end.code, int):
+            # its threads outlive its last answer, and abort the process if they meet Python being torn down:
+            # https://github.com/PyO3/pyo3-async-runtimes/issues/40
+            sys.stderr.flush()
+            os._exit(end.code)
+        raise
+
+
+def _run() -> None:
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except PricoreError as error:
         _fail(str(error))
     except asyncio.CancelledError:

@@ -180,7 +180,7 @@ class Pricore:
             check=False,
         )
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
-        assert done.returncode == status, f"{arguments}: {done.stdout}{done.stderr}"
+        assert done.returncode == status, f"{arguments}: {done.returncode}: {done.stdout}{done.stderr}"
         return done
 
     def start(self, *arguments: str, log: Path) -> subprocess.Popen[str]:

@@ -10,6 +10,8 @@ import re
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -409,6 +411,16 @@ def test_without_the_store_commands_fail_in_one_line(world: World, tmp_path: Pat
         message = pricore.fail(*command)
         assert "cannot list s3://bucket/prefix: HTTP error: error sending request" in message
         assert "a-secret" not in message
+    # what speaks S3 has threads that abort the process if they meet Python being torn down: it never is
+    program = (
+        "import atexit, sys; from pricore.cli import main; "
+        "atexit.register(print, 'torn down'); sys.argv = ['pricore', 'verify']; main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=pricore.environment, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("error: cannot list s3://bucket/prefix: ")
     done = pricore.run("package", "delete", "acme", NAME, "--yes")
     assert "cannot delete archives in s3://bucket/prefix" in done.stderr
     assert world.pricore.json("package", "list", "acme") == []
