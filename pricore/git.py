@@ -14,7 +14,7 @@ import shlex
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Final, Self, TypeVar
 
@@ -186,18 +186,60 @@ class Git:
         bounds: Bounds = BOUNDS,
     ) -> T:
         """What `consume` makes of a command's output, read in a thread of its own; the rest is as for `run`."""
+
+        def work(child: Child, arguments: Sequence[str], errors: int, passed: Sequence[int]) -> tuple[T, int]:
+            held = [*passed, *(() if hold is None else (hold,))]
+            return child.run(arguments, consume, errors=errors, lines=lines, passed=held)
+
         limit = self.timeout if seconds is None else min(self.timeout, seconds)
+        return await self._ask(
+            arguments,
+            work,
+            folder=folder,
+            about=about,
+            url=url,
+            access=access,
+            accept=accept,
+            limit=limit,
+            bounds=bounds,
+        )
+
+    async def converse(
+        self,
+        arguments: Sequence[str],
+        talk: Callable[[IO[bytes], IO[bytes]], T],
+        *,
+        folder: Path,
+        about: str,
+        bounds: Bounds = BOUNDS,
+    ) -> T:
+        """What `talk` makes of a conversation with a command, in a thread of its own; the rest is as for `run`.
+
+        It gets what git reads and what git writes, and has to end when that does.
+        """
+
+        def work(child: Child, arguments: Sequence[str], errors: int, passed: Sequence[int]) -> tuple[T, int]:
+            return child.converse(arguments, talk, errors=errors, passed=passed)
+
+        return await self._ask(arguments, work, folder=folder, about=about, limit=self.timeout, bounds=bounds)
+
+    async def _ask(
+        self,
+        arguments: Sequence[str],
+        work: Callable[[Child, Sequence[str], int, Sequence[int]], tuple[T, int]],
+        *,
+        folder: Path | None,
+        about: str,
+        url: str = "",
+        access: Access = BY_ITSELF,
+        accept: Sequence[int] = (0,),
+        limit: float,
+        bounds: Bounds,
+    ) -> T:
+        """What `work` gives, where git ends well within the limit, seconds."""
         async with prepare(url, access) as way:
             result, status, message = await self._run(
-                arguments,
-                consume,
-                way,
-                folder=folder,
-                lines=lines,
-                hold=hold,
-                limit=limit,
-                bounds=bounds,
-                target=url or about,
+                arguments, work, way, folder=folder, limit=limit, bounds=bounds, target=url or about
             )
         if status in accept:
             return result
@@ -217,32 +259,31 @@ class Git:
     async def _run(
         self,
         arguments: Sequence[str],
-        consume: Callable[[IO[bytes]], T],
+        work: Callable[[Child, Sequence[str], int, Sequence[int]], tuple[T, int]],
         way: Way,
         *,
         folder: Path | None,
-        lines: Iterable[str] | None,
-        hold: int | None,
         limit: float,
         bounds: Bounds,
         target: str,
     ) -> tuple[T, int, str]:
-        """What `consume` gives, git's exit status and its last messages, within the limit, seconds."""
+        """What `work` gives, git's exit status and its last messages, within the limit, seconds."""
         child = Child(_environment(way), bounds)
         options = [part for setting in way.settings for part in ("-c", setting)]
         if folder is not None:
             options.append(f"--git-dir={folder}")
-        passed = [*way.descriptors, *(() if hold is None else (hold,))]
+        command = [*options, *arguments]
         with Messages(child.kill) as messages:
-            run = partial(child.run, errors=messages.descriptor, lines=lines, passed=passed)
-            work = asyncio.get_running_loop().run_in_executor(self._threads, run, [*options, *arguments], consume)
+            working = asyncio.get_running_loop().run_in_executor(
+                self._threads, work, child, command, messages.descriptor, way.descriptors
+            )
             try:
                 async with asyncio.timeout(limit):
-                    result, status = await asyncio.shield(work)
+                    result, status = await asyncio.shield(working)
             except (asyncio.CancelledError, TimeoutError) as error:
                 child.kill()
-                await asyncio.wait([work])
-                work.exception()  # seen: it ended because it was killed
+                await asyncio.wait([working])
+                working.exception()  # seen: it ended because it was killed
                 if isinstance(error, TimeoutError):
                     hint = "; git_timeout allows more" if limit == self.timeout else ""
                     raise GitUnavailableError(

@@ -78,16 +78,43 @@ class Child:
         passed: Sequence[int],
     ) -> tuple[T, int]:
         """What `consume` gives, and git's exit status; `errors` is the descriptor of its standard error."""
-        with _input(lines) as requests:
-            process = self._start(arguments, errors, requests, passed)
-            try:
-                assert process.stdout is not None  # noqa: S101  # Popen was given a pipe
-                with process.stdout as output:
-                    result = consume(output)
-                return result, process.wait()
-            finally:
-                self.kill()
-                process.wait()
+        with _input(lines) as requests, self._started(arguments, errors, requests, passed) as process:
+            assert process.stdout is not None  # noqa: S101  # Popen was given a pipe
+            with process.stdout as output:
+                result = consume(output)
+            return result, process.wait()
+
+    def converse(
+        self,
+        arguments: Sequence[str],
+        talk: Callable[[IO[bytes], IO[bytes]], T],
+        *,
+        errors: int,
+        passed: Sequence[int],
+    ) -> tuple[T, int]:
+        """The same, where `talk` writes to git, and reads what it answers."""
+        with self._started(arguments, errors, subprocess.PIPE, passed) as process:
+            assert process.stdin is not None  # noqa: S101  # Popen was given a pipe
+            assert process.stdout is not None  # noqa: S101  # and another
+            with process.stdout as answers:
+                try:
+                    result = talk(process.stdin, answers)
+                finally:
+                    with suppress(BrokenPipeError):  # it has ended before
+                        process.stdin.close()
+            return result, process.wait()
+
+    @contextmanager
+    def _started(
+        self, arguments: Sequence[str], errors: int, requests: IO[bytes] | int, passed: Sequence[int]
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Git, while it runs; it is gone afterwards."""
+        process = self._start(arguments, errors, requests, passed)
+        try:
+            yield process
+        finally:
+            self.kill()
+            process.wait()
 
     def _start(
         self,
