@@ -23,12 +23,16 @@ ORDER = [step.value for step in Step]
 
 
 def release_many(repository: GitRepository, count: int) -> None:
-    """Give a repository that many releases, 1.0.1 and so on, on the branch main."""
+    """Give a repository that many releases, 1.0.1 and so on, on the branch main.
+
+    Each has a link, and so its archive is left to git, which takes its time.
+    """
     composer = json.dumps({"name": f"acme/{repository.folder.name}"})
     commits = [
         f"commit refs/heads/main\nmark :{number}\n"
         f"committer Ada <ada@example.com> {1_700_000_000 + number} +0000\ndata 6\nchange\n"
         f"M 644 inline composer.json\ndata {len(composer)}\n{composer}\n"
+        f"M 120000 inline link\ndata 10\nnumber.txt\n"
         f"M 644 inline number.txt\ndata {len(str(number))}\n{number}\n"
         f"reset refs/tags/1.0.{number}\nfrom :{number}\n\n"
         for number in range(1, count + 1)

@@ -1,0 +1,133 @@
+"""What a .gitattributes says of the files of an archive, as far as it uses what packages use."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Final, NamedTuple, Self
+
+_MOST_BYTES: Final = 64 * 1024
+_MOST_RULES: Final = 500
+_MOST_LINE: Final = 2000
+_MOST_REMEMBERED: Final = 50_000
+
+_ATTRIBUTE: Final = re.compile(r"([!-]?)([a-z][a-z0-9-]*)(?:=(\S*))?")
+_PATTERN: Final = re.compile(r"/?[\w.,+@=#$%{}*?-]+(?:/[\w.,+@=#$%{}*?-]+)*/?", re.ASCII)
+
+_IGNORE: Final = "export-ignore"
+_DIFF: Final = "diff"
+_CONVERTING: Final[Mapping[str, frozenset[str]]] = {
+    "crlf": frozenset({"!"}),
+    "eol": frozenset({"!", "=lf"}),
+    "filter": frozenset({"!", "-"}),
+    "ident": frozenset({"!", "-"}),
+    "text": frozenset({"", "!", "-", "=auto"}),
+    "working-tree-encoding": frozenset({"!", "-"}),
+}
+"""The attributes by which git writes other bytes than it keeps, with the values that don't make it on Linux."""
+
+
+class Said(NamedTuple):
+    """What is said of a path: whether it stays out, and whether it is text, None where its content decides."""
+
+    left_out: bool = False
+    text: bool | None = None
+
+
+class _Rule(NamedTuple):
+    """A line: its pattern in parts, and the attributes that it sets to a value.
+
+    It is about what ends like the pattern where it may be `anywhere`; else about what is there, or `inside` of it.
+    """
+
+    parts: tuple[str, ...]
+    anywhere: bool
+    inside: bool
+    folders: bool
+    values: Mapping[str, str]
+
+    def matches(self, path: Sequence[str], *, folder: bool) -> bool:
+        count = len(self.parts)
+        if (self.folders and not folder) or len(path) < count + self.inside:
+            return False
+        if len(path) > count and not (self.anywhere or self.inside):
+            return False
+        return all(map(fnmatchcase, path[-count:] if self.anywhere else path[:count], self.parts))
+
+
+class Attributes:
+    """The rules of the .gitattributes in the root of a tree; those in folders are not looked at.
+
+    Source: https://git-scm.com/docs/gitattributes, and what `git archive` asks of them.
+    """
+
+    def __init__(self, rules: tuple[_Rule, ...] = ()) -> None:
+        self._rules = rules
+        self._known: dict[bytes, Said] = {}
+
+    @classmethod
+    def parse(cls, content: bytes) -> Self | None:
+        """The rules in a file; None where there is anything whose meaning had better be left to git."""
+        if len(content) > _MOST_BYTES or not content.isascii():
+            return None
+        rules = tuple(_rules(content.decode("ascii")))
+        if len(rules) > _MOST_RULES or None in rules:
+            return None
+        return cls(tuple(rule for rule in rules if rule is not None))
+
+    def of(self, path: bytes) -> Said:
+        """What they say of a path of ASCII characters; that of a folder ends with a slash."""
+        if not self._rules:
+            return _NOTHING
+        said = self._known.get(path)
+        if said is None:
+            if len(self._known) > _MOST_REMEMBERED:
+                self._known.clear()
+            said = self._known[path] = self._find(path.decode("ascii"))
+        return said
+
+    def _find(self, path: str) -> Said:
+        folder = path.endswith("/")
+        parts = path.removesuffix("/").split("/")
+        values: dict[str, str] = {}
+        for rule in self._rules:
+            if rule.matches(parts, folder=folder):
+                values |= rule.values  # the last one counts
+        # of a value such as diff=php, git knows no more than that the content decides
+        text = {"": True, "-": False}.get(values.get(_DIFF, "!"))
+        return Said(values.get(_IGNORE) == "", text)
+
+
+_NOTHING: Final = Said()
+
+
+def _rules(text: str) -> Iterator[_Rule | None]:
+    """The rules of a file, line by line; None for one that is unusual."""
+    for line in text.split("\n"):
+        words = line.strip(" \t\r").split()
+        if words and not words[0].startswith("#"):
+            yield _parse(*words) if len(line) < _MOST_LINE else None
+
+
+def _parse(pattern: str, *words: str) -> _Rule | None:
+    values: dict[str, str] = {}
+    for word in words:
+        found = _ATTRIBUTE.fullmatch(word)
+        if found is None or (found[1] and found[3] is not None):
+            return None
+        name, value = found[2], found[1] if found[3] is None else f"={found[3]}"
+        if value not in _CONVERTING.get(name, (value,)):
+            return None
+        if name == "binary":
+            if value:
+                return None
+            name, value = _DIFF, "-"
+        values[name] = value
+    if not _PATTERN.fullmatch(pattern):
+        return None
+    anchored = "/" in pattern.removesuffix("/")
+    inner = pattern.removesuffix("/").removeprefix("/")
+    anywhere, inside = inner.startswith("**/") or not anchored, inner.endswith("/**")
+    inner = inner.removeprefix("**/").removesuffix("/**")
+    if "**" in inner or (anywhere and inside):
+        return None
+    return _Rule(tuple(inner.split("/")), anywhere, inside, pattern.endswith("/"), values)
