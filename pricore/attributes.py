@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import Final, NamedTuple, Self
 
 _MOST_BYTES: Final = 64 * 1024
-_MOST_RULES: Final = 500
+_MOST_RULES: Final = 100
+_MOST_PARTS: Final = 20
+_MOST_STARS: Final = 2
 _MOST_LINE: Final = 2000
 _MOST_REMEMBERED: Final = 50_000
 
@@ -39,7 +41,7 @@ class _Rule(NamedTuple):
     It is about what ends like the pattern where it may be `anywhere`; else about what is there, or `inside` of it.
     """
 
-    parts: tuple[str, ...]
+    parts: tuple[re.Pattern[str], ...]
     anywhere: bool
     inside: bool
     folders: bool
@@ -51,7 +53,8 @@ class _Rule(NamedTuple):
             return False
         if len(path) > count and not (self.anywhere or self.inside):
             return False
-        return all(map(fnmatchcase, path[-count:] if self.anywhere else path[:count], self.parts))
+        path = path[-count:] if self.anywhere else path[:count]
+        return all(part.match(name) for part, name in zip(self.parts, path, strict=True))
 
 
 class Attributes:
@@ -128,6 +131,11 @@ def _parse(pattern: str, *words: str) -> _Rule | None:
     inner = pattern.removesuffix("/").removeprefix("/")
     anywhere, inside = inner.startswith("**/") or not anchored, inner.endswith("/**")
     inner = inner.removeprefix("**/").removesuffix("/**")
+    parts = inner.split("/")
     if "**" in inner or (anywhere and inside):
         return None
-    return _Rule(tuple(inner.split("/")), anywhere, inside, pattern.endswith("/"), values)
+    if len(parts) > _MOST_PARTS or any(part.count("*") > _MOST_STARS for part in parts):
+        return None
+    # compiled here: fnmatch remembers a few hundred
+    compiled = tuple(re.compile(translate(part)) for part in parts)
+    return _Rule(compiled, anywhere, inside, pattern.endswith("/"), values)
