@@ -32,7 +32,7 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
         one = stack.enter_context(servers.pricore(folder / "copy", core=core, sync_interval=0))
         targets = [Target(server, path(0), [headers] * _CONNECTIONS) for server in (two, one)]
         ours, against = load(
-            targets, status=200, slices=max(1, effort.slices // 5), seconds=_SECONDS, core=load_core
+            targets, status=200, slices=max(1, effort.slices // 2), seconds=_SECONDS, core=load_core
         )
     return [
         compare(
