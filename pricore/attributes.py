@@ -10,7 +10,6 @@ _MOST_RULES: Final = 100
 _MOST_PARTS: Final = 20
 _MOST_STARS: Final = 2
 _MOST_LINE: Final = 2000
-_MOST_REMEMBERED: Final = 50_000
 
 _ATTRIBUTE: Final = re.compile(r"([!-]?)([a-z][a-z0-9-]*)(?:=(\S*))?")
 _PATTERN: Final = re.compile(r"/?[\w.,+@=#$%{}*?-]+(?:/[\w.,+@=#$%{}*?-]+)*/?", re.ASCII)
@@ -63,34 +62,27 @@ class Attributes:
     Source: https://git-scm.com/docs/gitattributes, and what `git archive` asks of them.
     """
 
-    def __init__(self, rules: tuple[_Rule, ...] = ()) -> None:
+    def __init__(self, rules: Sequence[_Rule] = ()) -> None:
         self._rules = rules
-        self._known: dict[bytes, Said] = {}
 
     @classmethod
     def parse(cls, content: bytes) -> Self | None:
         """The rules in a file; None where there is anything whose meaning had better be left to git."""
         if len(content) > _MOST_BYTES or not content.isascii():
             return None
-        rules = tuple(_rules(content.decode("ascii")))
-        if len(rules) > _MOST_RULES or None in rules:
-            return None
-        return cls(tuple(rule for rule in rules if rule is not None))
+        rules: list[_Rule] = []
+        for rule in _rules(content.decode("ascii")):
+            if rule is None or len(rules) == _MOST_RULES:
+                return None
+            rules.append(rule)
+        return cls(rules)
 
     def of(self, path: bytes) -> Said:
         """What they say of a path of ASCII characters; that of a folder ends with a slash."""
         if not self._rules:
             return _NOTHING
-        said = self._known.get(path)
-        if said is None:
-            if len(self._known) > _MOST_REMEMBERED:
-                self._known.clear()
-            said = self._known[path] = self._find(path.decode("ascii"))
-        return said
-
-    def _find(self, path: str) -> Said:
-        folder = path.endswith("/")
-        parts = path.removesuffix("/").split("/")
+        folder = path.endswith(b"/")
+        parts = path.decode("ascii").removesuffix("/").split("/")
         values: dict[str, str] = {}
         for rule in self._rules:
             if rule.matches(parts, folder=folder):

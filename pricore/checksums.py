@@ -138,10 +138,11 @@ class Checksums:
     async def _is_as_git_makes_it(self, treeish: str, made: Sum) -> bool:
         await self._make(treeish)
         future = self._futures[treeish]
-        if future.done() and not future.cancelled() and future.exception() is None and future.result() == made:
-            return True
-        _log.warning("archives are made one by one: this git makes another one of %s than Pricore", treeish)
-        return False
+        if future.cancelled() or future.exception() is not None:
+            return False  # whoever waits for it is told why
+        if future.result() != made:
+            _log.warning("archives are made one by one: this git makes another one of %s than Pricore", treeish)
+        return future.result() == made
 
     def _zipped(self, zips: GitZip, loop: asyncio.AbstractEventLoop) -> Iterator[tuple[str, Sum]]:
         """Those that wait, one by one, in a thread; what is unusual goes to git at once."""

@@ -31,7 +31,8 @@ from pricore.objects import (
 _MOST_ENTRIES: Final = 20_000
 _MOST_DEPTH: Final = 64
 _MOST_PATH: Final = 1000
-_MOST_RULES: Final = 50
+_MOST_KNOWN: Final = 8
+"""Attributes that are kept: branches have their own."""
 
 _ATTRIBUTES: Final = b".gitattributes"
 _TIME: Final = re.compile(rb"^committer .*> (\d{1,12} [+-]\d{4})$", re.MULTILINE)
@@ -132,7 +133,7 @@ class GitZip:
         if entry is None:
             return b""
         if entry.id not in self._rules:
-            if len(self._rules) > _MOST_RULES:
+            if len(self._rules) > _MOST_KNOWN:
                 self._rules = {b"": Attributes()}
             content = self._objects.blobs([entry.id])[entry.id].content
             self._rules[entry.id] = Attributes.parse(content)
@@ -215,8 +216,10 @@ def _build(
 
 def _cost(children: Iterable[_Child], section: _Section, blobs: Mapping[bytes, Blob]) -> int:
     """About the bytes that a folder's section takes, without those of the folders in it."""
-    own = {child.entry.id for child in children if child.place is None and not child.said.left_out}
-    return 300 * len(own) + 8 * len(section.members) + sum(len(blobs[name].content) for name in own)
+    own = [child for child in children if child.place is None and not child.said.left_out]
+    return 8 * len(section.members) + sum(
+        300 + len(child.path) + len(blobs[child.entry.id].content) for child in own
+    )
 
 
 def _member(path: bytes, mode: bytes, blob: Blob, text: bool | None) -> _Member:
@@ -268,7 +271,8 @@ def commit_of_folder(treeish: str, tree: str, commit: bytes) -> str | None:
 def _id(commit: str, *, like: str) -> str:
     """The id that a commit has in a repository with ids like that one."""
     text = commit.encode()
-    return hashlib.new("sha1" if len(like) == 40 else "sha256", b"commit %d\0%b" % (len(text), text)).hexdigest()
+    kind = "sha1" if len(like) == 40 else "sha256"
+    return hashlib.new(kind, b"commit %d\0%b" % (len(text), text), usedforsecurity=False).hexdigest()
 
 
 def _dos_time(seconds: int) -> tuple[int, int]:
