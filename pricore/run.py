@@ -126,7 +126,9 @@ class Run:
             await asyncio.to_thread(remote.check, repository.url)
             # before the run is in the history: what nobody tells of was interrupted
             self._progress(Step.FETCHING, 0, 0)
-            self.id = await self._store.runs.begin(repository.id, run_id=self._run_id, started_at=self.started_at)
+            # known before its row is there: stopped in between, it would be running for ever
+            self.id = self._run_id
+            await self._store.runs.begin(repository.id, run_id=self.id, started_at=self.started_at)
             await fetched()
         there, past = await asyncio.gather(self._mirror.refs(), Past.read(self._store, repository.id))
         if announced and there != remote.refs:

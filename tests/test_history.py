@@ -5,7 +5,7 @@ import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -14,7 +14,7 @@ from pricore import progress
 from pricore.addresses import parse_address
 from pricore.clock import now
 from pricore.config import Config
-from pricore.errors import GitError, GitUnavailableError, SyncError
+from pricore.errors import GitError, GitUnavailableError, NotFoundError, SyncError
 from pricore.git import Git
 from pricore.mirror import Mirror
 from pricore.models import LeftOut, Repository, Step, SyncRun, Trigger
@@ -214,6 +214,22 @@ async def test_a_sync_that_waits_for_its_host_is_seen(followed: Followed, tmp_pa
         with pytest.raises(asyncio.CancelledError):
             await running
     assert progress.read(folder, repository.id) is None
+
+
+async def test_a_sync_that_is_stopped_as_it_begins_is_interrupted(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the moment in which its row is there, and it doesn't know yet."""
+    begin = followed.store.runs.begin
+
+    async def begin_and_stop(*arguments: str, **more: Any) -> str:
+        await begin(*arguments, **more)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(followed.store.runs, "begin", begin_and_stop)
+    with pytest.raises(NotFoundError):  # what stops it without its caller is a removal
+        await followed.sync()
+    assert await followed.statuses() == ["interrupted"]
 
 
 async def test_a_sync_that_is_stopped_is_interrupted(followed: Followed) -> None:
