@@ -63,7 +63,8 @@ class Config:
     `dist_storage` is where archives are kept: empty for the data folder, else a bucket as s3://bucket/prefix that
     `s3_endpoint` has (empty: AWS), with the keys given (empty: as AWS's programs find them). `dist_redirect` sends
     clients there with signed URLs. `dist_limit` is what kept archives may take, megabytes, and `dist_days` how
-    long one is kept that nobody asks for; 0 is no limit.
+    long one is kept that nobody asks for; 0 is no limit. `pin_limit` is what the archives of commits may take that
+    projects of an organization pin branches to and that no version is made of, megabytes unpacked; 0 is no limit.
     """
 
     data: Path
@@ -93,6 +94,7 @@ class Config:
     dist_redirect: bool = False
     dist_limit: int = 0
     dist_days: int = 0
+    pin_limit: int = 1024
     s3_endpoint: str = ""
     s3_region: str = "us-east-1"
     s3_access_key: str = secret()
@@ -115,6 +117,11 @@ class Config:
     def uploads(self) -> Path:
         """Where the archives of uploaded versions are; they are nowhere else."""
         return self.data / "uploads"
+
+    @property
+    def most_pinned(self) -> int | None:
+        """The bytes of pinned archives that an organization may have, None for any."""
+        return self.pin_limit * 1024**2 or None
 
     @property
     def known_hosts(self) -> Path:

@@ -13,7 +13,7 @@ from pricore import metadata
 from pricore.dists import Dists
 from pricore.errors import DistError, GitError, InvalidError
 from pricore.models import LOCK_NAME, Finding, LockedPackage
-from pricore.store import Store
+from pricore.pins import Pins
 from pricore.sync import Syncer
 
 MOST_BYTES: Final = 8 * 1024 * 1024
@@ -21,12 +21,14 @@ _ARCHIVE = re.compile(
     r"(https?://[^?#]+?)/org/([a-z0-9-]{1,64})/packages/([^/?#]{1,200}/[^/?#]{1,200})/([^?#]{1,500})\.zip"
 )
 _SHA1 = re.compile(r"[0-9a-f]{40}")
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 class LockedDist(msgspec.Struct, frozen=True):
     """Where a lock file says that a package's archive is."""
 
     url: str | None = None
+    reference: str | None = None
     shasum: str | None = None
 
 
@@ -80,16 +82,23 @@ def packages_of(lock: LockFile, *, public_url: str) -> list[LockedPackage]:
     """
     found: dict[tuple[str, str], LockedPackage] = {}
     for entry in (*lock.packages, *(lock.packages_dev or ())):
-        match = _ARCHIVE.fullmatch(entry.dist.url or "") if entry.dist else None
+        dist = entry.dist or LockedDist()
+        reference = dist.reference or ""
+        reference = reference if _COMMIT.fullmatch(reference) else ""
+        url = (dist.url or "").replace(metadata.PLACEHOLDER, reference or metadata.PLACEHOLDER)
+        match = _ARCHIVE.fullmatch(url)
         if match is None or (public_url and match[1] != public_url):
             continue
-        shasum = (entry.dist.shasum if entry.dist else None) or ""
+        address = unquote(match[4])
+        _, advertised = metadata.split_address(address)
+        shasum = dist.shasum or ""
         package = LockedPackage(
             organization=match[2],
             package=unquote(match[3]).lower(),
             version=entry.version[:200],
-            address=unquote(match[4]),
+            address=address,
             shasum=shasum if _SHA1.fullmatch(shasum) else "",
+            pinned=reference if advertised and not advertised.startswith(reference) else "",
         )
         found[package.organization, package.package] = package
     return list(found.values())
@@ -98,8 +107,8 @@ def packages_of(lock: LockFile, *, public_url: str) -> list[LockedPackage]:
 class Checker:
     """Tells whether archives that lock files name can be installed, by doing for each what a request would."""
 
-    def __init__(self, store: Store, dists: Dists, syncer: Syncer) -> None:
-        self._store = store
+    def __init__(self, pins: Pins, dists: Dists, syncer: Syncer) -> None:
+        self._pins = pins
         self._dists = dists
         self._syncer = syncer
 
@@ -107,16 +116,31 @@ class Checker:
         """What is so of each, in the order given; an archive that isn't kept is made."""
         return [Finding(package, await self._problem(package)) for package in packages]
 
-    async def _problem(self, package: LockedPackage) -> str | None:
-        version, reference = metadata.split_address(package.address)
-        dist = await self._store.packages.dist(
-            package.organization, package.package, version=version, reference=reference
-        )
-        if dist is None:
-            return "it is not served any more"
-        if package.shasum and package.shasum != dist.shasum:
-            return f"its checksum is {dist.shasum}, and the lock file says {package.shasum}"
+    async def name_archives(self, packages: Sequence[LockedPackage]) -> list[LockedPackage]:
+        """The same with the checksums that lock files don't have: those of branches, as they are served."""
+        return [await self._with_shasum(package) for package in packages]
+
+    async def _with_shasum(self, package: LockedPackage) -> LockedPackage:
+        if package.shasum:
+            return package
         try:
+            dist = await self._pins.find(package.organization, package.package, package.address)
+        except GitError:
+            return package  # it cannot be installed, and checking it tells why
+        return package if dist is None else msgspec.structs.replace(package, shasum=dist.shasum)
+
+    async def _problem(self, package: LockedPackage) -> str | None:
+        if package.pinned:
+            return (
+                f"it is pinned to {package.pinned}, and its archive is of another commit: "
+                f"run `composer update --lock`, delete vendor/{package.package}, and run `composer install`"
+            )
+        try:
+            dist = await self._pins.find(package.organization, package.package, package.address)
+            if dist is None:
+                return "it is not served any more"
+            if package.shasum and package.shasum != dist.shasum:
+                return f"its checksum is {dist.shasum}, and the lock file says {package.shasum}"
             with await self._dists.open(dist, self._syncer.source(dist), "zstd"):
                 pass
         except (DistError, GitError) as error:

@@ -22,6 +22,12 @@ MAX_COMPOSER_JSON: Final = 256 * 1024
 BASE: Final = "pricore://base"
 """Stands in stored documents where the organization's public URL goes when they are served."""
 
+DOCUMENT_FORMAT: Final = 1
+"""Moves when documents are built otherwise out of the same versions, so that stored ones are built anew."""
+
+PLACEHOLDER: Final = "%reference%"
+"""Composer puts the commit here: that of a branch, or the one that a project pins it to (dev-main#<commit>)."""
+
 _MAX_DEPTH: Final = 100
 """Levels of nesting; PHP stops reading a document at 512, and a p2 document adds some of its own."""
 
@@ -30,7 +36,7 @@ _RESERVED = frozenset(
     ("nul", "con", "prn", "aux", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10)))
 )
 _SAFE: Final = "+@:,~!$&="  # what may stand in a path as it is, besides letters, digits and ._-
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_REFERENCE = re.compile(r"[0-9a-f]{7,64}")
 _PHP_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _LINKS = ("require", "require-dev", "conflict", "provide", "replace")
 
@@ -114,7 +120,7 @@ def version_entry(
     entry.setdefault("type", "library")
     if source_url is not None:
         entry["source"] = {"type": "git", "url": source_url, "reference": reference}
-    entry["time"] = datetime.fromtimestamp(released_at, UTC).isoformat(timespec="seconds")
+    entry["time"] = _time(released_at)
     if default_branch:
         entry["default-branch"] = True
     for kind in _LINKS:
@@ -203,7 +209,8 @@ _FIELDS: Mapping[str, Callable[[object], Any]] = {
 class Published(msgspec.Struct, frozen=True, kw_only=True):
     """One version on its way into a document; `uid` is a number of its own in the whole registry.
 
-    `moved` is True for a released one that was made of another commit before.
+    `published_at` is when it was first served at its commit, seconds; None while that is not known. `moved` is
+    True for a released one that was made of another commit before.
     """
 
     name: str
@@ -213,6 +220,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     shasum: str
     entry: bytes
     uid: int
+    published_at: int | None = None
     moved: bool = False
 
 
@@ -233,9 +241,12 @@ def dist_path(name: str, version: str, reference: str, *, movable: bool) -> str:
 
 
 def split_address(address: str) -> tuple[str, str | None]:
-    """The version, and the commit where there is one, in what `dist_path` has behind the package, unquoted."""
+    """The version, and the commit where there is one, in what `dist_path` has behind the package, unquoted.
+
+    Composer puts in a commit as the project spells it: abbreviated to 7 digits and more, too.
+    """
     version, slash, reference = address.rpartition("/")
-    return (version, reference) if slash and _COMMIT.fullmatch(reference) else (address, None)
+    return (version, reference) if slash and _REFERENCE.fullmatch(reference) else (address, None)
 
 
 def build_document(name: str, published: Sequence[Published], *, replaced_by: str | None = None) -> bytes:
@@ -259,13 +270,24 @@ def build_inline(published: Iterable[Published], *, replaced_by: str | None = No
 
 def _with_dist(item: Published, replaced_by: str | None) -> dict[str, msgspec.Raw]:
     entry = _raw_entry.decode(item.entry)
-    movable = item.moved or versions.is_dev(item.normalized)
-    path = dist_path(item.name, item.version, item.reference, movable=movable)
-    dist = {"type": "zip", "url": BASE + path, "reference": item.reference, "shasum": item.shasum}
+    dev = versions.is_dev(item.normalized)
+    # with the branch's own commit in it, Composer would install that where a project pins another one
+    reference = PLACEHOLDER if dev else item.reference
+    path = dist_path(item.name, item.version, reference, movable=dev or item.moved)
+    dist = {"type": "zip", "url": BASE + path, "reference": item.reference}
+    if not dev:  # Composer would hold it against the archive of whichever commit is pinned
+        dist["shasum"] = item.shasum
     entry["dist"] = msgspec.Raw(_encode(dist))
+    if item.published_at is not None:
+        entry["published-time"] = msgspec.Raw(_encode(_time(item.published_at)))
     if replaced_by is not None:
         entry["abandoned"] = msgspec.Raw(_encode(replaced_by))
     return entry
+
+
+def _time(seconds: int) -> str:
+    """A time as Composer writes it (RFC 3339)."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 _UNSET: Final = msgspec.Raw(b'"__unset"')

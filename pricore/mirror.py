@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Final, TypeVar
 
 from pricore.access import BY_ITSELF, Access
+from pricore.clock import now
 from pricore.discovery import place, split_place
 from pricore.errors import ArchiveError, GitError
 from pricore.folders import MOST_TREE, Search
@@ -28,6 +29,9 @@ _LEAST_ROOM: Final = 64 * 1024
 _MOST_LOOSE_REFS: Final = 100
 _MOST_PACKS: Final = 20
 """Beyond these, what pushes have added one by one is put together: every git would go through all of it."""
+
+_MOST_ALIKE: Final = 16
+"""Objects whose names begin alike that are looked at; of 7 digits, there are two in a hundred thousand."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -200,6 +204,22 @@ class Mirror:
             raise GitError(f"{self._about} has more than {MOST_REFS:,} branches and tags: delete some")
         return refs
 
+    async def tagged(self) -> dict[str, tuple[str, int]]:
+        """The commit of each tag by its full name, and when it was tagged, seconds, where git knows.
+
+        That is never later than now.
+        """
+        form = "%(objectname) %(*objectname) %(creatordate:unix) %(refname)"
+        listed = await self._git.run(
+            ["for-each-ref", f"--format={form}", "refs/tags"], folder=self.path, about=self._about
+        )
+        found = {}
+        for line in split_lines(listed):
+            value, peeled, at, name = line.split(" ", 3)
+            if at.isdigit():
+                found[name] = peeled or value, min(int(at), now())
+        return found
+
     async def read_files(self, places: Sequence[str], name: str, *, limit: int) -> dict[str, CommitFile]:
         """One file out of many commits, or folders (commit:folder); `limit` is in bytes.
 
@@ -295,6 +315,32 @@ class Mirror:
         )
         answers = zip(treeishes, split_lines(output), strict=True)
         return {at for at, kind in answers if kind in ("commit", "tree")}
+
+    async def led_to(self, beginning: str, tips: Iterable[str]) -> list[str]:
+        """The commits with that beginning, a whole one's too, that some others lead to or that are among them."""
+        if not self.exists():
+            return []
+        listed = await self._git.run(
+            ["rev-parse", f"--disambiguate={beginning}"], folder=self.path, about=self._about
+        )
+        names = split_lines(listed)[:_MOST_ALIKE]
+        kinds = await self._git.run(
+            ["cat-file", "--batch-check=%(objecttype)"], folder=self.path, about=self._about, lines=names
+        )
+        commits = [name for name, kind in zip(names, split_lines(kinds), strict=True) if kind == "commit"]
+        others = [f"^{tip}" for tip in tips]
+        found = []
+        for commit in commits:
+            # what nothing leads to is what is left
+            left = await self._git.run(
+                ["rev-list", "--max-count=1", "--ignore-missing", "--stdin"],
+                folder=self.path,
+                about=self._about,
+                lines=[commit, *others],
+            )
+            if not left:
+                found.append(commit)
+        return found
 
     async def archive(self, treeish: str, consume: Callable[[IO[bytes]], T]) -> T:
         """What `consume` makes of the zip of a commit, or of a folder in one as commit:folder.

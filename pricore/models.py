@@ -326,7 +326,7 @@ class LockedPackage(msgspec.Struct, frozen=True, kw_only=True):
 
     `organization` is the slug, `package` the name in lower case. `address` is what the URL of its archive has
     behind those: a version, or a branch and a commit (dev-main/<commit>). `shasum` is empty where the file has
-    none.
+    none. `pinned` is the commit that it says is installed, where the address has another one; else empty.
     """
 
     organization: str
@@ -334,6 +334,7 @@ class LockedPackage(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     address: str
     shasum: str
+    pinned: str = ""
 
 
 class Finding(msgspec.Struct, frozen=True):

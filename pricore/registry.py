@@ -29,6 +29,7 @@ from pricore.gate import Gate
 from pricore.heads import choose_encoding
 from pricore.journal import counts_of
 from pricore.models import Organization, Package, Token
+from pricore.pins import Pins
 from pricore.recall import Archive, Cache, Kept, Recall
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -64,6 +65,7 @@ class Registry:
         self._clients = clients
         self._store = store
         self._dists = dists
+        self._pins = Pins(store, dists, syncer, most=config.most_pinned)
         self._syncer = syncer
         self._recall = recall
         self._public_url = config.public_url
@@ -157,7 +159,7 @@ class Registry:
         self._gate.admit_download(request, token, name)
         encoding = choose_encoding(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
         key = (request.rel_url.raw_path, encoding, "", None)
-        version, reference = metadata.split_address(match["version"])
+        version, _ = metadata.split_address(match["version"])
 
         def sent() -> None:
             if request.method == hdrs.METH_GET:
@@ -168,7 +170,7 @@ class Registry:
             sent()
             self._store.usage.dist_used(found.archive.shasum)
             return found.answer.respond(request)
-        dist = await self._store.packages.dist(slug, name, version=version, reference=reference)
+        dist = await self._pins.find(slug, name, match["version"])
         if dist is None:
             raise NotFoundError(auth.NOT_HERE)
         delivery = Delivery(request, dist, encoding)

@@ -130,6 +130,7 @@ class Run:
             self.id = self._run_id
             await self._store.runs.begin(repository.id, run_id=self.id, started_at=self.started_at)
             await fetched()
+        await self._keep_pinned()
         there, past = await asyncio.gather(self._mirror.refs(), Past.read(self._store, repository.id))
         if announced and there != remote.refs:
             # something was pushed between the two: what was listed may not be here, and the next sync has to look
@@ -161,6 +162,11 @@ class Run:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    async def _keep_pinned(self) -> None:
+        """Hold the commits that projects pin branches to: none may be lost to a force-push."""
+        if pinned := await self._store.pins.of_repository(self._repository.id):
+            await self._mirror.keep(await self._mirror.has(pinned))
 
     async def _bring_in(
         self, refs: Mapping[str, str], remote: Remote, checksums: Checksums, *, everything: bool

@@ -69,6 +69,7 @@ _TURN_SECONDS: Final = 0.0005
 """How long a thread that computes keeps the interpreter from the loop; a request needs it several times."""
 
 _PRUNE_SECONDS: Final = 24 * 3600
+_RETRY_SECONDS: Final = 60
 _MOST_FILES: Final = 65_536
 
 
@@ -156,7 +157,8 @@ class Service:
         await self._settle(config)
         if self._syncs:
             tidying = _tidy(self._store, self._syncer, self._dists, self._uploads, before=time.time())
-            self._working += [asyncio.create_task(work) for work in (self._queue.work(), tidying, self._prune())]
+            beside = (self._queue.work(), tidying, self._prune(), _rebuild_documents(self._store))
+            self._working += [asyncio.create_task(work) for work in beside]
         self._working.append(asyncio.create_task(self._dists.repack()))
         flushing = asyncio.create_task(_flush_usage(self._store))
         yield
@@ -375,6 +377,26 @@ async def listen(runner: web.AppRunner, bound: socket.socket, service: Service) 
     return await loop.create_server(
         lambda: Connection(server, loop, service.journal, service.recall), sock=bound, backlog=1024
     )
+
+
+async def _rebuild_documents(store: Store) -> None:
+    """Build metadata anew that an earlier version of this program built otherwise.
+
+    What there is is served until then. A failure is tried again later.
+    """
+    while True:
+        try:
+            if left := await store.rebuilding.left():
+                began = time.monotonic()
+                _log.info("the metadata of %d packages is built anew, as an upgrade needs it", left)
+                while await store.rebuilding.go_on():
+                    pass
+                _log.info("the metadata of %d packages was built anew in %.1f s", left, time.monotonic() - began)
+        except Exception as error:  # noqa: BLE001  # what is served is good, and only not the newest
+            _log.error("cannot build metadata anew, trying again later: %s", error)
+            await asyncio.sleep(_RETRY_SECONDS)
+        else:
+            return
 
 
 async def _flush_usage(store: Store) -> None:

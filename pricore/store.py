@@ -28,6 +28,8 @@ from pricore.tables.jobs import Jobs
 from pricore.tables.locks import Locks
 from pricore.tables.organizations import Organizations
 from pricore.tables.packages import Packages
+from pricore.tables.pins import Pins
+from pricore.tables.rebuilding import Rebuilding
 from pricore.tables.repositories import Repositories
 from pricore.tables.runs import Runs
 from pricore.tables.schedule import Schedule
@@ -70,6 +72,8 @@ class Store:
         self.locks = Locks(self)
         self.health = Health(self)
         self.archives = Archives(self)
+        self.pins = Pins(self)
+        self.rebuilding = Rebuilding(self)
 
     async def __aenter__(self) -> Self:
         try:

@@ -95,6 +95,15 @@ class Syncer:
                 await asyncio.shield(self.remove(repository))
             raise
 
+    async def backdate(self, repository: Repository) -> int:
+        """Let releases count as published when they were tagged, if that is earlier; gives how many.
+
+        Raises GitError where its mirror cannot be read.
+        """
+        mirror = self.mirror(repository.id, url=repository.url)
+        tagged = await mirror.tagged() if mirror.exists() else {}
+        return await self._store.rebuilding.backdate(repository, tagged)
+
     async def remove(self, repository: Repository) -> None:
         """Stop following a repository: its packages, mirror and kept archives go.
 

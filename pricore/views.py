@@ -236,7 +236,7 @@ class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockedPackageView(msgspec.Struct, frozen=True, kw_only=True):
-    """A package that a lock file names; `shasum` is that of its archive, null where the file has none."""
+    """A package that a lock file names; `shasum` is that of its archive, null where there is none."""
 
     name: str
     version: str

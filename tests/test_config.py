@@ -85,6 +85,7 @@ VALUES = {
     "dist_redirect": ("on", True),
     "dist_limit": ("5000", 5000),
     "dist_days": ("90", 90),
+    "pin_limit": ("7", 7),
     "s3_endpoint": ("https://s3.example.com/", "https://s3.example.com"),
     "s3_region": ("eu-central-1", "eu-central-1"),
     "s3_access_key": ("AKIDEXAMPLE", "AKIDEXAMPLE"),

@@ -10,6 +10,7 @@ from pricore.dists import Dists
 from pricore.errors import InvalidError, NotFoundError
 from pricore.locks import Checker, LockFile
 from pricore.models import Lock, LockedPackage, Token
+from pricore.pins import Pins
 from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.views import FindingView, LockView
@@ -20,7 +21,7 @@ _MOST_CHECKED: Final = 1000
 
 def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[Route]:
     """The routes of lock files."""
-    checker = Checker(store, dists, syncer)
+    checker = Checker(Pins(store, dists, syncer, most=config.most_pinned), dists, syncer)
 
     def read(call: Call) -> list[LockedPackage]:
         """What a lock file names of the organization. Raises InvalidError where the caller may not see it."""
@@ -48,6 +49,7 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
         name = locks.check_name(call.path["name"])
         packages = read(call)
         await hidden(call, name)
+        packages = await checker.name_archives(packages)
         return Data(views.lock(await store.locks.register(organization, name, packages)))
 
     async def check_lock(call: Call) -> Data[list[FindingView]]:

@@ -1,6 +1,7 @@
 """`pricore lock`: composer.lock files that are in use, and whether they can be installed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,10 @@ from pricore.commands.session import Session, command, print_table
 from pricore.dists import open_dists
 from pricore.errors import InvalidError, NotFoundError
 from pricore.git import Git
+from pricore.locks import Checker
 from pricore.management import slug_of
 from pricore.models import Finding, Lock, LockedPackage
+from pricore.pins import Pins
 from pricore.store import Store
 from pricore.sync import Syncer
 
@@ -46,13 +49,15 @@ def register(
     async def work(store: Store) -> tuple[list[Lock], list[Finding]]:
         slugs = dict.fromkeys(item.organization for item in packages)
         organizations = [await store.organizations.get(slug) for slug in slugs]
-        made = [
-            await store.locks.register(
-                organization, name, [item for item in packages if item.organization == organization.slug]
-            )
-            for organization in organizations
-        ]
-        return made, await _check(store, session, packages)
+        with _checking(store, session) as checker:
+            named = await checker.name_archives(packages)
+            made = [
+                await store.locks.register(
+                    organization, name, [item for item in named if item.organization == organization.slug]
+                )
+                for organization in organizations
+            ]
+            return made, await checker.check(packages)
 
     made, findings = session.run(work)
     missing = [item for item in findings if item.problem is not None]
@@ -77,7 +82,8 @@ def check(session: Session, file: File) -> None:
     packages = _read(session, file)
 
     async def work(store: Store) -> list[Finding]:
-        return await _check(store, session, packages)
+        with _checking(store, session) as checker:
+            return await checker.check(packages)
 
     findings = session.run(work)
     session.show(
@@ -137,7 +143,8 @@ def _read(session: Session, file: Path) -> list[LockedPackage]:
     return packages
 
 
-async def _check(store: Store, session: Session, packages: Sequence[LockedPackage]) -> list[Finding]:
+@contextmanager
+def _checking(store: Store, session: Session) -> Iterator[Checker]:
     with Git(timeout=session.config.git_timeout) as git:
-        syncer = Syncer(store, git, session.config)
-        return await locks.Checker(store, open_dists(session.config), syncer).check(packages)
+        syncer, dists = Syncer(store, git, session.config), open_dists(session.config)
+        yield Checker(Pins(store, dists, syncer, most=session.config.most_pinned), dists, syncer)

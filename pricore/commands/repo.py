@@ -60,6 +60,9 @@ def add(
     host: Host = None,
     path: Paths = None,
     sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Read it now.")] = True,
+    backdate: Annotated[
+        bool, typer.Option("--backdate", help="Its releases count as published when they were tagged, not now.")
+    ] = False,
     credential: Annotated[
         str | None, typer.Option(metavar="NAME", help="Read it with this one; the host's if not given.")
     ] = None,
@@ -67,6 +70,8 @@ def add(
     """Follow a repository, and read it for the first time."""
     address = _parse(url, provider, host)
     paths = parse_paths(path or ())
+    if backdate and not sync:
+        raise typer.BadParameter("--backdate needs what a sync reads: run `pricore repo backdate` after that")
 
     async def work(store: Store) -> Report | None:
         organization = await store.organizations.get(org)
@@ -76,9 +81,13 @@ def add(
         with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
             if sync:
                 syncer = Syncer(store, git, session.config)
-                return await syncer.add(
+                report = await syncer.add(
                     organization, address, paths=paths, progress=steps_of(bar), credential_id=given
                 )
+                if backdate:
+                    added = await store.repositories.get(organization, address.url, url_key=address.key)
+                    await syncer.backdate(added)
+                return report
         await store.repositories.add(organization, address, paths=paths, credential_id=given)
         return None
 
@@ -288,6 +297,41 @@ def sync(
         typer.echo(f"error: {printable(error)}", err=True)
     if failures:
         raise typer.Exit(1)
+
+
+@command(app, "backdate")
+def backdate(
+    session: Session,
+    org: Org,
+    repos: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[REPO]...", help="Ids, identifiers or URLs; all if none is given."),
+    ] = None,
+) -> None:
+    """Let the releases that are there count as published when they were tagged, if that is earlier.
+
+    For after an import: with a cooldown, Composer takes no release that was published a few days ago. Whoever can
+    push a tag chooses its date. Releases that come later are published when they come.
+    """
+
+    async def work(store: Store) -> list[tuple[Repository, int]]:
+        organization = await store.organizations.get(org)
+        found = (
+            [await find_repository(store, organization, repo) for repo in repos]
+            if repos
+            else await store.repositories.of_organization(organization.id)
+        )
+        with Git(timeout=session.config.git_timeout) as git:
+            syncer = Syncer(store, git, session.config)
+            return [(item, await syncer.backdate(item)) for item in found]
+
+    done = session.run(work)
+
+    def render(console: "Console") -> None:
+        for item, count in done:
+            console.print(f"{item.url}: {count} releases have an earlier date now", markup=False, soft_wrap=True)
+
+    session.show([{"repository": item.url, "backdated": count} for item, count in done], render)
 
 
 @command(app, "remove")

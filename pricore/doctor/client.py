@@ -20,6 +20,7 @@ from pricore import auth
 from pricore.clients import network_of
 from pricore.config import Config
 from pricore.doctor.results import Result, failure, ok, warning
+from pricore.metadata import PLACEHOLDER
 from pricore.tables.health import Trial
 from pricore.versions import is_dev
 
@@ -275,11 +276,12 @@ async def check_unchanged(visit: Visit) -> Result:
 async def check_archive(visit: Visit) -> Result:
     """An archive can be downloaded, and is what its checksum says."""
     dist = (await visit.entry())["dist"]
-    found = await visit.checksum(str(dist["url"]))
-    if found != dist["shasum"]:
+    url = str(dist["url"]).replace(PLACEHOLDER, str(dist["reference"]))
+    found, made = await visit.checksum(url), visit.trial.shasum
+    if found != made:
         return failure(
             "archive",
-            f"{dist['url']} has the checksum {found}, and {dist['shasum']} was advertised",
+            f"{url} has the checksum {found}, and {made} was advertised",
             "something on the way changes it: let the proxy pass archives on as they are",
         )
     return ok("archive", "it is what its checksum says")

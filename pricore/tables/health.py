@@ -9,13 +9,14 @@ if TYPE_CHECKING:
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """A version that can be tried out: its organization's slug and id, its package, and its number."""
+    """A version that can be tried out: its organization's slug and id, its package, number, and archive's sha1."""
 
     organization: str
     organization_id: str
     package: str
     version: str
     normalized: str
+    shasum: str
 
 
 class Failing(msgspec.Struct, frozen=True):
@@ -85,7 +86,7 @@ class Health:
         """The version with the smallest archive; None where none is served."""
         row = await self._store.fetch_one(
             """
-            SELECT slug, organizations.id, packages.name, version, normalized FROM versions
+            SELECT slug, organizations.id, packages.name, version, normalized, versions.shasum FROM versions
             JOIN packages ON packages.id = versions.package_id
             JOIN organizations ON organizations.id = packages.organization_id
             LEFT JOIN dists ON dists.package_id = packages.id AND dists.reference = versions.reference

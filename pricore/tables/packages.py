@@ -9,7 +9,7 @@ import msgspec
 from pricore import metadata, versions
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Dist, Document, NewVersion, Organization, Package, Repository, Version
-from pricore.tables import deletion, locks, publishing
+from pricore.tables import deletion, locks, pins, publishing
 from pricore.tables.publishing import READ_ANEW, Publication
 
 if TYPE_CHECKING:
@@ -99,6 +99,10 @@ class Packages:
             dists = [shasum for (shasum,) in rows]
             await locks.check_unlocked(db, organization.id, [package.id], shasums=dists)
             await self._store.organizations.remember_dates(db, organization.id, [package.id])
+            everything: Any = await db.execute_fetchall(
+                "SELECT reference FROM dists WHERE package_id = ?", (package.id,)
+            )
+            await pins.withdraw(db, package.id, [reference for (reference,) in everything])
             cursor = await db.execute("DELETE FROM packages WHERE id = ?", (package.id,))
             if not cursor.rowcount:
                 raise NotFoundError(f"{organization.slug} has no package {package.name} any more")
@@ -125,6 +129,7 @@ class Packages:
             if not rows:
                 raise NotFoundError(f"{package.name} has no version {version} any more")
             ((ref, commit, first),) = rows
+            await pins.withdraw(db, package.id, [commit, first])
             gone: Any = await db.execute_fetchall(
                 """
                 DELETE FROM dists WHERE package_id = ?1 AND reference IN (?2, ?3) AND reference NOT IN (
@@ -341,9 +346,10 @@ class Packages:
         return [_package(row) for row in rows]
 
     async def dist(self, slug: str, name: str, *, version: str, reference: str | None) -> Dist | None:
-        """The archive of a commit that was ever advertised, or of a version as it is served now.
+        """The archive of a commit that was ever advertised or pinned, or of a version as it is served now.
 
-        A version is found by its pretty form, and by any other that means the same (1.0, v1.0.0).
+        The commit may be a beginning that was looked up before. A version is found by its pretty form, and by any
+        other that means the same (1.0, v1.0.0).
         """
         row = await self._store.fetch_one(
             """
@@ -365,7 +371,10 @@ class Packages:
             reference, fixed = found.first_reference or found.reference, not versions.is_dev(found.normalized)
         row = await self._store.fetch_one(
             """
-            SELECT coalesce(treeish, reference), shasum, size FROM dists WHERE package_id = ? AND reference = ?
+            SELECT coalesce(treeish, reference), shasum, size FROM dists
+            WHERE package_id = ?1 AND reference = coalesce(
+                (SELECT reference FROM abbreviations WHERE package_id = ?1 AND abbreviation = ?2), ?2
+            )
             """,
             (package_id, reference),
         )

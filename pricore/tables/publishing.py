@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 READ_ANEW: Final = "'anew:' || hex(randomblob(8))"
 """A digest that no upstream has, and none that came before: whoever reads the repository now notices too."""
 
-PUBLISHED: Final = "version, normalized, reference, shasum, entry, versions.id, first_reference IS NOT NULL"
+PUBLISHED: Final = """
+    version, normalized, reference, shasum, entry, versions.id, published_at, first_reference IS NOT NULL
+"""
 """The columns of a version that documents are made of."""
 
 _MOST_DESCRIPTION: Final = 1000
@@ -196,12 +198,14 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
     await db.executemany(
         """
         INSERT INTO versions (package_id, version, normalized, ref, reference, shasum, entry,
-            default_branch, released_at, gone_at, created_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)
+            default_branch, released_at, gone_at, created_at, published_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL, ?10, ?10)
         ON CONFLICT (package_id, version) DO UPDATE SET
             normalized = excluded.normalized, ref = excluded.ref, reference = excluded.reference,
             shasum = excluded.shasum, entry = excluded.entry, default_branch = excluded.default_branch,
             released_at = excluded.released_at, gone_at = NULL,
+            published_at = CASE WHEN reference = excluded.reference THEN published_at
+                ELSE excluded.published_at END,
             first_reference = CASE WHEN excluded.ref LIKE 'refs/tags/%' AND reference <> excluded.reference
                 THEN coalesce(first_reference, reference) ELSE first_reference END
         """,
@@ -224,7 +228,7 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
     await db.executemany(
         """
         INSERT INTO dists (package_id, reference, shasum, size, treeish) VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT (package_id, reference) DO NOTHING
+        ON CONFLICT (package_id, reference) DO UPDATE SET pinned = 0
         """,
         [(ids[item.package.lower()], item.reference, item.shasum, item.size, item.treeish) for item in items],
     )
@@ -330,12 +334,16 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
     latest = metadata.find_latest(published)
     entry = msgspec.json.decode(b"{}" if latest is None else latest.entry, type=dict[str, Any])
     await db.execute(
-        "UPDATE packages SET description = ?, type = ?, latest_version = ?, inline_size = ? WHERE id = ?",
+        """
+        UPDATE packages SET description = ?, type = ?, latest_version = ?, inline_size = ?, document_format = ?
+        WHERE id = ?
+        """,
         (
             entry.get("description", "")[:_MOST_DESCRIPTION],
             entry.get("type", "library"),
             None if latest is None else latest.version,
             sum(len(item.entry) + _DIST_SIZE for item in published),
+            metadata.DOCUMENT_FORMAT,
             package_id,
         ),
     )
@@ -357,7 +365,7 @@ def _documents(name: str, published: Sequence[Published], replaced_by: str | Non
 
 def as_published(name: str, fields: Sequence[Any]) -> Published:
     """A row of versions (PUBLISHED) as documents are made of it."""
-    version, normalized, reference, shasum, entry, uid, moved = fields
+    version, normalized, reference, shasum, entry, uid, published_at, moved = fields
     return Published(
         name=name,
         version=version,
@@ -366,5 +374,6 @@ def as_published(name: str, fields: Sequence[Any]) -> Published:
         shasum=shasum,
         entry=entry,
         uid=uid,
+        published_at=published_at,
         moved=bool(moved),
     )

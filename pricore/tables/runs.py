@@ -187,7 +187,10 @@ def _pack(outcome: Outcome) -> bytes:
 
 def _run(row: tuple[Any, ...]) -> SyncRun:
     run_id, status, error, started_at, finished_at, report = row
-    outcome = Outcome()
-    if report is not None:
-        outcome = msgspec.json.decode(zstandard.ZstdDecompressor().decompress(report), type=Outcome)
+    outcome = Outcome() if report is None else unpack(report)
     return SyncRun(run_id, status, error, started_at, finished_at, outcome)
+
+
+def unpack(report: bytes) -> Outcome:
+    """What came of a sync, as its row has it."""
+    return msgspec.json.decode(zstandard.ZstdDecompressor().decompress(report), type=Outcome)

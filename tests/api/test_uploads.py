@@ -70,6 +70,7 @@ async def test_an_upload_is_a_version_as_any_other(world: World, admin: str) -> 
     assert entry == {
         "name": NAME,
         "version": "v1.2",
+        "published-time": entry["published-time"],
         "version_normalized": "1.2.0.0",
         "description": "Words",
         "type": "symfony-bundle",
@@ -137,7 +138,7 @@ async def test_a_branch_is_uploaded_anew(world: World, admin: str) -> None:
     for text in ("one", "two", "one", "one"):
         made = await uploaded(world, admin, words(text=text), "?version=dev-main")
         (entry,) = (await world.versions(NAME, admin)).values()
-        assert entry["dist"]["shasum"] == made["shasum"]
+        assert entry["dist"]["reference"] == made["shasum"]
         urls.append(entry["dist"]["url"])
 
     assert urls[0] == urls[2] == urls[3] != urls[1]

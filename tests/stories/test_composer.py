@@ -156,11 +156,12 @@ def test_two_changes_within_a_second_are_both_seen(world: World) -> None:
 
 
 def test_a_branch_can_be_required(world: World) -> None:
-    """`dev-main` is the branch's commit, with the commit in the URL, and `@dev` finds the default branch."""
+    """`dev-main` is the branch's commit, which Composer puts into the URL; `@dev` finds the default branch."""
     world.require("dev-main", world.pricore.token())
     world.composer.run("update")
     locked = world.composer.locked()["acme/library"]
-    assert locked["dist"]["url"].endswith(f"/packages/acme/library/dev-main/{world.upstream.head()}.zip")
+    assert locked["dist"]["url"].endswith("/packages/acme/library/dev-main/%reference%.zip")
+    assert locked["dist"]["reference"] == world.upstream.head()
     world.upstream.commit(files={"file.txt": "newer"})
     world.sync()
     world.require("@dev", world.pricore.token())
