@@ -45,6 +45,7 @@ from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.uploads import Uploads
 from pricore.webhooks import Webhooks
+from pricore.welcome import Welcome
 
 _log = logging.getLogger("pricore.server")
 
@@ -121,9 +122,17 @@ class Service:
             others=[webhooks.describe()],
         )
         probes = Probes(self._store, gate, self._metrics)
+        welcome = Welcome(clients, public_url=config.public_url)
         # (?s): a line break in an address too, which aiohttp would answer with text of its own
         rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", refuse)
-        return [*registry.routes(), *self.api.routes(), *webhooks.routes(), *probes.routes(), rest]
+        return [
+            *registry.routes(),
+            *self.api.routes(),
+            *webhooks.routes(),
+            *probes.routes(),
+            *welcome.routes(),
+            rest,
+        ]
 
     async def apply(self, config: Config) -> None:
         """Follow other settings from now on; requests and syncs that run end as they began.

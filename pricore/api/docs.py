@@ -19,6 +19,7 @@ h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 3rem; }
 code, pre { font: 14px/1.45 ui-monospace, monospace; }
 pre { background: var(--soft); overflow-x: auto; padding: .75rem; }
 nav ul { columns: 20rem; list-style: none; padding: 0; } nav li { break-inside: avoid; padding: .1rem 0; }
+nav li, p, td { overflow-wrap: anywhere; } td:first-child { min-width: 8rem; }
 article { border-top: 1px solid var(--line); margin-top: 2rem; padding-top: 1rem; }
 article h3 { overflow-wrap: anywhere; } b.method { display: inline-block; min-width: 4.5rem; }
 table { border-collapse: collapse; width: 100%; } .wide { overflow-x: auto; }
