@@ -1,5 +1,6 @@
 """Where a request comes from: its connection says so, or a proxy that the operator trusts."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -8,6 +9,8 @@ from typing import Final
 from aiohttp import web
 
 from pricore.config import Network
+
+_log = logging.getLogger("pricore.clients")
 
 _FORWARDED_FOR: Final = "X-Forwarded-For"
 _FORWARDED_PROTO: Final = "X-Forwarded-Proto"
@@ -19,6 +22,7 @@ class Clients:
 
     def __init__(self, trusted_proxies: Sequence[Network]) -> None:
         self._trusted = tuple(trusted_proxies)
+        self._is_told = False
 
     def address(self, request: web.BaseRequest) -> str:
         """The client's address, of IPv6 the network: whoever has one address there has them all."""
@@ -39,6 +43,8 @@ class Clients:
     def origin(self, request: web.Request) -> str:
         """The scheme and host that the client asked; the host is as it came, and can be malformed."""
         headers = request.headers
+        if _FORWARDED_PROTO in headers and not self._is_proxy(request.remote or ""):
+            self._tell_of_proxy(request.remote or "")
         return self.origin_of(
             request.remote or "",
             request.host,
@@ -55,6 +61,18 @@ class Clients:
                 scheme = forwarded
             host = forwarded_host.partition(",")[0].strip() or host
         return f"{scheme}://{host}"
+
+    def _tell_of_proxy(self, remote: str) -> None:
+        """Say once what a proxy that is not trusted does to URLs, if it is near enough to be the operator's."""
+        address = _parse(remote)
+        if self._is_told or address is None or not address.is_private:
+            return
+        self._is_told = True
+        _log.warning(
+            "a proxy at %s sends X-Forwarded-Proto, but is not among trusted_proxies, and public_url is not set: "
+            "clients may get http:// URLs; set both (docs/settings.md)",
+            remote,
+        )
 
     def is_proxied(self, request: web.BaseRequest) -> bool:
         """Whether a request comes through a trusted proxy."""

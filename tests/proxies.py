@@ -129,6 +129,55 @@ def caddy(folder: Path, port: int, upstream: int, certificate: Path, private: Pa
     return ["caddy", "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
 
 
+def apache2(
+    folder: Path, port: int, upstream: int, certificate: Path, private: Path, changes: Changes
+) -> list[str]:
+    """The command that runs Apache with the example, for localhost and on free ports."""
+    plain = free_ports(1)[0]
+    site = (DEPLOY / "apache.conf").read_text()
+    for before, after in {
+        "/etc/letsencrypt/live/packages.example.com/fullchain.pem": str(certificate),
+        "/etc/letsencrypt/live/packages.example.com/privkey.pem": str(private),
+        "*:443": f"127.0.0.1:{port}",
+        "*:80": f"127.0.0.1:{plain}",
+        "http://127.0.0.1:8000/": f"http://127.0.0.1:{upstream}/",
+        "packages.example.com": "localhost",
+        **changes,
+    }.items():
+        assert before in site
+        site = site.replace(before, after)
+    (folder / "root").mkdir()
+    # those that the example's first lines enable, and what Debian's Apache has from the start
+    names = ("mpm_event", "authz_core", "setenvif", "env", "ssl", "proxy", "proxy_http", "headers", "alias")
+    modules = "".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n" for name in names)
+    (folder / "apache2.conf").write_text(
+        f"{modules}ServerName localhost\nDocumentRoot {folder}/root\nPidFile {folder}/pid\n"
+        f"DefaultRuntimeDir {folder}\nErrorLog {folder}/error.log\nUser nobody\nGroup nogroup\n"
+        f"Listen 127.0.0.1:{port}\nListen 127.0.0.1:{plain}\n{site}"
+    )
+    return ["apache2", "-f", str(folder / "apache2.conf"), "-DFOREGROUND"]
+
+
+def haproxy(
+    folder: Path, port: int, upstream: int, certificate: Path, private: Path, changes: Changes
+) -> list[str]:
+    """The command that runs HAProxy with the example, for localhost and on free ports."""
+    both = folder / "both.pem"
+    both.write_bytes(certificate.read_bytes() + private.read_bytes())
+    site = (DEPLOY / "haproxy.cfg").read_text()
+    for before, after in {
+        "crt /etc/haproxy/packages.example.com.pem": f"crt {both}",
+        "bind :443": f"bind 127.0.0.1:{port}",
+        "bind :80": f"bind 127.0.0.1:{free_ports(1)[0]}",
+        "127.0.0.1:8000": f"127.0.0.1:{upstream}",
+        **changes,
+    }.items():
+        assert before in site
+        site = site.replace(before, after)
+    (folder / "haproxy.cfg").write_text(site)
+    return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
+
+
 Command = Callable[[Path, int, int, Path, Path, Changes], list[str]]
 
 

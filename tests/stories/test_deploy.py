@@ -11,7 +11,7 @@ import yaml
 
 from pricore.config import Config
 from tests.harness import Composer, GitRepository, Pricore, need
-from tests.proxies import DEPLOY, caddy, nginx, proxied
+from tests.proxies import DEPLOY, apache2, caddy, haproxy, nginx, proxied
 
 
 def test_the_unit_is_sound(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def upstream(make_repository: Callable[[str], GitRepository]) -> GitRepository:
     return repository
 
 
-@pytest.mark.parametrize("command", [nginx, caddy], ids=["nginx", "caddy"])
+@pytest.mark.parametrize("command", [nginx, caddy, apache2, haproxy], ids=lambda command: command.__name__)
 def test_composer_installs_through_a_proxy(
     command: Callable[..., list[str]],
     pricore: Pricore,
@@ -108,9 +108,26 @@ def test_composer_installs_through_a_proxy(
         assert [front.ask(path)[0] for path in ("/metrics", "/%6detrics", "//metrics")] == [404] * 3
         assert front.ask("/readyz")[0] == 200
         given = front.ask("/nothing", X_Request_Id="0123456789abcdef")[2]["X-Request-Id"]
-        assert len(given) in (32, 36), "an id is the proxy's own, by which its log has the request too"
+        assert given != "0123456789abcdef", "an id is the proxy's own or ours, and never the client's"
+        escaped = front.ask("/org/acme/packages/acme/library/1.0.0%2Fx%25.zip", **bearer)
+        assert (escaped[0], b"message" in escaped[1]) == (404, True), "escaped slashes are passed on as they are"
         statuses = [
             front.ask("/api/token", Authorization="Bearer wrong", X_Forwarded_For=f"203.0.113.{number}")[0]
             for number in range(7)
         ]
         assert statuses == [401] * 5 + [429] * 2, "each said to be another client, and all were one"
+
+
+def test_a_proxy_that_was_forgotten_in_the_settings_is_told_of_once(
+    pricore: Pricore, upstream: GitRepository, tmp_path: Path
+) -> None:
+    """What the client gets leads to http://, and the log says what to set; strangers cannot fill it."""
+    pricore.run("repo", "add", "acme", upstream.url)
+    secret = pricore.token()
+    log = pricore.data.parent / f"{pricore.data.name}-serve.log"
+    with proxied(nginx, tmp_path / "proxy", pricore.data, public_url="", trusted_proxies="") as (front, _):
+        for _ in range(3):
+            front.ask("/org/acme/packages.json", Authorization=f"Bearer {secret}")
+        told = [line for line in log.read_text().splitlines() if "X-Forwarded-Proto" in line]
+        assert len(told) == 1
+        assert "trusted_proxies" in told[0]
