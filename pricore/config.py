@@ -119,6 +119,11 @@ class Config:
         return self.data / "uploads"
 
     @property
+    def base_path(self) -> str:
+        """The path of the public URL, below which everything is served too; empty where it has none."""
+        return urlsplit(self.public_url).path
+
+    @property
     def most_pinned(self) -> int | None:
         """The bytes of pinned archives that an organization may have, None for any."""
         return self.pin_limit * 1024**2 or None

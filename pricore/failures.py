@@ -42,6 +42,9 @@ _MESSAGES: Final[Mapping[int, str]] = {
     413: "the request body is too large",
     417: "the Expect header can only be 100-continue",
 }
+_COMPOSERS: Final = re.compile(r"^(?:(?!/api/).)*?/org/")
+"""Addresses that Composer asks, also below the path of a public URL."""
+
 _MOST_MESSAGE: Final = 1000
 
 
@@ -122,7 +125,7 @@ def error_answer(
     body: dict[str, object] = {"message": message}
     if errors:
         body["errors"] = {name: [_one_line(text) for text in texts] for name, texts in errors.items()}
-    if request.path.startswith("/org/") and status in (400, 401, 403, 429):
+    if _COMPOSERS.search(request.path) and status in (400, 401, 403, 429):
         body["warning"] = message  # Composer prints this one to the person who runs it
     response = web.Response(
         status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers

@@ -96,10 +96,13 @@ class Service:
         self.journal = Journal(metrics, Clients(config.trusted_proxies))
         routes = self._surface(config)
         self._handlers = [route.handler for route in routes]
-        self.routes = [
+        *served, rest = [
             web.RouteDef(route.method, route.path, self._answer_errors(number, route), route.kwargs)
             for number, route in enumerate(routes)
         ]
+        # below a path, a proxy may take that away or leave it there
+        below = [web.RouteDef(route.method, config.base_path + route.path, route.handler, {}) for route in served]
+        self.routes = [*served, *(below if config.base_path else ()), rest]
 
     def _surface(self, config: Config) -> list[web.RouteDef]:
         """All that answers requests, made for these settings; the routes are the same for all settings."""
@@ -321,6 +324,8 @@ async def _reload(service: Service, config: Config, reread: Callable[[], Config]
     for name in changed:
         if name in _FIXED:
             _log.warning("%s stays as it was: to change it needs a restart", name)
+    if new.base_path != config.base_path:
+        _log.warning("requests that have the path of public_url in them are answered after a restart")
     return new
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from pricore.api import locks, organizations, packages, repositories, tokens
 from pricore.api.docs import POLICY, build_page
@@ -41,6 +42,7 @@ class Api:
     ) -> None:
         self._gate = gate
         self._streams = streams
+        self._public_url = config.public_url
         self.table: list[Route] = [
             *organizations.routes(store, syncer, dists, uploads),
             *packages.routes(store, dists, uploads, config),
@@ -54,13 +56,13 @@ class Api:
     def routes(self) -> list[web.RouteDef]:
         """The table as aiohttp takes it, and the documentation, which is for everybody."""
         return [
-            *(
-                web.RouteDef(route.method, route.path, serve(route, self._gate, self._streams), {})
-                for route in self.table
-            ),
+            *(web.RouteDef(route.method, route.path, self._serve(route), {}) for route in self.table),
             web.get("/api/openapi.json", self._get_document),
             web.get("/api/docs", self._get_page),
         ]
+
+    def _serve(self, route: Route) -> Handler:
+        return serve(route, self._gate, self._streams, public_url=self._public_url)
 
     async def _get_document(self, _: web.Request) -> web.Response:
         body = msgspec.json.encode(self._document)
@@ -72,7 +74,9 @@ class Api:
 
     @cached_property
     def _document(self) -> Document:
-        return build_document([*(route.describe() for route in self.table), *self._others])
+        return build_document(
+            [*(route.describe() for route in self.table), *self._others], url=self._public_url or None
+        )
 
 
 _PUBLIC: Final = {hdrs.CACHE_CONTROL: "public, max-age=300", "X-Content-Type-Options": "nosniff"}

@@ -61,7 +61,7 @@ def build_page(document: Document) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(info["title"])} API</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
         f"<h1>{escape(info['title'])} API</h1>{introduction}"
-        '<p>The same for programs: <a href="/api/openapi.json">/api/openapi.json</a> (OpenAPI 3.1).</p>'
+        '<p>The same for programs: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1).</p>'
         f"<nav>{''.join(contents)}</nav><main>{''.join(sections)}<h2>Errors</h2>{statuses}<h2>Records</h2>{records}</main></body></html>"
     )
 

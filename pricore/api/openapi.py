@@ -78,8 +78,8 @@ _HEADERS_OF: Final[Mapping[int, Sequence[str]]] = {
 }
 
 
-def build_document(operations: Iterable[Operation]) -> Document:
-    """The OpenAPI 3.1 document of some operations."""
+def build_document(operations: Iterable[Operation], *, url: str | None = None) -> Document:
+    """The OpenAPI 3.1 document of some operations, which are below a `url`; None is where the document is."""
     operations = list(operations)
     schemas = _Schemas([Error])
     paths: dict[str, Document] = {}
@@ -89,6 +89,7 @@ def build_document(operations: Iterable[Operation]) -> Document:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Pricore", "version": version("pricore"), "description": _INTRODUCTION},
+        **({} if url is None else {"servers": [{"url": url}]}),
         "tags": [{"name": _tag(item.__name__), "description": item.__doc__} for item in subjects.values()],
         "paths": paths,
         "components": {

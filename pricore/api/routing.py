@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar, get_type_hints
 import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
+from yarl import URL
 
 from pricore.api.streams import Events, Streams
 from pricore.bodies import MEGABYTE, Zip, read_body
@@ -74,11 +75,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[int, ...] = ()
     most_bytes: int = MEGABYTE
 
+    @property
+    def pattern(self) -> str:
+        """The path without what its parts have to match."""
+        return re.sub(r":[^{}]*\}", "}", self.path)
+
     def describe(self) -> Operation:
         """The route as it is documented; the type of its answer is the one that its handler says."""
         return Operation(
             method=self.method,
-            path=re.sub(r":[^{}]*\}", "}", self.path),
+            path=self.pattern,
             name=self.handler.__name__,
             summary=self.summary,
             subject=sys.modules[self.handler.__module__],
@@ -138,8 +144,8 @@ _MOST_SHOWN: Final = 200
 """Characters of an error: the name of an unknown field can be a megabyte."""
 
 
-def serve(route: Route, gate: Gate, streams: Streams) -> Handler:
-    """The handler of aiohttp's that serves a route."""
+def serve(route: Route, gate: Gate, streams: Streams, *, public_url: str = "") -> Handler:
+    """The handler of aiohttp's that serves a route to clients that come to `public_url`; empty is anywhere."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         path = dict(request.match_info)
@@ -166,7 +172,7 @@ def serve(route: Route, gate: Gate, streams: Streams) -> Handler:
             headers={hdrs.CACHE_CONTROL: "private, no-store"},
         )
         if isinstance(result, Page):
-            response.headers[hdrs.LINK] = _links(request, result.meta)
+            response.headers[hdrs.LINK] = _links(_public(request, route, public_url), result.meta)
         return response
 
     return handle
@@ -197,11 +203,21 @@ def _invalid(error: msgspec.ValidationError) -> InvalidError:
     return InvalidError(message[:_MOST_SHOWN], field=field[:_MOST_SHOWN])
 
 
-def _links(request: web.Request, meta: Meta) -> str:
+def _public(request: web.Request, route: Route, public_url: str) -> URL:
+    """What a client has asked for, which may be below a path that this server is not asked with."""
+    if not public_url:
+        return request.rel_url
+    asked, resource = request.rel_url.raw_path, request.match_info.route.resource
+    if resource is not None and resource.canonical != route.pattern:
+        asked = asked.removeprefix(URL(public_url).raw_path)  # the proxy left it there
+    return URL(public_url + asked, encoded=True).with_query(request.rel_url.query)
+
+
+def _links(asked: URL, meta: Meta) -> str:
     """RFC 8288: where the neighbours of a page are."""
     pages = {"first": 1, "prev": meta.current_page - 1, "next": meta.current_page + 1, "last": meta.last_page}
     return ", ".join(
-        f'<{request.rel_url.update_query(page=page)}>; rel="{name}"'
+        f'<{asked.update_query(page=page)}>; rel="{name}"'
         for name, page in pages.items()
         if 1 <= page <= meta.last_page
     )

@@ -11,7 +11,6 @@ from tests.registry.harness import World, error
     "path",
     [
         *(
-            "/",
             "/org/acme",
             "/org/acme/",
             "/org/acme/p2/library.json",

@@ -11,7 +11,7 @@ import yaml
 
 from pricore.config import Config
 from tests.harness import Composer, GitRepository, Pricore, need
-from tests.proxies import DEPLOY, apache2, caddy, haproxy, nginx, proxied
+from tests.proxies import DEPLOY, apache2, caddy, free_ports, fronted, haproxy, nginx, proxied
 
 
 def test_the_unit_is_sound(tmp_path: Path) -> None:
@@ -116,6 +116,45 @@ def test_composer_installs_through_a_proxy(
             for number in range(7)
         ]
         assert statuses == [401] * 5 + [429] * 2, "each said to be another client, and all were one"
+
+
+@pytest.mark.parametrize("strips", [True, False], ids=["takes the path away", "leaves the path there"])
+def test_a_registry_can_be_below_a_path(
+    pricore: Pricore, upstream: GitRepository, tmp_path: Path, strips: bool
+) -> None:
+    """Whether the proxy takes the path away or not: metadata, archives, pages of lists, documents, the doctor."""
+    pricore.run("repo", "add", "acme", upstream.url)
+    secret = pricore.token("--scope", "packages:read", "--scope", "repositories:read")
+    (port,) = free_ports(1)
+    url = f"https://localhost:{port}/php/composer"
+    settings = {"public_url": url, "trusted_proxies": "127.0.0.1"}
+    changes = {"location / {": "location /php/composer/ {"}
+    if strips:
+        changes["proxy_pass http://pricore;"] = "proxy_pass http://pricore/;"
+    behind = Pricore(pricore.data, **settings)
+    with behind.serving() as served:
+        listens = int(served["listens"].rpartition(":")[2])
+        with fronted(nginx, tmp_path / "proxy", port, listens, changes=changes) as front:
+            project = Composer(tmp_path / "project")
+            config = {"cafile": str(front.certificate)}
+            project.write(require={"acme/library": "^1.0"}, registry=f"{url}/org/acme", config=config)
+            project.log_in(url, secret)
+            project.run("update")
+            assert project.locked()["acme/library"]["dist"]["url"].startswith(f"{url}/org/acme/packages/")
+
+            bearer = {"Authorization": f"Bearer {secret}"}
+            _, _, headers = front.ask("/php/composer/api/organizations/acme/packages?per_page=1", **bearer)
+            assert f'<{url}/api/organizations/acme/packages?per_page=1&page=1>; rel="first"' in headers["Link"]
+            document = json.loads(front.ask("/php/composer/api/openapi.json")[1])
+            assert document["servers"] == [{"url": url}]
+            assert b'href="openapi.json"' in front.ask("/php/composer/api/docs")[1]
+            assert f"{url}/org/acme".encode() in front.ask("/php/composer/org/acme", Accept="text/html")[1]
+            status, body, _ = front.ask("/php/composer/org/acme/packages.json")
+            assert (status, set(json.loads(body))) == (401, {"message", "warning"})
+            doctor = Pricore(pricore.data, **settings, port=str(listens))
+            doctor.environment["SSL_CERT_FILE"] = str(front.certificate)
+            found = {item["name"]: item["status"] for item in doctor.json("doctor")}
+            assert {found[name] for name in ("packages.json", "metadata", "archive")} == {"ok"}
 
 
 def test_a_proxy_that_was_forgotten_in_the_settings_is_told_of_once(
