@@ -1,6 +1,8 @@
 """The head of a request, where it is the whole request and nothing unusual: what Composer sends."""
 
 import re
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 _MOST_BYTES: Final = 4096
@@ -13,7 +15,9 @@ _UNUSUAL: Final = frozenset(
 )
 """Headers of requests that have more than a head, or become something else."""
 
-_REFUSED: Final = re.compile(r";\s*q=0(?:\.0*)?\s*(?:,|$)")
+_WEIGHT: Final = re.compile(r"0(?:\.[0-9]*)?|1(?:\.0*)?")
+_UNNAMED: Final = 0.0001
+"""The weight of identity where nobody speaks of it: it is taken, but after what is asked for."""
 
 
 class Headers(dict[str, str]):
@@ -70,10 +74,27 @@ def _read_headers(data: bytes) -> Headers | None:
     return Headers(pairs) if pairs.get("connection", "keep-alive").lower() == "keep-alive" else None
 
 
+@lru_cache(maxsize=256)  # clients of a kind send the same
 def choose_encoding(accepted: str) -> str:
-    """zstd, gzip or identity for an Accept-Encoding header; one that refuses anything with q=0 gets identity."""
-    if "q=" in accepted and _REFUSED.search(accepted):
-        return "identity"
-    if "q=0" in accepted and "q=0" in accepted.replace("q=0.", ""):
-        return "identity"
-    return "zstd" if "zstd" in accepted else "gzip" if "gzip" in accepted else "identity"
+    """zstd, gzip or identity: what an Accept-Encoding header (RFC 9110, 12.5.3) gives most weight, in this order.
+
+    A weight that cannot be read refuses its encoding. Where all three are refused, it is identity. What accepts
+    everything with `*` gets zstd only where it takes neither of the others: not all that say so can read that.
+    """
+    weights = dict(_read_weights(accepted))
+    others = weights.get("*", 0.0)
+    ranks = {
+        "zstd": (weights.get("zstd", others), 3 if "zstd" in weights else 0),
+        "gzip": (weights.get("gzip", weights.get("x-gzip", others)), 2),
+        "identity": (weights.get("identity", weights.get("*", _UNNAMED)), 1),
+    }
+    best = max(ranks, key=ranks.__getitem__)
+    return best if ranks[best][0] else "identity"
+
+
+def _read_weights(accepted: str) -> Iterator[tuple[str, float]]:
+    """The encodings that are named, in lower case, with their weights from 0 to 1."""
+    for part in accepted.lower().split(","):
+        name, *parameters = (text.strip() for text in part.split(";"))
+        given = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+        yield name, float(given) if _WEIGHT.fullmatch(given) else 0.0

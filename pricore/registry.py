@@ -93,7 +93,7 @@ class Registry:
         name = f"{match['vendor']}/{match['package']}"
         if token.packages is not None and not auth.may_see(token, name.removesuffix("~dev").lower()):
             raise NotFoundError(auth.NOT_HERE)
-        encoding = choose_encoding(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        encoding = _encoding(request)
         key = (request.rel_url.raw_path, encoding, self._origin(request), None)
         kept = cache.documents.get(key)
         if kept is None:
@@ -124,7 +124,7 @@ class Registry:
             raise UnsupportedClientError(
                 "this registry needs Composer 2, and this is Composer 1: upgrade with `composer self-update --2`"
             )
-        encoding = choose_encoding(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        encoding = _encoding(request)
         key = (request.rel_url.raw_path, encoding, self._origin(request), token.packages)
         kept = cache.documents.get(key)
         if kept is None:
@@ -157,7 +157,7 @@ class Registry:
         if not auth.may_see(token, name):
             raise NotFoundError(auth.NOT_HERE)
         self._gate.admit_download(request, token, name)
-        encoding = choose_encoding(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        encoding = _encoding(request)
         key = (request.rel_url.raw_path, encoding, "", None)
         version, _ = metadata.split_address(match["version"])
 
@@ -318,6 +318,11 @@ class _Download(msgspec.Struct):
 
 class _Downloads(msgspec.Struct):
     downloads: list[_Download]
+
+
+def _encoding(request: web.Request) -> str:
+    """The encoding that a request is answered in; its header may be there several times."""
+    return choose_encoding(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))
 
 
 def _json(content: object) -> web.Response:

@@ -115,6 +115,20 @@ ENCODINGS = [
     ("br", None),
     ("", None),
     ("zstd;q=0, gzip;q=0", None),
+    ("gzip;q=0.5, zstd;q=0.1", "gzip"),
+    ("zstd;q=0.2, GZIP ; Q=0.200", "zstd"),
+    ("zstd;q=0, gzip", "gzip"),
+    ("gzip;q=0.9, identity", None),
+    ("gzip, identity;q=0.9, *;q=0", "gzip"),
+    ("identity;q=0, gzip;q=0.001", "gzip"),
+    ("x-gzip", "gzip"),
+    ("*", "gzip"),
+    ("*;q=0.5, gzip;q=0", None),
+    ("*, gzip;q=0, identity;q=0", "zstd"),
+    ("*;q=0", None),
+    ("identity;q=0", None),
+    ("zstd;q=much, gzip;q=0.1", "gzip"),
+    ("not-zstd, gzip-like", None),
 ]
 every_kind_of_body = pytest.mark.parametrize(
     "path", ["/packages.json", "/p2/acme/library.json", "/packages/acme/library/v1.0.0.zip"]
