@@ -46,6 +46,8 @@ _COMPOSERS: Final = re.compile(r"^(?:(?!/api/).)*?/org/")
 """Addresses that Composer asks, also below the path of a public URL."""
 
 _MOST_MESSAGE: Final = 1000
+_NEVER_KEPT: Final[Mapping[str, str]] = {hdrs.CACHE_CONTROL: "no-store", hdrs.VARY: "Authorization"}
+"""What is missing for one token, or now, is there for another, or in a moment: no cache may answer with it."""
 
 
 def answer_error(request: web.BaseRequest, error: Exception, journal: Journal) -> web.Response:
@@ -128,7 +130,10 @@ def error_answer(
     if _COMPOSERS.search(request.path) and status in (400, 401, 403, 429):
         body["warning"] = message  # Composer prints this one to the person who runs it
     response = web.Response(
-        status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers
+        status=status,
+        body=msgspec.json.encode(body),
+        content_type="application/json",
+        headers={**_NEVER_KEPT, **(headers or {})},
     )
     if status == 401:
         response.headers[hdrs.WWW_AUTHENTICATE] = 'Basic realm="Pricore", charset="UTF-8"'

@@ -65,6 +65,7 @@ async def token_id(world: World, secret: str) -> str:
 def refusal(reply: Reply, status: int) -> tuple[str, dict[str, list[str]]]:
     """The message and the errors by field; `errors` is there for 422, and for nothing else."""
     assert status == reply.status, reply
+    assert (reply.headers["Cache-Control"], reply.headers["Vary"]) == ("no-store", "Authorization")
     document = reply.json
     assert set(document) == ({"message", "errors"} if status == 422 else {"message"})
     message, errors = document["message"], document.get("errors", {})
