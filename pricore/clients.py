@@ -26,7 +26,9 @@ class Clients:
 
     def address(self, request: web.BaseRequest) -> str:
         """The client's address, of IPv6 the network: whoever has one address there has them all."""
-        return self.address_of(request.remote or "", request.headers.getall(_FORWARDED_FOR, ()))
+        headers = request.headers
+        # of what could not be parsed there are none, in a plain dict that knows no `getall`
+        return self.address_of(request.remote or "", headers.getall(_FORWARDED_FOR, ()) if headers else ())
 
     def address_of(self, remote: str, forwarded: Sequence[str]) -> str:
         """The same by the other end of a connection, and by what X-Forwarded-For says, once or several times."""

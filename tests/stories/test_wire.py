@@ -60,6 +60,7 @@ class Answer(msgspec.Struct, frozen=True):
         assert self.status in statuses, self
         assert "Server: Pricore\r\n" in self.head + "\r\n"
         assert "Content-Type: application/json" in self.head
+        assert "Cache-Control: no-store\r\nVary: Authorization\r\n" in self.head
         document: dict[str, Any] = json.loads(self.body)
         assert set(document) <= {"message", "errors", "warning"}
         assert document["message"]
@@ -77,6 +78,29 @@ def parse(received: bytes) -> Answer:
 
 def length(body: bytes) -> str:
     return f"Content-Length: {len(body)}"
+
+
+STRANGERS: dict[str, bytes] = {
+    "a method that is none": b"FOO /x\r\n\r\n",
+    "a TLS hello": bytes.fromhex("160301010c0100010803"),
+    "an HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_what_cannot_be_parsed_is_a_line_in_the_access_log(tmp_path: Path, form: str) -> None:
+    """One line each, with where it came from: strangers cannot fill the log with tracebacks."""
+    pricore = Pricore(tmp_path / "data", access_log="on", log_format=form)
+    with pricore.serving() as served:
+        log = tmp_path / "data-serve.log"
+        server = Server(int(served["url"].rpartition(":")[2]), served["pid"], "", log)
+        for sent in STRANGERS.values():
+            parse(server.say(sent)).refuses(400)
+
+    lines = [line for line in log.read_text().splitlines() if "UNKNOWN" in line]
+    assert len(lines) == len(STRANGERS)
+    assert all("400" in line and "127.0.0.1" in line for line in lines)
+    assert lines == [line for line in log.read_text().splitlines() if "access" in line], log.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +131,7 @@ def post(*headers: str) -> bytes:
 
 
 UNREADABLE: dict[str, bytes] = {
+    **STRANGERS,
     "bytes in the query": get("/api/token?search=ü"),
     "bytes in Composer's query": get("/org/acme/search.json?q=ü"),
     "bytes in the path": get("/api/ü"),
