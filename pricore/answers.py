@@ -130,6 +130,24 @@ class _Finished(web.StreamResponse):
         """Nothing is left to send."""
 
 
+class _Last(_Finished):
+    """One after which the connection ends."""
+
+    keep_alive = False
+
+
+def answer_last(response: web.Response) -> web.StreamResponse:
+    """The same answer as HTTP/1.1, after which the connection ends.
+
+    For who sent what is no HTTP: aiohttp takes that for HTTP/1.0, and would answer so.
+    """
+    body = response.body if isinstance(response.body, bytes) else b""
+    fields = {**response.headers, hdrs.CONTENT_LENGTH: str(len(body)), hdrs.CONNECTION: "close"}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    head = f"HTTP/1.1 {response.status} {response.reason}\r\n{lines}".encode()
+    return _Last(response.status, b"%bDate: %b\r\n\r\n" % (head, _date(int(time.time()))), body)
+
+
 def send(transport: asyncio.Transport, head: bytes, body: bytes) -> None:
     """Send a head and a body; a large one is never copied."""
     if len(body) <= _SMALL:

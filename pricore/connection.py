@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from pricore.answers import SERVER
+from pricore.answers import SERVER, answer_last
 from pricore.failures import answer_error, answer_failure, error_answer, unreadable
 from pricore.heads import Headers, HeadReader
 from pricore.journal import REQUEST_ID, Journal
@@ -98,6 +98,7 @@ class Connection(web.RequestHandler):
         """
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionError("nobody is left to answer, or part of an answer was sent")
+        unread = isinstance(exc, HttpProcessingError)
         if isinstance(exc, HttpProcessingError):
             response = error_answer(request, 400, unreadable(exc))
             # frames hold what was received, and lead back to the error: megabytes until the next full collection.
@@ -109,7 +110,7 @@ class Connection(web.RequestHandler):
         response.headers[REQUEST_ID] = self._journal.identify(request)
         response.headers[hdrs.SERVER] = SERVER
         response.force_close()
-        return response
+        return answer_last(response) if unread else response
 
     def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

@@ -85,18 +85,17 @@ class Delivery:
         return await self._write(_after(first, pieces), archive.size)
 
     async def send_plain(self, pieces: Iterator[bytes]) -> bool:
-        """Send an archive unpacked, or the part of it that was asked for; whether it was whole."""
+        """Send an archive unpacked, or the part of it that was asked for; whether it was whole.
+
+        Raises HTTPRequestRangeNotSatisfiable where it ends before that part.
+        """
         headers = self.response.headers
         headers[hdrs.ACCEPT_RANGES] = "bytes"
         start, stop = 0, self._size
         if self._part is not None:
             start, stop = self._part
             if start >= stop:
-                headers[hdrs.CONTENT_RANGE] = f"bytes */{self._size}"
-                self.response.set_status(416)
-                await self._begin(0)
-                await self.response.write_eof()
-                return True
+                raise web.HTTPRequestRangeNotSatisfiable(headers={hdrs.CONTENT_RANGE: f"bytes */{self._size}"})
             headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{self._size}"
             self.response.set_status(206)
         if not await self._begin(stop - start):

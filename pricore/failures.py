@@ -40,11 +40,14 @@ _MESSAGES: Final[Mapping[int, str]] = {
     404: "there is nothing at this address",
     405: "this address does not take that method",
     413: "the request body is too large",
+    416: "the archive ends before the range that was asked for",
     417: "the Expect header can only be 100-continue",
 }
 _COMPOSERS: Final = re.compile(r"^(?:(?!/api/).)*?/org/")
 """Addresses that Composer asks, also below the path of a public URL."""
 
+_TOLD: Final = (hdrs.ALLOW, hdrs.CONTENT_RANGE)
+"""Headers of aiohttp's errors that say more than the status."""
 _MOST_MESSAGE: Final = 1000
 _NEVER_KEPT: Final[Mapping[str, str]] = {hdrs.CACHE_CONTROL: "no-store", hdrs.VARY: "Authorization"}
 """What is missing for one token, or now, is there for another, or in a moment: no cache may answer with it."""
@@ -67,8 +70,8 @@ def _explain(request: web.BaseRequest, error: Exception, journal: Journal) -> we
     elif isinstance(error, web.HTTPException):
         if error.status < 400:
             raise error
-        allowed = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
-        return error_answer(request, error.status, _MESSAGES.get(error.status, error.reason), headers=allowed)
+        told = {str(name): error.headers[name] for name in _TOLD if name in error.headers}
+        return error_answer(request, error.status, _MESSAGES.get(error.status, error.reason), headers=told)
     elif isinstance(error, web.RequestPayloadError):
         return error_answer(request, 400, "the request body is damaged")
     elif isinstance(error, ConnectionError) and request.transport is None:

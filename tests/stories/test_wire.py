@@ -60,6 +60,7 @@ class Answer(msgspec.Struct, frozen=True):
         assert self.status in statuses, self
         assert "Server: Pricore\r\n" in self.head + "\r\n"
         assert "Content-Type: application/json" in self.head
+        assert self.head.startswith("HTTP/1.1 ")
         assert "Cache-Control: no-store\r\nVary: Authorization\r\n" in self.head
         document: dict[str, Any] = json.loads(self.body)
         assert set(document) <= {"message", "errors", "warning"}
