@@ -80,8 +80,8 @@ class Delivery:
                 return True
             except NotImplementedError:  # uvloop has none
                 pass
-            except ConnectionError:
-                return True  # a client that goes away in the middle is no failure of ours
+            except (ConnectionError, TimeoutError):
+                return True  # a client that goes away in the middle, or takes nothing, is no failure of ours
         return await self._write(_after(first, pieces), archive.size)
 
     async def send_plain(self, pieces: Iterator[bytes]) -> bool:

@@ -69,6 +69,9 @@ _FORCE_SECONDS: Final = 0.5
 _TURN_SECONDS: Final = 0.0005
 """How long a thread that computes keeps the interpreter from the loop; a request needs it several times."""
 
+_UNREAD_SECONDS: Final = 120.0
+"""How long a client may take nothing of what is there for it; proxies give up after 60."""
+
 _PRUNE_SECONDS: Final = 24 * 3600
 _RETRY_SECONDS: Final = 60
 _MOST_FILES: Final = 65_536
@@ -385,7 +388,13 @@ async def _tidy(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads, *,
 
 
 async def listen(runner: web.AppRunner, bound: socket.socket, service: Service) -> asyncio.Server:
-    """Take connections; not by aiohttp's SockSite, which answers what it cannot parse with text of its own."""
+    """Take connections; not by aiohttp's SockSite, which answers what it cannot parse with text of its own.
+
+    A client that takes nothing of an answer is let go, which only the kernel notices in all cases: bytes wait in
+    its buffers, in those of the loop, or are still in a file. One that reads slowly keeps its connection.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections have what the socket has
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_UNREAD_SECONDS * 1000))
     loop = asyncio.get_running_loop()
     server = cast("web.Server", runner.server)  # None only before the setup
     return await loop.create_server(

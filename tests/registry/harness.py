@@ -22,6 +22,7 @@ from yarl import URL
 from pricore.addresses import parse_address
 from pricore.auth import create_secret, hash_secret
 from pricore.config import Config
+from pricore.connection import Connection
 from pricore.server import SERVICE, listen
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -168,6 +169,14 @@ class Template(msgspec.Struct, frozen=True):
 
     data: Path
     between: str
+
+
+def connections(world: World) -> list[Connection]:
+    """Those of a server."""
+    runner = world.client.server.runner
+    assert runner is not None
+    assert runner.server is not None
+    return [item for item in runner.server.connections if isinstance(item, Connection)]
 
 
 def pack(files: Mapping[str, str | bytes]) -> bytes:

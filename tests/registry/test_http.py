@@ -1,16 +1,21 @@
 """What answers have as HTTP: dates, caching, encodings, HEAD, and one answer for many at once."""
 
 import asyncio
+import logging
+import os
 import re
 import socket
+from collections.abc import Callable
 from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
 
+from pricore import server
 from pricore.answers import Answer
 from pricore.metrics import Metrics
 from pricore.recall import Kept, Shelf
-from tests.registry.harness import Start, World, error
+from tests.harness import GitRepository
+from tests.registry.harness import Start, World, connections, error
 
 # Dates
 
@@ -227,6 +232,72 @@ async def test_a_client_that_does_not_read_is_not_answered_on(start: Start) -> N
         await asyncio.gather(task, return_exceptions=True)
 
     assert 0 < (seen[-1] - began) * size < 16 * 1024 * 1024
+
+
+@pytest.fixture
+async def large(start: Start, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A server with an archive and a document larger than buffers; who takes nothing for a second is let go."""
+    monkeypatch.setattr(server, "_UNREAD_SECONDS", 1.0)
+    upstream.commit(
+        {"name": "acme/large", "extra": {"text": "x" * 200_000}}, files={"noise": os.urandom(8_000_000)}
+    )
+    upstream.tag("1.0.0")
+    world = await start(inline_limit=0, requests_per_minute=0)
+    await world.follow(upstream)
+    return world
+
+
+def ask_for(world: World, secret: str, path: str, *, accepted: str) -> socket.socket:
+    """A client that has asked and not read yet, with little room for what comes."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((world.client.host, world.client.port))
+    head = f"GET /org/acme{path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {accepted}\r\n"
+    connection.sendall(f"{head}Authorization: Bearer {secret}\r\n\r\n".encode())
+    connection.setblocking(False)
+    return connection
+
+
+LARGE = [
+    *[("/packages/acme/large/1.0.0.zip", accepted) for accepted in ("zstd", "identity")],
+    ("/p2/acme/large.json", "identity"),
+]
+
+
+@pytest.mark.parametrize(("path", "accepted"), LARGE)
+async def test_who_reads_nothing_is_let_go(
+    large: World, caplog: pytest.LogCaptureFixture, path: str, accepted: str
+) -> None:
+    """Neither an archive nor a document keeps its connection while nobody takes it, and the log has no word."""
+    secret = await large.token()
+    await large.get(path, secret)
+    before = connections(large)
+    with ask_for(large, secret, path, accepted=accepted):
+        await until(lambda: any(item not in before for item in connections(large)))
+        (asked,) = [item for item in connections(large) if item not in before]
+        await until(lambda: asked not in connections(large))
+
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_who_reads_slowly_is_kept(large: World) -> None:
+    """Three times as long as who reads nothing has, a client goes on reading."""
+    secret, loop = await large.token(), asyncio.get_running_loop()
+    path = "/packages/acme/large/1.0.0.zip"
+    await large.get(path, secret)
+    with ask_for(large, secret, path, accepted="zstd") as connection:
+        until = loop.time() + 3
+        while loop.time() < until:
+            assert await loop.sock_recv(connection, 20_000)
+            await asyncio.sleep(0.02)
+        assert await loop.sock_recv(connection, 1_000_000)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what the server does by itself."""
+    async with asyncio.timeout(30):
+        for _ in iter(condition, True):
+            await asyncio.sleep(0.02)
 
 
 def counted(world: World) -> int:

@@ -13,10 +13,9 @@ import msgspec
 import pytest
 
 from pricore.auth import hash_secret
-from pricore.connection import Connection
 from pricore.server import SERVICE, Service
 from tests.harness import GitRepository
-from tests.registry.harness import Start, World
+from tests.registry.harness import Start, World, connections
 
 P2 = "/p2/acme/library.json"
 ZIP = "/packages/acme/library/v1.0.0.zip"
@@ -69,14 +68,6 @@ class Line:
 
     def close(self) -> None:
         self._writer.close()
-
-
-def connections(world: World) -> list[Connection]:
-    """Those of a server."""
-    runner = world.client.server.runner
-    assert runner is not None
-    assert runner.server is not None
-    return [item for item in runner.server.connections if isinstance(item, Connection)]
 
 
 Connect = Callable[..., Awaitable[Line]]
