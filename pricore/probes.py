@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import re
 from ipaddress import ip_address
 from typing import Final
 
 import msgspec
 from aiohttp import hdrs, web
 
+from pricore.clients import Clients
 from pricore.clock import now
 from pricore.errors import ForbiddenError, NotReadyError
 from pricore.gate import Gate
@@ -19,16 +21,24 @@ _log = logging.getLogger("pricore.probes")
 _SECONDS: Final = 2.0
 """What the database may take to answer."""
 
-_FORWARDED: Final = ("X-Forwarded-For", hdrs.FORWARDED, hdrs.VIA)
+_FORWARDED: Final = (
+    hdrs.FORWARDED,
+    hdrs.VIA,
+    "X-Real-IP",
+    *(f"X-Forwarded-{name}" for name in ("For", "Host", "Proto")),
+)
+_PORT: Final = re.compile(r":[0-9]*$")
 
 
 class Probes:
     """Three addresses beside those of packages."""
 
-    def __init__(self, store: Store, gate: Gate, metrics: Metrics) -> None:
+    def __init__(self, store: Store, gate: Gate, metrics: Metrics, *, clients: Clients, public_url: str) -> None:
         self._store = store
         self._gate = gate
         self._metrics = metrics
+        self._clients = clients
+        self._public_url = public_url
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -53,7 +63,7 @@ class Probes:
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
         """Everything that is counted, for this machine and for instance tokens."""
-        if not _is_local(request):
+        if not self._is_local(request):
             token = await self._gate.admit(request, organization=None, scope=None)
             if token.organization is not None:
                 raise ForbiddenError("metrics are of all organizations: they need an instance token")
@@ -71,6 +81,27 @@ class Probes:
         body = await asyncio.to_thread(render, self._metrics, state)
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: CONTENT_TYPE, hdrs.CACHE_CONTROL: "no-store"})
 
+    def _is_local(self, request: web.Request) -> bool:
+        """Whether a request comes from this machine, and for nobody else.
+
+        A proxy on this machine comes from there too. Where it doesn't say so in a header, it is known by the
+        settings: it is trusted, or clients come by another address than this server's. Or by the host asked for.
+        """
+        return (
+            _is_loopback(request.remote or "")
+            and _is_loopback(_PORT.sub("", request.host))
+            and not self._public_url
+            and not self._clients.is_proxied(request)
+            and not any(header in request.headers for header in _FORWARDED)
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host.lower() == "localhost" or ip_address(host.strip("[]").partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
 
 def _status(status: str) -> web.Response:
     return web.Response(
@@ -78,12 +109,3 @@ def _status(status: str) -> web.Response:
         content_type="application/json",
         headers={hdrs.CACHE_CONTROL: "no-store"},
     )
-
-
-def _is_local(request: web.Request) -> bool:
-    """Whether a request comes from this machine, and for nobody else: proxies say for whom they ask."""
-    try:
-        local = ip_address((request.remote or "").partition("%")[0]).is_loopback
-    except ValueError:
-        return False
-    return local and not any(header in request.headers for header in _FORWARDED)

@@ -127,7 +127,7 @@ class Service:
             streams=self._streams,
             others=[webhooks.describe()],
         )
-        probes = Probes(self._store, gate, self._metrics)
+        probes = Probes(self._store, gate, self._metrics, clients=clients, public_url=config.public_url)
         welcome = Welcome(clients, public_url=config.public_url)
         # (?s): a line break in an address too, which aiohttp would answer with text of its own
         rest = web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", refuse)
