@@ -134,7 +134,7 @@ class Registry:
         return kept.answer.respond(request)
 
     async def _load_root(self, token: Token, slug: str, encoding: str, url: str) -> Answer:
-        found = await self._store.organizations.root(slug)
+        found = await self._store.organizations.root(slug, token.packages)
         if found is None:
             raise NotFoundError(auth.NOT_HERE)
         organization_id, last_modified, inline = found

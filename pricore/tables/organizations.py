@@ -30,10 +30,11 @@ class Organizations:
         async with self._store.transaction() as db:
             cursor = await db.execute(
                 """
-                INSERT INTO organizations (id, slug, name, description, root_modified, inline, created_at)
-                VALUES (?1, ?2, ?3, ?4, max(?5, 1 + coalesce((
+                INSERT INTO organizations
+                    (id, slug, name, description, root_modified, views_modified, inline, created_at)
+                SELECT ?1, ?2, ?3, ?4, begun, begun, 1, ?5 FROM (SELECT max(?5, 1 + coalesce((
                     SELECT last_modified FROM former_organizations WHERE slug = ?2
-                ), 0)), 1, ?5) ON CONFLICT (slug) DO NOTHING
+                ), 0)) AS begun) WHERE true ON CONFLICT (slug) DO NOTHING
                 """,
                 (organization.id, slug, name, description, organization.created_at),
             )
@@ -80,10 +81,18 @@ class Organizations:
             await db.execute(
                 """
                 INSERT INTO former_organizations (slug, last_modified)
-                SELECT slug, max(root_modified, coalesce((
-                    SELECT max(last_modified) FROM documents JOIN packages ON packages.id = documents.package_id
-                    WHERE organization_id = organizations.id
-                ), 0)) FROM organizations WHERE id = ?
+                SELECT slug, max(
+                    root_modified,
+                    coalesce((
+                        SELECT max(last_modified) FROM documents
+                        JOIN packages ON packages.id = documents.package_id
+                        WHERE organization_id = organizations.id
+                    ), 0),
+                    coalesce((
+                        SELECT max(max(last_modified), views_modified + sum(changes)) FROM package_dates
+                        WHERE organization_id = organizations.id
+                    ), 0)
+                ) FROM organizations WHERE id = ?
                 ON CONFLICT (slug) DO UPDATE SET last_modified = excluded.last_modified
                 """,
                 (organization.id,),
@@ -92,12 +101,39 @@ class Organizations:
             if not cursor.rowcount:
                 raise NotFoundError(f"the organization {organization.slug} was deleted")
 
-    async def root(self, slug: str) -> tuple[str, int, bool] | None:
-        """What packages.json is made from: the id, its last modification, whether versions are inline."""
+    async def root(self, slug: str, only: frozenset[str] | None = None) -> tuple[str, int, bool] | None:
+        """What packages.json is made from: the id, its last modification, whether versions are inline.
+
+        Where it shows the packages in `only`, both are as if there were no others, and none ever had been.
+        """
         row = await self._store.fetch_one(
-            "SELECT id, root_modified, inline FROM organizations WHERE slug = ?", (slug,)
+            """
+            SELECT id, iif(?2, root_modified, views_modified), inline,
+                (SELECT CAST(value AS INTEGER) FROM served_settings WHERE name = 'inline_limit')
+            FROM organizations WHERE slug = ?1
+            """,
+            (slug, only is None),
         )
-        return None if row is None else (row[0], row[1], bool(row[2]))
+        if row is None:
+            return None
+        organization_id, modified, inline, limit = row
+        if only is None or limit is None:
+            return organization_id, modified, bool(inline)
+        rows = await self._store.fetch_all(
+            """
+            SELECT package_dates.name, changes, coalesce(inline_size, 0) FROM package_dates
+            LEFT JOIN packages ON packages.organization_id = ?1 AND packages.name = package_dates.name
+            WHERE package_dates.organization_id = ?1
+            """,
+            (organization_id,),
+        )
+        shown = [(changes, size) for name, changes, size in rows if name in only]
+        # a sum moves with each of them, whichever comes first; the latest of their dates might not
+        return (
+            organization_id,
+            modified + sum(changes for changes, _ in shown),
+            sum(size for _, size in shown) <= limit,
+        )
 
     async def apply_settings(self, *, public_url: str, inline_limit: int) -> None:
         """Take over the settings that are part of every answer; where one changed, all of them count as new."""
@@ -114,14 +150,32 @@ class Organizations:
                 settings.items(),
             )
             await db.execute("UPDATE documents SET last_modified = max(last_modified + 1, ?)", (now(),))
-            await db.execute("UPDATE organizations SET root_modified = max(root_modified + 1, ?)", (now(),))
+            await db.execute(
+                """
+                UPDATE organizations SET root_modified = max(root_modified + 1, ?1),
+                    views_modified = max(views_modified + 1, ?1)
+                """,
+                (now(),),
+            )
             for (organization_id,) in await db.execute_fetchall("SELECT id FROM organizations"):
                 await self.touch_root(db, organization_id, names_changed=False)
 
     async def remember_dates(
         self, db: "aiosqlite.Connection", organization_id: str, package_ids: Iterable[str]
     ) -> None:
-        """Let packages.json remember the dates of packages that go: one that comes back must have another."""
+        """Remember the dates of packages that go: one that comes back must have another."""
+        ids = msgspec.json.encode(list(package_ids)).decode()
+        await db.execute(
+            """
+            INSERT INTO package_dates (organization_id, name, changes, last_modified)
+            SELECT organization_id, name, 1, coalesce((
+                SELECT max(last_modified) FROM documents WHERE package_id = packages.id
+            ), 0) FROM packages WHERE id IN (SELECT value FROM json_each(?))
+            ON CONFLICT (organization_id, name) DO UPDATE SET
+                changes = changes + 1, last_modified = max(last_modified, excluded.last_modified)
+            """,
+            (ids,),
+        )
         await db.execute(
             """
             UPDATE organizations SET root_modified = max(root_modified, (
@@ -129,7 +183,7 @@ class Organizations:
                 WHERE package_id IN (SELECT value FROM json_each(?))
             )) WHERE id = ?
             """,
-            (msgspec.json.encode(list(package_ids)).decode(), organization_id),
+            (ids, organization_id),
         )
 
     async def touch_root(self, db: "aiosqlite.Connection", organization_id: str, *, names_changed: bool) -> None:

@@ -318,18 +318,33 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
     ((replaced_by,),) = await db.execute_fetchall("SELECT replaced_by FROM packages WHERE id = ?", (package_id,))
     published = metadata.newest_first(as_published(name, row) for row in rows)
     halves = await asyncio.to_thread(_documents, name, published, replaced_by)
+    changed = False
     for half, body in halves.items():
-        # an unchanged half keeps its Last-Modified, and every client its copy
-        await db.execute(
+        # an unchanged half keeps its Last-Modified, and every client its copy. That of a new one is after all that
+        # the package had before under its name, and owes nothing to other packages
+        cursor = await db.execute(
             """
             INSERT INTO documents (package_id, half, body, last_modified)
-            SELECT id, ?2, ?3, max(?4, 1 + (SELECT root_modified FROM organizations WHERE id = organization_id))
-            FROM packages WHERE id = ?1
+            SELECT packages.id, ?2, ?3, max(?4, 1 + views_modified, 1 + coalesce((
+                SELECT last_modified FROM package_dates
+                WHERE organization_id = packages.organization_id AND name = packages.name
+            ), 0))
+            FROM packages JOIN organizations ON organizations.id = organization_id WHERE packages.id = ?1
             ON CONFLICT (package_id, half) DO UPDATE SET
                 body = excluded.body, last_modified = max(last_modified + 1, excluded.last_modified)
             WHERE body <> excluded.body
             """,
             (package_id, half, body, now()),
+        )
+        changed |= cursor.rowcount > 0
+    if changed:
+        await db.execute(
+            """
+            INSERT INTO package_dates (organization_id, name, changes, last_modified)
+            SELECT organization_id, name, 1, 0 FROM packages WHERE id = ?
+            ON CONFLICT (organization_id, name) DO UPDATE SET changes = changes + 1
+            """,
+            (package_id,),
         )
     latest = metadata.find_latest(published)
     entry = msgspec.json.decode(b"{}" if latest is None else latest.entry, type=dict[str, Any])

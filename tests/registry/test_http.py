@@ -61,6 +61,23 @@ async def test_equal_views_have_one_date(world: World) -> None:
     assert dates[0] == dates[1]
 
 
+async def test_a_package_that_is_not_seen_moves_no_date(world: World, upstream: GitRepository) -> None:
+    """packages.json of a restricted token stays 304 while others come, and moves with its own package."""
+    secret = await world.token(packages=["acme/library", "acme/late"])
+    date = (await world.get("/packages.json", secret)).headers["Last-Modified"]
+    upstream.commit({"name": "acme/hidden"})
+    await world.follow(upstream)
+    reply = await world.ask("/packages.json", secret, headers={"If-Modified-Since": date})
+    assert (reply.status, reply.headers["Last-Modified"]) == (304, date)
+
+    upstream.commit({"name": "acme/late"})
+    upstream.tag("1.0.0")
+    await world.sync(upstream)
+    reply = await world.get("/packages.json", secret, headers={"If-Modified-Since": date})
+    assert parsedate_to_datetime(reply.headers["Last-Modified"]) > parsedate_to_datetime(date)
+    assert "acme/late" in reply.json["available-packages"]
+
+
 # Caching
 
 

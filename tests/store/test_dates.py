@@ -1,11 +1,13 @@
 """Last-Modified moves with every change of a document, and only then."""
 
+from pathlib import Path
+
 import pytest
 
 from pricore.clock import now
 from pricore.models import Organization, Repository
 from pricore.store import Store
-from tests.store.harness import OTHER_COMMIT, dates, document, follow, publish, released, served
+from tests.store.harness import OTHER_COMMIT, dates, document, follow, make_earlier, publish, released, served
 
 
 @pytest.fixture
@@ -150,6 +152,96 @@ async def test_equal_settings_move_no_date(store: Store, repository: Repository)
 
     assert before == await dates(store)
     assert revision == store.revision()
+
+
+# What a restricted token sees
+
+
+async def view(store: Store, *names: str) -> tuple[int, bool]:
+    """The date of packages.json for who sees these packages, and whether it carries their versions."""
+    root = await store.organizations.root("acme", frozenset(names))
+    assert root is not None
+    return root[1:]
+
+
+@inline_or_not
+async def test_hidden_packages_move_no_date(
+    frozen: int, store: Store, acme: Organization, repository: Repository, limit: int
+) -> None:
+    """Whatever comes, changes, grows and goes beside what a token sees, its dates are as if there were nothing."""
+    await store.organizations.apply_settings(public_url="", inline_limit=limit)
+    await publish(store, repository, released())
+    before, document_before = await view(store, "acme/library"), await dates(store)
+    for number in range(50):
+        await publish(store, repository, released("dev-main", package="acme/hidden", description=str(number)))
+    await publish(store, repository, released(package="acme/large", description="x" * limit))
+    await store.packages.delete(acme, await store.packages.get(acme, "acme/hidden"))
+    assert await view(store, "acme/library") == before
+    assert (await dates(store))["stable"] == document_before["stable"]
+    await publish(store, repository, released(package="acme/late"))
+
+    assert await view(store, "acme/library") == before
+    assert (await document(store, "stable", "acme/late")).last_modified <= document_before["stable"] + 1
+
+
+@inline_or_not
+async def test_each_change_of_what_is_seen_moves_the_date(
+    frozen: int, store: Store, acme: Organization, repository: Repository, limit: int
+) -> None:
+    """Versions that come, change and go, and packages, in turns, within a second: each date is a later one."""
+    await store.organizations.apply_settings(public_url="", inline_limit=limit)
+    names = ("acme/library", "acme/other")
+    seen = [await view(store, *names)]
+
+    async def look() -> None:
+        seen.append(await view(store, *names))
+
+    for description in ("one", "two"):
+        for name in names:
+            await publish(store, repository, released(package=name, description=description))
+            await look()
+    await publish(store, repository, released("dev-main"))
+    await look()
+    await publish(store, repository, removed=[("acme/library", "dev-main")])
+    await look()
+    for name in names:
+        package = await store.packages.get(acme, name)
+        await store.packages.delete_version(acme, package, "1.0.0")
+        await look()
+        await store.packages.delete(acme, package)
+        await look()
+    other = await follow(store, acme, "other")
+    await publish(store, other, released())
+    await look()
+    await store.repositories.remove(other)
+    await look()
+    await store.organizations.apply_settings(public_url="https://packages.example.com", inline_limit=limit)
+    await look()
+    await store.organizations.delete(acme)
+    await store.organizations.create("acme", "Acme")
+    await look()
+
+    moments = [moment for moment, _ in seen]
+    assert sorted(set(moments)) == moments
+
+
+async def test_a_view_carries_versions_by_what_is_in_it(store: Store, repository: Repository) -> None:
+    """A large package that a token does not see takes no versions out of its packages.json."""
+    await store.organizations.apply_settings(public_url="", inline_limit=4000)
+    await publish(store, repository, released(), released(package="acme/large", description="x" * 4000))
+
+    assert not await is_inline(store)
+    assert [(await view(store, name))[1] for name in ("acme/library", "acme/large")] == [True, False]
+
+
+async def test_a_database_of_before_gives_later_dates(path: Path) -> None:
+    """What views had for a date before they had their own is never given again, and sizes are those of before."""
+    path.parent.mkdir(exist_ok=True)
+    make_earlier(path, 10)
+    async with Store(path) as store:
+        await store.organizations.apply_settings(public_url="", inline_limit=5)
+        assert (await view(store, "a/b"))[0] > 5
+        assert [(await view(store, name))[1] for name in ("a/b", "a/c")] == [False, True]
 
 
 # Versions in packages.json
