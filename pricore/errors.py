@@ -30,9 +30,16 @@ class NotFoundError(PricoreError):
 
 
 class ConflictError(PricoreError):
-    """Something of that name or address is already there."""
+    """Something of that name or address is already there.
+
+    `public` is the message without what not everybody may know of, None where it says nothing like that.
+    """
 
     code = "conflict"
+
+    def __init__(self, message: str, *, public: str | None = None) -> None:
+        super().__init__(message)
+        self.public = public
 
 
 class InvalidError(PricoreError):

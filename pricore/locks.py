@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -11,7 +11,7 @@ import msgspec
 
 from pricore import metadata
 from pricore.dists import Dists
-from pricore.errors import DistError, GitError, InvalidError
+from pricore.errors import DistError, GitError, InvalidError, PricoreError
 from pricore.models import LOCK_NAME, Finding, LockedPackage
 from pricore.pins import Pins
 from pricore.sync import Syncer
@@ -105,9 +105,15 @@ def packages_of(lock: LockFile, *, public_url: str) -> list[LockedPackage]:
 
 
 class Checker:
-    """Tells whether archives that lock files name can be installed, by doing for each what a request would."""
+    """Tells whether archives that lock files name can be installed, by doing for each what a request would.
 
-    def __init__(self, pins: Pins, dists: Dists, syncer: Syncer) -> None:
+    `explain` gives the words for an archive that cannot be had.
+    """
+
+    def __init__(
+        self, pins: Pins, dists: Dists, syncer: Syncer, *, explain: Callable[[PricoreError], str] = str
+    ) -> None:
+        self._explain = explain
         self._pins = pins
         self._dists = dists
         self._syncer = syncer
@@ -144,5 +150,5 @@ class Checker:
             with await self._dists.open(dist, self._syncer.source(dist), "zstd"):
                 pass
         except (DistError, GitError) as error:
-            return str(error)
+            return self._explain(error)
         return None

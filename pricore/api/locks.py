@@ -1,5 +1,6 @@
 """Lock files that are in use: what they name is kept."""
 
+import logging
 from typing import Final
 
 from pricore import auth, locks, views
@@ -7,7 +8,7 @@ from pricore.api.organizations import find_organization
 from pricore.api.routing import Call, Data, Message, Route
 from pricore.config import Config
 from pricore.dists import Dists
-from pricore.errors import InvalidError, NotFoundError
+from pricore.errors import ArchiveError, InvalidError, NotFoundError, PricoreError
 from pricore.locks import Checker, LockFile
 from pricore.models import Lock, LockedPackage, Token
 from pricore.pins import Pins
@@ -15,13 +16,16 @@ from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.views import FindingView, LockView
 
+_log = logging.getLogger("pricore.locks")
+
 _MOST_CHECKED: Final = 1000
 """Packages of one request: an archive that isn't kept is made."""
 
 
 def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[Route]:
     """The routes of lock files."""
-    checker = Checker(Pins(store, dists, syncer, most=config.most_pinned), dists, syncer)
+    pins = Pins(store, dists, syncer, most=config.most_pinned)
+    checker = Checker(pins, dists, syncer, explain=_explain)
 
     def read(call: Call) -> list[LockedPackage]:
         """What a lock file names of the organization. Raises InvalidError where the caller may not see it."""
@@ -102,6 +106,14 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
             summary="Let go of a lock file",
         ),
     ]
+
+
+def _explain(error: PricoreError) -> str:
+    """Why an archive cannot be had, for who must not know folders and addresses: the log has them."""
+    if isinstance(error, ArchiveError):
+        return str(error)  # it is about what is in the commit
+    _log.warning("a lock file was checked: %s", error)
+    return "its archive is not there and cannot be made; the log of the registry says why"
 
 
 def _visible(token: Token, lock: Lock) -> bool:

@@ -13,9 +13,10 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from yarl import URL
 
+from pricore import auth
 from pricore.api.streams import Events, Streams
 from pricore.bodies import MEGABYTE, Zip, read_body
-from pricore.errors import BadRequestError, InvalidError
+from pricore.errors import BadRequestError, ConflictError, InvalidError, NotFoundError
 from pricore.gate import Gate, allowance_of
 from pricore.limits import Allowance
 from pricore.models import Token
@@ -139,6 +140,8 @@ class PageQuery(msgspec.Struct, frozen=True):
         return Meta(self.page, max(1, -(-total // self.per_page)), self.per_page, total)
 
 
+_SEES_ALL: Final = frozenset({"packages:read", "repositories:read"})
+"""The scopes of who may read the addresses of repositories, and the names of lock files."""
 _LARGE: Final = 256 * 1024
 _MOST_SHOWN: Final = 200
 """Characters of an error: the name of an unknown field can be a megabyte."""
@@ -160,7 +163,16 @@ def serve(route: Route, gate: Gate, streams: Streams, *, public_url: str = "") -
             large = len(content) > _LARGE
             parse = functools.partial(_read_body, content, route.body)
             body = await asyncio.to_thread(parse) if large else parse()
-        result = await route.handler(Call(token, path, query, body, allowance_of(request), gate.address(request)))
+        call = Call(token, path, query, body, allowance_of(request), gate.address(request))
+        try:
+            result = await route.handler(call)
+        except NotFoundError:
+            # in the same words whether it is not there or hidden, and without what those below know of it
+            raise NotFoundError(auth.NOT_HERE) from None
+        except ConflictError as error:
+            if error.public is None or (token.packages is None and _SEES_ALL.issubset(token.scopes)):
+                raise
+            raise ConflictError(error.public) from None
         if isinstance(result, Events):
             organization, scope = path.get("slug"), route.scope
             readmit = functools.partial(gate.readmit, request, organization=organization, scope=scope)

@@ -148,7 +148,9 @@ async def check_unlocked(
     for lock, package, version, slug in rows:
         raise ConflictError(
             f"the lock {lock} names {package} {version}: when nothing is installed from it any more, "
-            f"`pricore lock remove {slug} {lock}` lets go of it"
+            f"`pricore lock remove {slug} {lock}` lets go of it",
+            public=f"a lock file that is registered names {package} {version}: "
+            "it is kept until somebody lets go of that lock",
         )
 
 

@@ -144,7 +144,11 @@ async def uploaded_package(db: "aiosqlite.Connection", organization_id: str, nam
     )
     for package_id, url in rows:
         if url is not None:
-            raise ConflictError(f"the package {name} comes from {url}: push there, nothing can be uploaded to it")
+            advice = "push there, nothing can be uploaded to it"
+            raise ConflictError(
+                f"the package {name} comes from {url}: {advice}",
+                public=f"the package {name} comes from a repository: {advice}",
+            )
         return package_id, False
     package_id = str(uuid4())
     await db.execute(

@@ -51,7 +51,8 @@ class Repositories:
         async with self._store.transaction() as db:
             if (url := await _followed(db, organization.id, address)) is not None:
                 raise ConflictError(
-                    f"{organization.slug} follows {url} already; `pricore repo sync` reads it again"
+                    f"{organization.slug} follows {url} already; `pricore repo sync` reads it again",
+                    public=f"{organization.slug} follows {address.url} already",
                 )
             rows: Any = await db.execute_fetchall(
                 f"""
@@ -88,7 +89,8 @@ class Repositories:
         async with self._store.transaction() as db:
             url = await _followed(db, repository.organization_id, address, but=repository.id)
             if url is not None:
-                raise ConflictError(f"{url} is followed already, as a repository of its own")
+                followed = "is followed already, as a repository of its own"
+                raise ConflictError(f"{url} {followed}", public=f"{address.url} {followed}")
             rows: Any = await db.execute_fetchall(
                 f"""
                 UPDATE repositories SET provider = ?, identifier = ?, url = ?, url_key = ?, confined = ?,

@@ -162,7 +162,9 @@ def test_a_name_has_one_origin(world: World, make_repository: Callable[[str], Gi
     world.pricore.run("repo", "add", "acme", upstream.url)
     status, document = world.post(pack("acme/library", version="2.0.0"))
     assert status == 409
-    assert f"the package acme/library comes from {upstream.url}" in document["message"]
+    assert document["message"].startswith("the package acme/library comes from a repository: push there")
+    refused = world.pricore.fail("package", "upload", "acme", world.file(pack("acme/library", version="2.0.0")))
+    assert f"the package acme/library comes from {upstream.url}" in refused
 
     world.upload(pack(version="1.0.0"))
     other = make_repository("words")
