@@ -29,7 +29,9 @@ class Queue:
     """The queue of syncs, the schedule behind it and the workers that empty both, in the server.
 
     A repository is never at work twice, here because `busy` has it, in other processes because of its lock.
-    `workers` is how many may be at work; it can be changed at any time. `counts` is where syncs are counted.
+    `workers` is how many may be at work; it can be changed at any time. Where there are several, and one
+    organization has them all, one more is there for the others: hosts of that one that send next to nothing must
+    not stop them. `counts` is where syncs are counted.
     """
 
     def __init__(self, store: Store, syncer: Syncer, *, workers: int, counts: Syncs | None = None) -> None:
@@ -84,7 +86,7 @@ class Queue:
         while True:
             self._wake.clear()
             seen = self._store.changes()
-            while len(tasks) < self.workers and (task := await self._begin()):
+            while task := await self._begin(len(tasks)):
                 tasks.add(task)
                 task.add_done_callback(lambda _: self._wake.set())
             # not wait_for: in Python 3.11 it loses a cancellation that comes together with the event
@@ -102,11 +104,17 @@ class Queue:
                 async with asyncio.timeout(_NOTICE_SECONDS):
                     await self._wake.wait()
 
-    async def _begin(self) -> asyncio.Task[None] | None:
-        """A worker for what comes first, None where nothing is to be done."""
-        if job := await self._store.jobs.take(self._busy, self._served):
+    async def _begin(self, at_work: int) -> asyncio.Task[None] | None:
+        """A worker for what comes first beside those at work, None where nothing is to be done or all are."""
+        but = None
+        if at_work >= self.workers:
+            organizations = set(self._busy.values())
+            if at_work > self.workers or self.workers == 1 or len(organizations) != 1:
+                return None
+            (but,) = organizations
+        if job := await self._store.jobs.take(self._busy, self._served, but=but):
             return self._work_on(job.repository_id, job.organization_id, job)
-        if found := await self._store.schedule.due(self._busy):
+        if found := [due for due in await self._store.schedule.due(self._busy) if due.organization_id != but]:
             turns = {organization_id: turn for turn, organization_id in enumerate(self._served)}
             first = min(found, key=lambda due: (turns.get(due.organization_id, -1), due.at))
             return self._work_on(first.repository_id, first.organization_id, None)

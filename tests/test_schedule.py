@@ -336,6 +336,56 @@ async def test_an_organization_with_many_does_not_keep_others_waiting(
     assert recorder.most == 2
 
 
+async def test_an_organization_with_all_workers_leaves_one_more_to_others(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+) -> None:
+    """What its hosts keep back stops no other organization, and there is never more than one worker more."""
+    many = await add(registry, "many", "abcd")
+    queue = begin(2)
+    for repository in many.values():
+        await queue.add(repository.id)
+    assert set(await recorder.wait_for(2)) == {"a", "b"}
+    few = await add(registry, "few", "xy")
+    for repository in few.values():
+        await queue.add(repository.id)
+    assert (await recorder.wait_for(3))[2] == "x"
+    recorder.gate.release()
+    await recorder.wait_for(3)
+    recorder.gate.release()
+
+    assert (await recorder.wait_for(4))[3] == "c"
+    assert recorder.most == 3
+
+
+async def test_what_is_due_gets_the_worker_that_is_left_to_others(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what nobody asked for is read while one organization has all workers."""
+    monkeypatch.setattr("pricore.jobs._POLL_SECONDS", 0.05)
+    many = await add(registry, "many", "ab")
+    queue = begin(2)
+    for repository in many.values():
+        await queue.add(repository.id)
+    await recorder.wait_for(2)
+    await add(registry, "few", "x")
+    registry.at += 3600
+
+    assert (await recorder.wait_for(3))[2] == "x"
+
+
+async def test_one_worker_stays_one(registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]) -> None:
+    """Who sets one gets one; then organizations take turns."""
+    many, few = await add(registry, "many", "ab"), await add(registry, "few", "x")
+    for repository in (*many.values(), *few.values()):
+        await registry.store.jobs.add(repository.id)
+    begin(1)
+    assert await recorder.wait_for(1) == ["a"]
+    recorder.gate.release()
+
+    assert await recorder.wait_for(2) == ["a", "x"]
+    assert recorder.most == 1
+
+
 async def test_due_repositories_take_turns_too(
     registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
 ) -> None:

@@ -43,12 +43,12 @@ class Jobs:
             (str(uuid4()), now(), priority, repository_id),
         )
 
-    async def take(self, busy: Mapping[str, str], served: Sequence[str]) -> Job | None:
-        """The job that comes first, which counts as begun; of none of the repositories that are `busy`.
+    async def take(self, busy: Mapping[str, str], served: Sequence[str], *, but: str | None = None) -> Job | None:
+        """The job that comes first, which counts as begun; it is of none of the repositories that are `busy`.
 
-        `busy` are repositories at work with their organizations, `served` the organizations that had their turn,
-        the latest last. First comes the higher priority, then the organization with the fewest at work, then the
-        one whose turn was longest ago, then who waits longest.
+        It is not of the organization `but`. `busy` are repositories at work with their organizations, `served` the
+        organizations that had their turn, the latest last. First comes the higher priority, then the organization
+        with the fewest at work, then the one whose turn was longest ago, then who waits longest.
         """
         rows = await self._store.fetch_all(
             """
@@ -59,6 +59,7 @@ class Jobs:
             """,
             (msgspec.json.encode(list(busy)).decode(),),
         )
+        rows = [row for row in rows if row[1] != but]
         if not rows:
             return None  # without the writer's lock: this is asked all the time
         at_work = Counter(busy.values())
