@@ -197,6 +197,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     """A package as lists show it; `latest_version` is the highest stable one, else the newest of any kind.
 
     `replaced_by` is the name under which its repository goes on, for a package that was renamed upstream.
+    `abandoned` is what its composer.json says of that: the package to use instead, empty where it names none.
     `repository_id` is None where its versions are uploaded.
     """
 
@@ -206,8 +207,14 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     latest_version: str | None
     replaced_by: str | None
+    abandoned: str | None
     repository_id: str | None
     created_at: int
+
+    @property
+    def successor(self) -> str | bool | None:
+        """The package to use instead of an abandoned one, True where nobody names one; None for any other."""
+        return self.replaced_by or (True if self.abandoned == "" else self.abandoned)
 
 
 class CommitFile(msgspec.Struct, frozen=True):

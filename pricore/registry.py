@@ -225,7 +225,7 @@ class Registry:
                 "name": package.name,
                 "description": package.description,
                 "url": f"{url}/p2/{package.name}.json",
-                **({"abandoned": package.replaced_by} if package.replaced_by else {}),
+                **({"abandoned": package.successor} if package.successor else {}),
             }
             for package in found
         ]

@@ -145,14 +145,14 @@ class RefView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PackageSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A package in a list; `abandoned` names the package that it goes on as."""
+    """A package in a list; `abandoned` names the package to use instead, or is true where nobody names one."""
 
     id: Id
     name: str
     description: str
     type: str
     latest_version: str | None
-    abandoned: str | None
+    abandoned: str | bool | None
     created_at: Time
 
 
@@ -386,7 +386,7 @@ def package_summary(item: Package) -> PackageSummary:
         description=item.description,
         type=item.type,
         latest_version=item.latest_version,
-        abandoned=item.replaced_by,
+        abandoned=item.successor,
         created_at=rfc3339(item.created_at),
     )
 

@@ -351,10 +351,17 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
             (package_id,),
         )
     latest = metadata.find_latest(published)
-    entry = msgspec.json.decode(b"{}" if latest is None else latest.entry, type=dict[str, Any])
+    entry = _read_entry(b"{}" if latest is None else latest.entry)
+    # people mark what they abandon on its default branch, and seldom in a release
+    rows = await db.execute_fetchall(
+        "SELECT entry FROM versions WHERE package_id = ? AND default_branch ORDER BY id LIMIT 1", (package_id,)
+    )
+    newest = next((_read_entry(content) for (content,) in rows), entry)
+    abandoned = newest.get("abandoned")
     await db.execute(
         """
-        UPDATE packages SET description = ?, type = ?, latest_version = ?, inline_size = ?, document_format = ?
+        UPDATE packages SET description = ?, type = ?, latest_version = ?, inline_size = ?, document_format = ?,
+            abandoned = ?
         WHERE id = ?
         """,
         (
@@ -363,9 +370,14 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
             None if latest is None else latest.version,
             sum(len(item.entry) + _DIST_SIZE for item in published),
             metadata.DOCUMENT_FORMAT,
+            "" if abandoned is True else abandoned,
             package_id,
         ),
     )
+
+
+def _read_entry(content: bytes) -> dict[str, Any]:
+    return msgspec.json.decode(content, type=dict[str, Any])
 
 
 def _documents(name: str, published: Sequence[Published], replaced_by: str | None) -> dict[str, bytes]:

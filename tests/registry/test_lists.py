@@ -1,7 +1,10 @@
 """Names, search, providers and advisories."""
 
+from typing import Any
+
 import pytest
 
+from tests.harness import GitRepository
 from tests.registry.harness import World, error
 
 
@@ -66,6 +69,44 @@ async def test_a_search_result_describes_the_package(world: World) -> None:
     }
 
     assert {"results": [expected], "total": 1} == (await world.get("/search.json?q=library")).json
+
+
+@pytest.mark.parametrize(
+    ("released", "branch", "expected"),
+    [
+        ({}, {"abandoned": "acme/other"}, "acme/other"),
+        ({}, {"abandoned": True}, True),
+        ({"abandoned": True}, {}, None),
+        ({"abandoned": "acme/other"}, {"abandoned": False}, None),
+        ({"abandoned": "acme/other"}, None, "acme/other"),
+        ({}, {}, None),
+    ],
+)
+async def test_an_abandoned_package_is_marked_in_every_list(
+    world: World,
+    upstream: GitRepository,
+    released: dict[str, Any],
+    branch: dict[str, Any] | None,
+    expected: str | bool | None,
+) -> None:
+    """Search and the API say what composer.json of the default branch does, else that of the latest version."""
+    upstream.commit({"name": "acme/old"} | released)
+    upstream.tag("1.0.0")
+    if branch is None:
+        upstream.git("rm", "--quiet", "composer.json")
+        upstream.commit()
+    else:
+        upstream.commit({"name": "acme/old"} | branch)
+    await world.follow(upstream)
+
+    (found,) = (await world.get("/search.json?q=acme/old")).json["results"]
+    assert found.get("abandoned") == expected
+    assert ("abandoned" in found) == (expected is not None)
+    secret = await world.token()
+    url = f"{world.base}/api/organizations/acme/packages"
+    (listed,) = (await world.get(f"{url}?search=acme/old", secret)).json["data"]
+    shown = (await world.get(f"{url}/acme/old", secret)).json["data"]
+    assert (listed["abandoned"], shown["abandoned"]) == (expected, expected)
 
 
 async def test_who_provides_a_virtual_package_is_listed(world: World, secret: str) -> None:
