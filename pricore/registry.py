@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -43,6 +43,8 @@ _SMALL: Final = 64 * 1024
 """Bytes of a document up to which finishing it takes less than handing it to a thread."""
 
 _HOST = re.compile(r"[A-Za-z0-9.\-_]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+_MOST_A_PAGE: Final = 100
 _MOST_WORDS: Final = 20
 _MOST_NAMES: Final = 10_000
 _VIEW_SPAN: Final = 2**30
@@ -199,10 +201,11 @@ class Registry:
         return delivery.response
 
     async def get_list(self, request: web.Request) -> web.Response:
-        """Names of packages, by `filter` (with * for anything) or by `vendor`."""
+        """Names of packages, by `filter` (with * for anything), by `vendor` or by `type`."""
         token, slug, _ = await self._admit(request)
         packages = await self._packages(token, await self._organization(slug))
-        names = [package.name for package in packages]
+        kind = request.query.get("type", "")
+        names = [package.name for package in packages if kind in ("", package.type)]
         if vendor := request.query.get("vendor"):
             names = [name for name in names if name.startswith(vendor.lower() + "/")]
         if pattern := request.query.get("filter"):
@@ -210,7 +213,10 @@ class Registry:
         return _json({"packageNames": names})
 
     async def search(self, request: web.Request) -> web.Response:
-        """Packages whose name or description has every word of `q`, and which are of `type` if one is given."""
+        """Packages whose name or description has every word of `q`, and which are of `type` if one is given.
+
+        All of them, as Composer asks; with `per_page` (15) or `page` that page, and as `next` the URL of the next.
+        """
         token, slug, _ = await self._admit(request)
         words = request.query.get("q", "").lower().split()[:_MOST_WORDS]
         kind = request.query.get("type", "")
@@ -220,6 +226,10 @@ class Registry:
             if kind in ("", package.type) and _has(package, words)
         ]
         url = self._url(request)
+        page, per_page = _read_page(request.query)
+        total, end = len(found), len(found) if per_page is None else page * per_page
+        if per_page is not None:
+            found = found[end - per_page : end]
         results = [
             {
                 "name": package.name,
@@ -229,7 +239,10 @@ class Registry:
             }
             for package in found
         ]
-        return _json({"results": results, "total": len(results)})
+        answer: dict[str, object] = {"results": results, "total": total}
+        if end < total:
+            answer["next"] = f"{url}/search.json?{request.rel_url.update_query(page=page + 1).raw_query_string}"
+        return _json(answer)
 
     async def get_providers(self, request: web.Request) -> web.Response:
         """The packages that provide a name, virtual or real; 404 where there are none."""
@@ -318,6 +331,16 @@ class _Download(msgspec.Struct):
 
 class _Downloads(msgspec.Struct):
     downloads: list[_Download]
+
+
+def _read_page(query: Mapping[str, str]) -> tuple[int, int | None]:
+    """The page that is asked for, from 1 on, and how many are on one; None for all of them on one."""
+    if "page" not in query and "per_page" not in query:
+        return 1, None
+    page, per_page = query.get("page", "1"), query.get("per_page", "15")
+    if not _NUMBER.fullmatch(page) or not _NUMBER.fullmatch(per_page) or int(per_page) > _MOST_A_PAGE:
+        raise BadRequestError(f"page has to be a number from 1 on, and per_page one up to {_MOST_A_PAGE}")
+    return int(page), int(per_page)
 
 
 def _encoding(request: web.Request) -> str:

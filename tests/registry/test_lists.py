@@ -28,6 +28,10 @@ from tests.registry.harness import World, error
         ("vendor=ac", []),
         ("vendor=acme&filter=*in", ["acme/plugin"]),
         ("vendor=beta&filter=acme/*", []),
+        ("type=composer-plugin", ["acme/plugin"]),
+        ("type=library&vendor=acme", ["acme/library"]),
+        ("type=", ["acme/library", "acme/plugin", "beta/tools"]),
+        ("type=metapackage", []),
     ],
 )
 async def test_names_are_listed_by_pattern_and_vendor(world: World, query: str, names: list[str]) -> None:
@@ -58,6 +62,44 @@ async def test_packages_are_searched_by_words_and_type(world: World, query: str,
     found = (await world.get(f"/search.json?{query}")).json
 
     assert (names, len(names)) == ([item["name"] for item in found["results"]], found["total"])
+
+
+async def test_a_search_is_read_page_by_page(world: World, secret: str) -> None:
+    """`next` leads to the next page until there is none; `total` counts all that were found."""
+    pages, url = [], f"{world.base}/org/acme/search.json?q=&per_page=2"
+    while url:
+        found = (await world.get(url, secret)).json
+        pages.append([item["name"] for item in found["results"]])
+        assert found["total"] == 3
+        url = found.get("next", "")
+    assert pages == [["acme/library", "acme/plugin"], ["beta/tools"]]
+
+    found = (await world.get("/search.json?q=a%26b+words&page=1&per_page=1", secret)).json
+    assert (found["results"], found.get("next")) == ([], None)
+    found = (await world.get("/search.json?q=words%20acme&per_page=1&type=library", secret)).json
+    assert ([item["name"] for item in found["results"]], found.get("next")) == (["acme/library"], None)
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("per_page=1", ["acme/library"]),
+        ("per_page=1&page=3", ["beta/tools"]),
+        ("page=1", ["acme/library", "acme/plugin", "beta/tools"]),
+        ("page=2", []),
+        ("page=999999999&per_page=100", []),
+    ],
+)
+async def test_a_page_has_what_was_asked_for(world: World, query: str, names: list[str]) -> None:
+    """Pages have 15 unless they are asked for otherwise; beyond the last one there is nothing."""
+    found = (await world.get(f"/search.json?{query}")).json
+    assert ([item["name"] for item in found["results"]], found["total"]) == (names, 3)
+
+
+@pytest.mark.parametrize("query", ["page=0", "page=-1", "page=x", "per_page=0", "per_page=101", "page=9e9"])
+async def test_a_page_that_is_none_is_refused(world: World, query: str) -> None:
+    """A number that is none, or too large a page, is 400."""
+    assert "per_page" in error(await world.ask(f"/search.json?{query}", await world.token()), 400)
 
 
 async def test_a_search_result_describes_the_package(world: World) -> None:
