@@ -212,7 +212,7 @@ def test_an_address_that_is_odd_and_good(server: Server, target: str) -> None:
     [
         *((f"{method} /api/token HTTP/1.1", 405) for method in ("OPTIONS", "TRACE", "PROPFIND", "M-SEARCH")),
         *(("OPTIONS * HTTP/1.1", 404), ("CONNECT example.com:443 HTTP/1.1", 404)),
-        *(("CONNECT /api/token HTTP/1.1", 404), ("DELETE / HTTP/1.1", 404)),
+        *(("CONNECT /api/token HTTP/1.1", 404), ("DELETE /nothing HTTP/1.1", 404), ("DELETE / HTTP/1.1", 405)),
     ],
 )
 def test_a_method_that_nothing_takes(server: Server, line: str, status: int) -> None:
@@ -221,7 +221,7 @@ def test_a_method_that_nothing_takes(server: Server, line: str, status: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/", 404), ("/api/token", 200), ("/org/acme/packages.json", 200), ("/org/no/x", 404)]
+    ("path", "status"), [("/nothing", 404), ("/", 200), ("/api/token", 200), ("/org/acme/packages.json", 200), ("/org/no/x", 404)]
 )
 def test_head_has_no_body(server: Server, path: str, status: int) -> None:
     """HEAD is answered with what GET would be, whether that is an error or not."""
