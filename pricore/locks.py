@@ -17,9 +17,12 @@ from pricore.pins import Pins
 from pricore.sync import Syncer
 
 MOST_BYTES: Final = 8 * 1024 * 1024
-_ARCHIVE = re.compile(
-    r"(https?://[^?#]+?)/org/([a-z0-9-]{1,64})/packages/([^/?#]{1,200}/[^/?#]{1,200})/([^?#]{1,500})\.zip"
-)
+_MOST_PART: Final = 200
+_MOST_ADDRESS: Final = 500
+_MOST_PATH: Final = 1000
+"""Characters of an archive's URL from /org/ on; the longest has fewer."""
+
+_SLUG = re.compile(r"[a-z0-9-]{1,64}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
@@ -83,18 +86,18 @@ def packages_of(lock: LockFile, *, public_url: str) -> list[LockedPackage]:
     found: dict[tuple[str, str], LockedPackage] = {}
     for entry in (*lock.packages, *(lock.packages_dev or ())):
         dist = entry.dist or LockedDist()
+        archive = _find_archive(dist.url or "", public_url)
+        if archive is None:
+            continue
+        organization, name, address = archive
         reference = dist.reference or ""
         reference = reference if _COMMIT.fullmatch(reference) else ""
-        url = (dist.url or "").replace(metadata.PLACEHOLDER, reference or metadata.PLACEHOLDER)
-        match = _ARCHIVE.fullmatch(url)
-        if match is None or (public_url and match[1] != public_url):
-            continue
-        address = unquote(match[4])
+        address = unquote(address.replace(metadata.PLACEHOLDER, reference or metadata.PLACEHOLDER))
         _, advertised = metadata.split_address(address)
         shasum = dist.shasum or ""
         package = LockedPackage(
-            organization=match[2],
-            package=unquote(match[3]).lower(),
+            organization=organization,
+            package=unquote(name).lower(),
             version=entry.version[:200],
             address=address,
             shasum=shasum if _SHA1.fullmatch(shasum) else "",
@@ -102,6 +105,35 @@ def packages_of(lock: LockFile, *, public_url: str) -> list[LockedPackage]:
         )
         found[package.organization, package.package] = package
     return list(found.values())
+
+
+def _find_archive(url: str, public_url: str) -> tuple[str, str, str] | None:
+    """The organization, the package and the address in the URL of an archive; None for any other URL.
+
+    Each character is looked at once, whatever somebody sends: a pattern for the whole URL would try them again and
+    again.
+    """
+    if not url.startswith(f"{public_url}/org/" if public_url else ("http://", "https://")):
+        return None
+    if not url.endswith(".zip") or "?" in url or "#" in url:
+        return None
+    path = url[len(public_url) :] if public_url else url.partition("://")[2][-_MOST_PATH:]
+    if len(path) > _MOST_PATH:
+        return None
+    parts = path.split("/")
+    left = len(path.removesuffix(".zip")) - len(parts[0]) - 1
+    for at in range(1, 2 if public_url else len(parts)):
+        org, slug, packages, vendor, name, *_ = (*parts[at : at + 6], *[""] * 6)
+        address = left - sum(len(part) + 1 for part in (org, slug, packages, vendor, name))
+        if (
+            (org, packages) == ("org", "packages")
+            and _SLUG.fullmatch(slug)
+            and all(0 < len(part) <= _MOST_PART for part in (vendor, name))
+            and 0 < address <= _MOST_ADDRESS
+        ):
+            return slug, f"{vendor}/{name}", path[-4 - address : -4]
+        left -= len(org) + 1
+    return None
 
 
 class Checker:

@@ -1,5 +1,6 @@
 """Lock files that are in use: what they name is kept."""
 
+import asyncio
 import logging
 from typing import Final
 
@@ -27,14 +28,12 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
     pins = Pins(store, dists, syncer, most=config.most_pinned)
     checker = Checker(pins, dists, syncer, explain=_explain)
 
-    def read(call: Call) -> list[LockedPackage]:
+    async def read(call: Call) -> list[LockedPackage]:
         """What a lock file names of the organization. Raises InvalidError where the caller may not see it."""
         wanted: LockFile = call.body
-        found = [
-            item
-            for item in locks.packages_of(wanted, public_url=config.public_url)
-            if item.organization == call.path["slug"]
-        ]
+        # a large one takes long enough for others to wait
+        named = await asyncio.to_thread(locks.packages_of, wanted, public_url=config.public_url)
+        found = [item for item in named if item.organization == call.path["slug"]]
         if not found:
             raise InvalidError("no package in it comes from this organization", field="packages")
         if len(found) > _MOST_CHECKED:
@@ -51,14 +50,14 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
     async def register_lock(call: Call) -> Data[LockView]:
         organization = await find_organization(store, call)
         name = locks.check_name(call.path["name"])
-        packages = read(call)
+        packages = await read(call)
         await hidden(call, name)
         packages = await checker.name_archives(packages)
         return Data(views.lock(await store.locks.register(organization, name, packages)))
 
     async def check_lock(call: Call) -> Data[list[FindingView]]:
         await find_organization(store, call)
-        return Data([views.finding(item) for item in await checker.check(read(call))])
+        return Data([views.finding(item) for item in await checker.check(await read(call))])
 
     async def remove_lock(call: Call) -> Message:
         organization = await find_organization(store, call)
