@@ -1,5 +1,7 @@
 """Use of tokens and downloads: collected in memory, written in batches, so that no request costs a write."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -13,6 +15,12 @@ if TYPE_CHECKING:
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _MOST: Final = 10_000
 """Kinds of downloads that are remembered between two batches; more are dropped, not kept."""
+
+_MOST_NAME: Final = 1000
+"""Characters of a package or a version; no ref is longer, and a client could send a megabyte."""
+
+_AT_ONCE: Final = 500
+_NONE: Final = Count(0, 0)
 
 _Counts: TypeAlias = dict[tuple[str, str, str], int]
 """By organization (id or slug), package and version."""
@@ -81,43 +89,32 @@ class Usage:
         self, tokens: dict[str, int], installs: _Counts, archives: _Counts, dists: dict[str, int]
     ) -> None:
         try:
+            # first, so that what clients invent is gone before the lock: nobody waits for it
+            counted = await self._find(installs, archives)
+            day = now() // 86400
             async with self._store.transaction(revise=False) as db:
                 await db.executemany(
-                    "UPDATE tokens SET last_used_at = max(?, coalesce(last_used_at, 0)) WHERE id = ?",
-                    [(at, token_id) for token_id, at in tokens.items()],
+                    "UPDATE tokens SET last_used_at = ? WHERE id = ? AND coalesce(last_used_at, 0) < ?",
+                    [(at, token_id, at) for token_id, at in tokens.items()],
                 )
-                # clients report the normalized version; counts are kept by the pretty one
-                await db.executemany(
-                    """
-                    INSERT INTO downloads (package_id, version, day, count)
-                    SELECT packages.id, versions.version, ?, ? FROM packages
-                    JOIN versions ON versions.package_id = packages.id
-                    WHERE organization_id = ? AND packages.name = ? AND ? IN (normalized, version)
-                    ORDER BY versions.id LIMIT 1
-                    ON CONFLICT (package_id, version, day) DO UPDATE SET count = count + excluded.count
-                    """,
-                    [(now() // 86400, count, *key) for key, count in installs.items()],
-                )
-                # what is in a URL can be any form of a version
+                # out of packages: it may have been deleted since it was found
                 await db.executemany(
                     """
                     INSERT INTO downloads (package_id, version, day, count, archives)
-                    SELECT packages.id, versions.version, ?1, 0, ?2 FROM packages
-                    JOIN organizations ON organizations.id = organization_id
-                    JOIN versions ON versions.package_id = packages.id
-                    WHERE slug = ?3 AND packages.name = ?4 AND (version = ?5 OR normalized = ?6)
-                    ORDER BY version = ?5 DESC, versions.id LIMIT 1
-                    ON CONFLICT (package_id, version, day) DO UPDATE SET archives = archives + excluded.archives
+                    SELECT id, ?, ?, ?, ? FROM packages WHERE id = ?
+                    ON CONFLICT (package_id, version, day) DO UPDATE
+                    SET count = downloads.count + excluded.count, archives = downloads.archives + excluded.archives
                     """,
                     [
-                        (now() // 86400, count, slug, package, version, normalized_or_none(version))
-                        for (slug, package, version), count in archives.items()
+                        (version, day, count.installs, count.archives, package_id)
+                        for (package_id, version), count in counted.items()
                     ],
                 )
                 await db.executemany(
                     """
                     INSERT INTO dist_uses (shasum, used_at) VALUES (?, ?)
-                    ON CONFLICT (shasum) DO UPDATE SET used_at = max(used_at, excluded.used_at)
+                    ON CONFLICT (shasum) DO UPDATE SET used_at = excluded.used_at
+                    WHERE dist_uses.used_at < excluded.used_at
                     """,
                     [*dists.items()],
                 )
@@ -129,7 +126,56 @@ class Usage:
                     kept[key] = kept.get(key, 0) + count
             raise
 
+    async def _find(self, installs: _Counts, archives: _Counts) -> dict[tuple[str, str], Count]:
+        """The counts by a package's id and a version as it is shown; what is not here is left out."""
+        # clients report normalized versions, and what is in a URL can be any form of one
+        normalized = await asyncio.to_thread(lambda: [normalized_or_none(version) for _, _, version in archives])
+        reported = [(*key, key[2]) for key in installs]
+        sent = [(*key, form) for key, form in zip(archives, normalized, strict=True)]
+        found: dict[tuple[str, str], Count] = {}
+        for number, version in (await self._look_up("id", reported)).items():
+            before = found.get(version, _NONE)
+            found[version] = Count(before.installs + installs[reported[number][:3]], before.archives)
+        for number, version in (await self._look_up("slug", sent)).items():
+            before = found.get(version, _NONE)
+            found[version] = Count(before.installs, before.archives + archives[sent[number][:3]])
+        return found
+
+    async def _look_up(
+        self, owner: str, asked: Sequence[tuple[str, str, str, str | None]]
+    ) -> dict[int, tuple[str, str]]:
+        """The package's id and the version of each that is here, by its number in `asked`.
+
+        That are an organization's `owner`, a package, a version, and its normalized form.
+        """
+        found: dict[int, tuple[str, str]] = {}
+        for start in range(0, len(asked), _AT_ONCE):
+            chunk = asked[start : start + _AT_ONCE]
+            rows = await self._store.fetch_all(
+                f"""
+                WITH asked (number, owner, package, version, normalized) AS (
+                    VALUES {", ".join(["(?, ?, ?, ?, ?)"] * len(chunk))}
+                ), known AS (
+                    SELECT number, packages.id AS package_id, asked.version, asked.normalized FROM asked
+                    JOIN organizations ON organizations.{owner} = asked.owner
+                    JOIN packages ON packages.organization_id = organizations.id AND packages.name = asked.package
+                )
+                SELECT number, 0 AS rank, versions.id, versions.package_id, versions.version FROM known
+                JOIN versions ON versions.package_id = known.package_id AND versions.version = known.version
+                UNION ALL
+                SELECT number, 1, versions.id, versions.package_id, versions.version FROM known
+                JOIN versions ON versions.package_id = known.package_id AND versions.normalized = known.normalized
+                ORDER BY 1, 2, 3
+                """,
+                [value for number, key in enumerate(chunk, start) for value in (number, *key)],
+            )
+            for number, _, _, *version in rows:
+                found.setdefault(number, tuple(version))
+        return found
+
 
 def _count(counts: _Counts, key: tuple[str, str, str]) -> None:
-    if key in counts or len(counts) < _MOST:
-        counts[key] = counts.get(key, 0) + 1
+    if key in counts:
+        counts[key] += 1
+    elif len(counts) < _MOST and len(key[1]) <= _MOST_NAME and len(key[2]) <= _MOST_NAME:
+        counts[key] = 1
