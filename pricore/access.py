@@ -6,7 +6,7 @@ inherits open, and an SSH key stays in this process, which signs for ssh.
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -19,20 +19,35 @@ from pricore.addresses import host_of, login_place
 from pricore.errors import GitError
 from pricore.models import Credential, Login
 
+PROXIES: Final = frozenset(
+    name for word in ("http_proxy", "https_proxy", "all_proxy") for name in (word, word.upper())
+)
+"""The variables that send git through a proxy."""
+
+AGENT: Final = "SSH_AUTH_SOCK"
 _SSH: Final = ("ssh", "-oBatchMode=yes", "-oConnectTimeout=15")
+_NO_KEY: Final = ("-oPreferredAuthentications=none", "-oIdentityAgent=none", "-oIdentityFile=none")
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
     """How a remote may be read.
 
     `only` confines git to the host, at these addresses if there are any; None lets the host send it elsewhere.
-    `login` is what it is lent; None leaves it what the user has. `known_hosts` is the file in which ssh keeps the
-    keys of hosts that it meets; None leaves it the user's.
+    `login` is what it is lent. Without one, a confined git has nothing to log in with, and another one what the
+    user has. `known_hosts` is the file in which ssh keeps the keys of hosts that it meets; None leaves it the
+    user's. `proxy` is the URL of the one for http and https; empty is the environment's, and for a confined git
+    none.
     """
 
     only: Sequence[str] | None = None
     login: Login | None = None
     known_hosts: Path | None = None
+    proxy: str = ""
+
+    @property
+    def confined(self) -> bool:
+        """Whether it is for an address that came over the API."""
+        return self.only is not None
 
 
 BY_ITSELF: Final = Access()
@@ -40,11 +55,15 @@ BY_ITSELF: Final = Access()
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run of git gets for an access: its configuration, the command of ssh, variables and open files."""
+    """What a run of git gets for an access: its configuration, the command of ssh, variables and open files.
+
+    `withheld` are variables of this process that it doesn't get.
+    """
 
     settings: Sequence[str] = ()
     ssh: Sequence[str] = _SSH
     environment: Mapping[str, str] = {}
+    withheld: Collection[str] = ()
     descriptors: Sequence[int] = ()
 
 
@@ -61,25 +80,28 @@ async def prepare(url: str, access: Access) -> AsyncIterator[Way]:
 
     Raises GitError for git://, which cannot be kept to an address, and for a login of another host.
     """
-    settings, ssh, login = _confined(url, access.only), _ssh(url, access), access.login
+    settings, ssh, login = _settings(url, access), _ssh(url, access), access.login
+    environment: dict[str, str] = {}
+    if urlsplit(url).scheme == "https":
+        # a redirect must not lead to where anybody on the way can read what ~/.netrc has for that host
+        environment["GIT_ALLOW_PROTOCOL"] = "https"
+    if login is not None or access.confined:
+        environment["HOME"] = os.devnull  # curl would take a user out of ~/.netrc first
+    withheld = {AGENT, *PROXIES} if access.confined else ()
+    way = Way(settings=settings, ssh=ssh, environment=environment, withheld=withheld)
     if login is None:
-        yield Way(settings=settings, ssh=ssh)
+        yield msgspec.structs.replace(way, ssh=[*ssh, *_NO_KEY]) if access.confined else way
     elif not may_use(url, login):
         raise GitError(f"cannot read {url}: the credential {login.name} is for {login.host} by {login.kind}")
     elif login.kind == "ssh":
         async with agent.serving(login.secret) as folder:
-            yield Way(settings=settings, ssh=[*ssh, *_own_key(folder)])
+            yield msgspec.structs.replace(way, ssh=[*ssh, *_own_key(folder)])
     else:
         with _open_nameless(f"username={login.username}\npassword={login.secret}\n") as descriptor:
             scheme, host = urlsplit(url).scheme, login.host
             # git asks it for this host alone; what it adds, "get" or "erase", is a comment
             helper = f"credential.{scheme}://{host}.helper=!cat /dev/fd/{descriptor} #"
-            yield Way(
-                settings=[*settings, helper],
-                ssh=ssh,
-                environment={"HOME": os.devnull},  # curl would take a user out of ~/.netrc first
-                descriptors=[descriptor],
-            )
+            yield msgspec.structs.replace(way, settings=[*settings, helper], descriptors=[descriptor])
 
 
 @contextmanager
@@ -99,22 +121,24 @@ def _open_nameless(text: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _confined(url: str, only: Sequence[str] | None) -> list[str]:
-    """The configuration that keeps git at the host of `url`; nothing for None.
+def _settings(url: str, access: Access) -> list[str]:
+    """The configuration of git for an address: its proxy, and where it is confined, that it stays at the host.
 
     By itself git goes where the first answer sends it, which is how renamed repositories on GitHub are found: a
     host on the outside could send it to one on the inside. And without the addresses that were looked at, the
-    name could mean others a moment later. Raises GitError for git://, which cannot be kept to an address.
+    name could mean others a moment later. (A proxy looks it up itself: it has to keep git from the inside.)
+    Raises GitError for git://, which cannot be kept to an address.
     """
-    if only is None:
-        return []
-    settings = ["http.followRedirects=false"]
+    settings = [f"http.proxy={access.proxy}"] if access.proxy else []
+    if access.only is None:
+        return settings
+    settings.append("http.followRedirects=false")
     parts = urlsplit(url)
     if parts.scheme == "git":
         raise GitError(f"cannot read {url}: git:// is not followed for who came over the API; give https or ssh")
-    if only and parts.scheme in ("http", "https"):
+    if access.only and parts.scheme in ("http", "https"):
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        addresses = ",".join(f"[{address}]" if ":" in address else address for address in only)
+        addresses = ",".join(f"[{address}]" if ":" in address else address for address in access.only)
         settings.append(f"http.curloptResolve={parts.hostname}:{port}:{addresses}")
     return settings
 
@@ -122,22 +146,20 @@ def _confined(url: str, only: Sequence[str] | None) -> list[str]:
 def _ssh(url: str, access: Access) -> list[str]:
     """The command with which git uses ssh; it connects to the first address of `only`, if there is any.
 
-    The host's key is the one that known_hosts has for its name and port. Nothing of the user's own configuration
-    leads elsewhere: no other address, no jump host, and no connection that is open already.
+    The host's key is the one that known_hosts has for its name and port. Where it is confined, nothing of the
+    user's own configuration plays a part: no other address, no jump host, no connection that is open already, and
+    no agent that is lent to the host.
     """
     place = login_place(url)
     if place is None or place[0] != "ssh":
         return [*_SSH]
-    port = urlsplit(url).port if "://" in url else None
-    name = known_hosts.name_of(host_of(url), port)
     command = [*_SSH, *_trusted(access.known_hosts)]
+    if access.confined:
+        command.append(f"-F{os.devnull}")
     if access.only:
-        command += [
-            f"-oHostName={access.only[0]}",
-            f"-oHostKeyAlias={name}",
-            "-oProxyCommand=none",  # goes for ProxyJump too
-            "-oControlPath=none",
-        ]
+        port = urlsplit(url).port if "://" in url else None
+        name = known_hosts.name_of(host_of(url), port)
+        command += [f"-oHostName={access.only[0]}", f"-oHostKeyAlias={name}"]
     return command
 
 

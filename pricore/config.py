@@ -55,8 +55,9 @@ class Config:
     Rate limits count by the minute, 0 for none: requests of a token from an address, downloads of a package with
     it, and failed authentications of an address. `rate_limits` False switches all of them off.
     `trusted_proxies` are the networks whose forwarding headers are believed. `internal_hosts` are names and
-    networks of hosts on the inside that a repository added over the API may be on. `key_file` holds the key
-    that seals secrets in the database; None is `key` in the data folder.
+    networks of hosts on the inside that a repository added over the API may be on. `git_proxy` is the URL of the
+    proxy to Git hosts over http and https; empty is the environment's, which a repository added over the API
+    doesn't get. `key_file` holds the key that seals secrets in the database; None is `key` in the data folder.
 
     `log_format` and `log_level` are those of the server's log, to which `access_log` adds a line for each request.
     `stop_timeout` is the time that running requests have to end once the server is stopped, seconds.
@@ -85,6 +86,7 @@ class Config:
     failures_per_minute: int = 60
     trusted_proxies: tuple[Network, ...] = ()
     internal_hosts: tuple[Network | str, ...] = ()
+    git_proxy: str = ""
     key_file: Path | None = None
     log_format: str = "console"
     log_level: str = "info"
@@ -282,12 +284,10 @@ def _checked(name: str, value: object, origin: str) -> object:
             if isinstance(value, str) and value and not re.search(r"[\s/@]", value):
                 return value
             raise ConfigError(f"{origin} must be a host name or an address, such as 127.0.0.1")
-        case "public_url":
+        case "public_url" | "git_proxy" | "s3_endpoint":
             return _public_url(value, origin)
         case "dist_storage":
             return _bucket(value, origin)
-        case "s3_endpoint":
-            return _public_url(value, origin)
         case "s3_region":
             if isinstance(value, str) and re.fullmatch(r"[!-~]{1,500}", value):
                 return value

@@ -209,6 +209,9 @@ def _check_token(token: str) -> str:
 async def find_access(store: Store, config: Config, repository: Repository) -> Access:
     """How a repository may be read: a confined one at the addresses of its host, one of the operator's anywhere.
 
+    Without a credential of its organization's, a confined one is read without any login: those that the user has
+    are the operator's.
+
     Asked each time: what the host's name leads to may have changed since the repository was added. Raises
     GitError, SealError.
     """
@@ -216,4 +219,4 @@ async def find_access(store: Store, config: Config, repository: Repository) -> A
     if repository.confined:
         only = await find_outside(host_of(repository.url), allowed=config.internal_hosts)
     login = await Credentials(store, Sealer(config.key)).find(repository)
-    return Access(only=only, login=login, known_hosts=config.known_hosts)
+    return Access(only=only, login=login, known_hosts=config.known_hosts, proxy=config.git_proxy)

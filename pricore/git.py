@@ -18,9 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Final, Self, TypeVar
 
-from pricore.access import BY_ITSELF, Access, Way, prepare
+from pricore.access import AGENT, BY_ITSELF, PROXIES, Access, Way, prepare
 from pricore.errors import GitError, GitUnavailableError, SyncError
-from pricore.models import Login
 from pricore.process import BOUNDS, Bounds, Child, Messages
 
 T = TypeVar("T")
@@ -31,12 +30,14 @@ _CONFIG: Final = Path(__file__).with_name("gitconfig")
 _PASSED_ON: Final = (
     "HOME",
     "PATH",
-    "SSH_AUTH_SOCK",
+    AGENT,
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",
     "TMPDIR",
     "USER",
-    *(name for word in ("http_proxy", "https_proxy", "no_proxy", "all_proxy") for name in (word, word.upper())),
+    "no_proxy",
+    "NO_PROXY",
+    *PROXIES,
 )
 _MOST_OUTPUT: Final = 64 * 1024 * 1024
 _MOST_LISTING_SECONDS: Final = 60
@@ -254,7 +255,7 @@ class Git:
         _log.debug("git %s of %s: %r", arguments[0], url or about, message)
         if folder is not None:
             message = _without_paths(message, folder)
-        raise _failure(arguments[0], message, url or about, access.login)
+        raise _failure(arguments[0], message, url or about, access)
 
     async def _run(
         self,
@@ -297,10 +298,9 @@ class Git:
 
 
 def _environment(way: Way) -> dict[str, str]:
-    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ and name not in way.withheld}
     return (
         passed_on
-        | dict(way.environment)
         | {
             "GIT_ALLOW_PROTOCOL": "https:http:ssh:git:file",
             "GIT_ASKPASS": "",
@@ -312,6 +312,7 @@ def _environment(way: Way) -> dict[str, str]:
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",  # zip archives carry local time
         }
+        | dict(way.environment)
     )
 
 
@@ -353,6 +354,7 @@ _ADVICE: Final = (
     ),
     ("error: 401", "it refuses the user or password in ~/.netrc; `pricore credential add` keeps others"),
     ("The requested URL returned error: 403", "it forbids access"),
+    ("disabled in libcurl", "it redirects to plain http, which is not followed; give another address"),
     ("The requested URL returned error: 30", "it redirects to another address; give that one"),
     ("detected dubious ownership", "the folder belongs to another user; run Pricore as that one, or use ssh"),
     ("does not exist", "there is no repository at that address, or it is not for this user"),
@@ -371,16 +373,21 @@ _LOGIN_ADVICE: Final = (
 )
 
 
-def _failure(command: str, message: str, target: str, login: Login | None) -> GitError:
+def _failure(command: str, message: str, target: str, access: Access) -> GitError:
     """The error in one line, out of what git wrote."""
     for sign in _UNAVAILABLE:
         if sign in message:
             detail = next(line for line in message.splitlines() if sign in line)
-            return GitUnavailableError(f"cannot reach {target}: {_short(detail)}")
-    if login is not None:
+            hint = ""
+            if access.confined and not access.proxy and any(name in os.environ for name in PROXIES):
+                hint = " (the proxy in the environment is not for what was added over the API: git_proxy sets one)"
+            return GitUnavailableError(f"cannot reach {target}: {_short(detail)}{hint}")
+    if access.login is not None:
         for sign, meaning in _LOGIN_ADVICE:
             if sign in message:
-                return GitError(f"cannot read {target}: {meaning.format(login.name)}")
+                return GitError(f"cannot read {target}: {meaning.format(access.login.name)}")
+    elif access.confined and "Permission denied (" in message:
+        return GitError(f"cannot read {target}: it asks for a key; `pricore credential add --ssh` makes one")
     for sign, meaning in _ADVICE:
         if sign in message:
             return GitError(f"cannot read {target}: {meaning}")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -62,12 +63,21 @@ class Provider(Protocol):
 
 
 @asynccontextmanager
-async def connect(instance: Instance, login: Login | None) -> AsyncIterator[Provider]:
-    """A provider, to be asked with a login if there is one. Raises InvalidError for one without an API."""
+async def connect(instance: Instance, login: Login | None, *, proxy: str = "") -> AsyncIterator[Provider]:
+    """A provider, to be asked with a login if there is one, and by a proxy, else by the environment's.
+
+    Raises InvalidError for one without an API.
+    """
     base = _base(instance)
-    # trust_env: by the proxy that git takes
-    async with aiohttp.ClientSession(trust_env=True) as session:
+    # trust_env: for who has no login, ~/.netrc; with one, aiohttp would refuse to have two
+    async with aiohttp.ClientSession(trust_env=login is None, proxy=proxy or _environments_proxy(base)) as session:
         yield PROVIDERS[instance.provider](Client(session, base, instance.host, login))
+
+
+def _environments_proxy(url: str) -> str | None:
+    """The proxy that the environment has for a URL, by which git goes as well."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 def _base(instance: Instance) -> str:

@@ -6,20 +6,25 @@ import getpass
 import os
 import shlex
 import shutil
+import ssl
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import pytest
 
+from pricore import agent
 from pricore.access import Access
 from pricore.errors import GitError, GitUnavailableError
 from pricore.git import Git
 from pricore.mirror import Mirror
+from pricore.models import Login
+from tests.githost import GitHost
 from tests.harness import GitRepository, need
+from tests.proxies import make_certificate
 
 
 async def test_a_git_that_ends_early_is_an_error(tmp_path: Path) -> None:
@@ -73,18 +78,20 @@ class WebServer:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.asked: list[str] = []
+        self.heads: list[str] = []
         self._location = location
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         self.asked.append(head.split()[1])
+        self.heads.append(head)
         status = f"302 Found\r\nLocation: {self._location}{head.split()[1]}" if self._location else "404 Not Found"
         writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
         await writer.drain()
         writer.close()
 
-    def running(self) -> Awaitable[asyncio.Server]:
-        return asyncio.start_server(self.answer, "127.0.0.1", self.port)
+    def running(self, *, tls: ssl.SSLContext | None = None) -> Awaitable[asyncio.Server]:
+        return asyncio.start_server(self.answer, "127.0.0.1", self.port, ssl=tls)
 
 
 @pytest.mark.parametrize("command", ["ls-remote", "fetch"])
@@ -115,6 +122,68 @@ async def test_a_confined_git_goes_where_it_was_looked_at(git: Git, unused_tcp_p
         assert server.asked == ["/library/info/refs?service=git-upload-pack"]
 
 
+@pytest.mark.parametrize("only", [[], ["127.0.0.1"]])
+async def test_a_confined_git_has_no_login_out_of_netrc(
+    git: Git, tmp_path: Path, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch, only: list[str]
+) -> None:
+    """What the user keeps in ~/.netrc for a host is the operator's: an address from the API doesn't get it."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login ada password netrc-secret\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with GitHost(upstream.folder.parent, {"netrc-secret": f"{upstream.folder.name}/"}).running() as host:
+        with pytest.raises(GitError, match="it asks for a user and password; `pricore credential add` keeps"):
+            await git.ls_remote(host.url(upstream.folder.name), access=Access(only=only))
+        assert host.secrets() == set()
+        await git.ls_remote(host.url(upstream.folder.name))
+        assert host.secrets() == {"ada:netrc-secret"}
+
+
+async def test_a_redirect_leads_from_https_to_https_alone(
+    git: Git, tmp_path: Path, unused_tcp_port_factory: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ~/.netrc has for a host is not sent in the open because another host, or the host itself, says so."""
+    certificate, private = make_certificate(tmp_path)
+    config = tmp_path / "gitconfig"
+    config.write_text(f"[http]\n\tsslCAInfo = {certificate}\n")
+    monkeypatch.setattr("pricore.git._CONFIG", config)
+    (tmp_path / ".netrc").write_text("machine localhost login ada password netrc-secret\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, private)
+    port = unused_tcp_port_factory()
+    in_the_open = WebServer(unused_tcp_port_factory())
+    first = WebServer(port, location=f"http://localhost:{in_the_open.port}")
+    async with await in_the_open.running(), await first.running(tls=tls):
+        with pytest.raises(GitError, match="it redirects to plain http, which is not followed"):
+            await git.ls_remote(f"https://localhost:{port}/library")
+    assert (len(first.asked), in_the_open.asked) == (1, [])
+
+
+async def test_a_confined_git_goes_through_no_proxy_but_the_configured_one(
+    git: Git, unused_tcp_port_factory: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy looks names up itself, so that a checked address counts for nothing: it has to be set on purpose."""
+    server, proxy = (WebServer(unused_tcp_port_factory()) for _ in range(2))
+    url = f"http://name.example.com:{server.port}/library"
+    monkeypatch.setenv("no_proxy", "")
+    for name in ("http_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.url)
+    seen = []
+    async with await server.running(), await proxy.running():
+        for access in (
+            Access(only=["127.0.0.1"]),
+            Access(),
+            Access(only=["127.0.0.1"], proxy=proxy.url),
+            Access(proxy=proxy.url),
+        ):
+            with pytest.raises(GitError, match="there is no repository"):
+                await git.ls_remote(url, access=access)
+            seen.append((len(server.asked), len(proxy.asked)))
+    assert seen == [(1, 0), (1, 1), (1, 2), (1, 3)]
+
+    with pytest.raises(GitUnavailableError, match=r"the proxy in the environment is not .* git_proxy sets one"):
+        await git.ls_remote(url, access=Access(only=["127.0.0.1"]))
+
+
 class SshServer:
     """A real sshd on 127.0.0.1 for this user, and the configuration of the ssh that git finds on PATH."""
 
@@ -139,6 +208,12 @@ class SshServer:
         """Let the user's configuration of ssh begin with these lines."""
         own = (f"IdentityFile {self.folder / 'user'}", f"UserKnownHostsFile {self.known_hosts}")
         self._config.write_text("\n".join((*lines, "IdentitiesOnly yes", f"User {getpass.getuser()}", *own, "")))
+
+    def access(self, only: Sequence[str], *, host: str = "name.example.com") -> Access:
+        """How a repository from the API is read with a credential that the server takes."""
+        key = (self.folder / "user").read_text()
+        login = Login(name="deploy", kind="ssh", host=host, username="", plain=False, secret=key)
+        return Access(only=only, login=login, known_hosts=self.known_hosts)
 
     async def run(self) -> asyncio.subprocess.Process:
         server = self.folder / "sshd_config"
@@ -195,21 +270,23 @@ async def test_a_confined_ssh_goes_where_it_was_looked_at(
     read = Mirror(git, tmp_path / "mirror.git").fetch if command == "fetch" else git.ls_remote
     with pytest.raises(GitUnavailableError, match="cannot reach"):
         await read(url)  # nobody knows that name
-    await read(url, access=Access(only=["127.0.0.1", "192.0.2.1"]))
+    host = f"name.example.com:{sshd.port}"
+    await read(url, access=sshd.access(["127.0.0.1", "192.0.2.1"], host=host))
     (line,) = sshd.known_hosts.read_text().splitlines()
     assert line == f"[name.example.com]:{sshd.port} {sshd.host_key}"
 
     other = (sshd.folder / "user.pub").read_text().split()[:2]
     sshd.known_hosts.write_text(f"[name.example.com]:{sshd.port} {' '.join(other)}\n")
     with pytest.raises(GitError, match="its SSH host key is not the one in known_hosts"):
-        await read(url, access=Access(only=["127.0.0.1"]))
+        await read(url, access=sshd.access(["127.0.0.1"], host=host))
 
 
 async def test_a_short_address_of_ssh_is_confined_too(git: Git, sshd: SshServer, upstream: GitRepository) -> None:
     """user@host:path goes to the address that was checked; the key is known by the name alone."""
-    sshd.configure(f"Port {sshd.port}")
+    ssh = sshd.folder / "bin" / "ssh"
+    ssh.write_text(ssh.read_text().replace('"$@"', f'-p {sshd.port} "$@"'))
     await git.ls_remote(
-        f"{getpass.getuser()}@name.example.com:{upstream.folder}/.git", access=Access(only=["127.0.0.1"])
+        f"{getpass.getuser()}@name.example.com:{upstream.folder}/.git", access=sshd.access(["127.0.0.1"])
     )
     assert sshd.known_hosts.read_text().startswith("name.example.com ")
 
@@ -231,7 +308,8 @@ async def test_the_configuration_of_ssh_leads_nowhere_else(
     trace = tmp_path / "trace"
     sshd.configure(*line.format(trace=trace).splitlines())
     remote = await git.ls_remote(
-        f"ssh://name.example.com:{sshd.port}{upstream.folder}", access=Access(only=["127.0.0.1"])
+        f"ssh://name.example.com:{sshd.port}{upstream.folder}",
+        access=sshd.access(["127.0.0.1"], host=f"name.example.com:{sshd.port}"),
     )
     assert set(remote.refs) == {"refs/heads/main"}
     assert sshd.known_hosts.read_text().startswith(f"[name.example.com]:{sshd.port} ")
@@ -241,11 +319,27 @@ async def test_the_configuration_of_ssh_leads_nowhere_else(
 async def test_a_host_that_is_allowed_by_name_is_not_pinned(
     git: Git, sshd: SshServer, upstream: GitRepository
 ) -> None:
-    """Without addresses the user's configuration of ssh counts, as it does for the operator."""
-    sshd.configure("HostName 127.0.0.1")
-    url = f"ssh://name.example.com:{sshd.port}{upstream.folder}"
-    await git.ls_remote(url, access=Access(only=[]))
-    await git.ls_remote(url)
+    """Without addresses the name leads where it does, and the user's configuration of ssh doesn't say where."""
+    sshd.configure("HostName 192.0.2.1")
+    host = f"localhost:{sshd.port}"
+    await git.ls_remote(f"ssh://{host}{upstream.folder}", access=sshd.access([], host=host))
+
+
+@pytest.mark.parametrize("only", [[], ["127.0.0.1"]])
+@pytest.mark.parametrize("kept", ["file", "agent"])
+async def test_a_confined_ssh_has_none_of_the_users_keys(
+    git: Git, sshd: SshServer, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch, kept: str, only: list[str]
+) -> None:
+    """Those in files and in an agent are the operator's: an address from the API is not read with them."""
+    url = f"ssh://localhost:{sshd.port}{upstream.folder}"
+    async with agent.serving((sshd.folder / "user").read_text()) as folder:
+        if kept == "agent":
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(folder / agent.SOCKET))
+            (sshd.folder / "config").write_text(f"UserKnownHostsFile {sshd.known_hosts}\n")
+        access = Access(only=only, known_hosts=sshd.known_hosts)
+        with pytest.raises(GitError, match="it asks for a key; `pricore credential add --ssh` makes one"):
+            await git.ls_remote(url, access=access)
+        await git.ls_remote(url)
 
 
 async def test_a_confined_git_speaks_no_open_protocol(git: Git) -> None:

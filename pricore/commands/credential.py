@@ -146,7 +146,8 @@ def check(
         else:
             address = parse_address(url).url
             login = await _credentials(store, session).login(check_use(found, address))
-            access = Access(login=login, known_hosts=session.config.known_hosts)
+            config = session.config
+            access = Access(login=login, known_hosts=config.known_hosts, proxy=config.git_proxy)
         with Git(timeout=session.config.git_timeout) as git:
             remote = await git.ls_remote(address, access=access)
         return address, len(remote.refs)

@@ -125,7 +125,7 @@ def discover(
         organization = await store.organizations.get(org)
         sealer = Sealer(session.config.key)
         login = await Credentials(store, sealer).for_api(organization, instance, credential)
-        async with connect(instance, login) as asked:
+        async with connect(instance, login, proxy=session.config.git_proxy) as asked:
             candidates = await _look(asked, owner, instance, wanted, await _followed(store, organization))
             if add:
                 await _add(store, organization, candidates, credential, session)

@@ -92,7 +92,7 @@ def webhook(
             return found, secret, None
         instance = _instance_of(found, given or found.provider, host)
         login = await Credentials(store, sealer).for_api(organization, instance, credential)
-        async with connect(instance, login) as asked:
+        async with connect(instance, login, proxy=session.config.git_proxy) as asked:
             name = parse_address(found.url, instance.provider).identifier
             created = await register(asked, name, found, instance, secrets, session.config.public_url)
         return found, secret, created

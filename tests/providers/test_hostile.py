@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientTimeout, web
@@ -204,3 +205,18 @@ async def test_hosts_without_an_api(instance: Instance, message: str) -> None:
     with pytest.raises(InvalidError, match=message):
         async with connect(instance, None):
             pass
+
+
+async def test_a_login_is_the_only_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the operator's ~/.netrc has something for the host as well, the credential is sent, and not that."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ada password netrc-secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("no_proxy", "*")
+    async with Host(always()) as host:
+        instance = Instance("gitea", host.base.removeprefix("http://"), plain=True)
+        async with connect(instance, login()) as provider:
+            assert [found async for found in provider.repositories("acme")] == []
+    headers = {request.headers["Authorization"] for request in host.seen}
+    assert len(headers) == 1
+    assert not headers.pop().startswith("Basic ")
