@@ -26,7 +26,7 @@ _log = logging.getLogger("pricore.streams")
 
 _MOST: Final = 100
 _MOST_OF_ONE: Final = 10
-"""Streams that are open at the same time, in all and for one token."""
+"""Streams that are open at the same time, in all and for one token; an organization has half of what is left."""
 
 _ENDS: Final = (UnauthorizedError, ForbiddenError, NotFoundError, ConnectionError, TimeoutError)
 """What ends a stream without more words: the reader, the record, or its right to see it is gone."""
@@ -67,8 +67,8 @@ class Streams:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._closing = asyncio.Event()
-        # the id of the token of each, by its connection
-        self._open: dict[asyncio.Transport, str] = {}
+        # the token of each, by its connection
+        self._open: dict[asyncio.Transport, Token] = {}
 
     async def send(
         self, request: web.Request, token: Token, events: Events[Any], *, readmit: Callable[[], Awaitable[Token]]
@@ -103,13 +103,17 @@ class Streams:
 
     @contextmanager
     def _place(self, transport: asyncio.Transport, token: Token) -> Iterator[None]:
-        if len(self._open) >= _MOST or Counter(self._open.values())[token.id] >= _MOST_OF_ONE:
+        own = Counter(item.id for item in self._open.values())[token.id]
+        shared = Counter(item.organization_id for item in self._open.values())[token.organization_id]
+        # half, rounded up, of what the others leave: however many one has opened, the next gets a share as well
+        share = -(-(_MOST - len(self._open) + shared) // 2)
+        if own >= _MOST_OF_ONE or shared >= share:
             raise TooManyRequestsError(
-                f"{_MOST_OF_ONE} streams of events for an access token, and {_MOST} in all, are the limit; "
-                f"close one, or try again in {_RETRY_SECONDS} s",
+                f"{_MOST_OF_ONE} streams of events for an access token, {_MOST} in all, and half of what others "
+                f"leave for an organization are the limit; close one, or try again in {_RETRY_SECONDS} s",
                 retry_after=_RETRY_SECONDS,
             )
-        self._open[transport] = token.id
+        self._open[transport] = token
         try:
             yield
         finally:

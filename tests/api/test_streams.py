@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, TCPConnector, web
 from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Handler
+from msgspec import structs
 
 from pricore.api import streams
 from pricore.api.streams import Events, Streams
+from pricore.errors import TooManyRequestsError
 from pricore.models import Token
 from pricore.store import Store
 from tests.api.harness import eventually
@@ -47,17 +50,19 @@ class Served:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         transport = request.transport
+        organization = request.query.get("organization")
+        token = structs.replace(TOKEN, id=request.query.get("token", TOKEN.id), organization_id=organization)
         self.open.append(transport)
 
         async def look(_: Token) -> Any:
             return self.record
 
         async def readmit() -> Token:
-            return TOKEN
+            return token
 
         events = Events(look, lambda record: record is self.last)
         try:
-            return await self.streams.send(request, TOKEN, events, readmit=readmit)
+            return await self.streams.send(request, token, events, readmit=readmit)
         finally:
             self.open.remove(transport)
 
@@ -105,6 +110,37 @@ async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
             made.port = server.port or 0
             yield made
             await made.streams.close()
+
+
+async def test_no_organization_has_all_streams(served: Served) -> None:
+    """However many tokens it has, an organization opens half of what the others leave, and a token ten of them."""
+    app = web.Application(middlewares=[answer_errors])
+    app.router.add_get("/", served.answer)
+    async with TestServer(app) as server, ClientSession(connector=TCPConnector(limit=0)) as session:
+
+        async def open_all(organization: str, *, tokens: int = 10) -> int:
+            """How many streams an organization gets with some tokens that ask for twelve each."""
+            opened = 0
+            for number in range(12 * tokens):
+                query = {"token": f"{organization}-{number // 12}", "organization": organization}
+                response = await session.get(server.make_url("/"), params=query)
+                opened += response.status == 200
+            return opened
+
+        assert await open_all("acme", tokens=2) == 20
+        assert await open_all("acme") == 30
+        assert [await open_all(name) for name in ("other", "third", "fourth")] == [25, 13, 6]
+        assert await open_all("other", tokens=3) == 0
+        await served.streams.close()
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What is too many is 429, as the server says it."""
+    try:
+        return await handler(request)
+    except TooManyRequestsError as error:
+        return web.Response(status=429, text=str(error))
 
 
 async def test_who_is_behind_gets_the_newest(served: Served) -> None:
