@@ -4,7 +4,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from pricore.config import Network
@@ -13,6 +13,22 @@ from pricore.errors import GitError, GitUnavailableError
 _RESOLVE_SECONDS: Final = 10
 _UNICAST: Final = IPv6Network("2000::/3")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+_SPECIAL: Final = tuple(
+    ip_network(text)
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24"),
+        *("192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
+        *("224.0.0.0/4", "240.0.0.0/4"),
+        *("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20"),
+    )
+)
+"""What no Git host of the internet has, and a network may have inside; of IPv6 what is within its unicast.
+
+Of our own, because `ipaddress` has what IANA's registries said when that Python was made:
+https://www.iana.org/assignments/iana-ipv4-special-registry and iana-ipv6-special-registry.
+"""
+
 _ODD = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|[0-9]+)")
 """What the resolver takes for a number: 127.1, 0x7f000001, 2130706433, 0177.0.0.1."""
 
@@ -57,8 +73,10 @@ def _is_outside(address: IPv4Address | IPv6Address) -> bool:
         embedded = _embedded(address)
         if embedded is not None:
             return _is_outside(embedded)
-        if address not in _UNICAST or address.teredo is not None:
+        if address not in _UNICAST:
             return False
+    if any(address in network for network in _SPECIAL):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 

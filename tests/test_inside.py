@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -35,6 +35,50 @@ async def test_a_host_on_the_inside_is_refused(host: str) -> None:
     """Loopback, link-local, private and other addresses that are no public ones, in each of their forms."""
     with pytest.raises(GitError, match="is inside the network"):
         await find_outside(host, allowed=())
+
+
+REGISTERED = [
+    *("0.0.0.0/8", "0.0.0.0/32", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+    *("192.0.0.0/24", "192.0.0.0/29", "192.0.0.8/32", "192.0.0.9/32", "192.0.0.10/32", "192.0.0.170/31"),
+    *("192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.88.99.2/32", "192.168.0.0/16"),
+    *("192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4", "224.0.0.0/4"),
+    *("255.255.255.255/32", "::1/128", "::/128", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64", "2001::/23"),
+    *("2001::/32", "2001:1::1/128", "2001:1::2/128", "2001:1::3/128", "2001:2::/48", "2001:3::/32", "fec0::/10"),
+    *("2001:4:112::/48", "2001:10::/28", "2001:20::/28", "2001:30::/28", "2001:db8::/32", "2620:4f:8000::/48"),
+    *("3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "ff00::/8"),
+]
+"""IANA's registries of special purposes, in 2025, and multicast; but what carries another address."""
+
+
+@pytest.mark.parametrize("network", REGISTERED)
+async def test_what_has_a_special_purpose_is_inside(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first and the last address, on a Python that knows nothing of them, and also where IPv6 carries them."""
+    for kind in (IPv4Address, IPv6Address):
+        monkeypatch.setattr(kind, "is_global", True)
+        for name in ("is_private", "is_reserved", "is_multicast", "is_unspecified"):
+            monkeypatch.setattr(kind, name, False)
+    block = ip_network(network)
+    for address in (block[0], block[-1]):
+        forms = [str(address)]
+        if isinstance(address, IPv4Address):
+            number = f"{int(address) >> 16:x}:{int(address) & 0xFFFF:x}"
+            forms += [f"::ffff:{address}", f"64:ff9b::{address}", f"2002:{number}::1"]
+        for form in forms:
+            with pytest.raises(GitError, match="is inside the network"):
+                await find_outside(form, allowed=())
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("1.0.0.0", "9.255.255.255", "11.0.0.0", "126.255.255.255", "128.0.0.0", "191.255.255.255", "192.0.1.0"),
+        *("192.88.98.255", "192.88.100.0", "198.17.255.255", "198.20.0.0", "223.255.255.255"),
+        *("2001:200::", "2001:db7:ffff::", "2001:db9::", "3ffe::1", "2002:808:808::1"),
+    ],
+)
+async def test_the_neighbours_of_special_addresses_are_outside(host: str) -> None:
+    """What has no special purpose is the internet's."""
+    assert await find_outside(host, allowed=()) == [str(ip_address(host))]
 
 
 @pytest.mark.parametrize("host", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
