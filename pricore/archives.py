@@ -2,9 +2,10 @@
 
 import stat
 import struct
+import unicodedata
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pricore.errors import ArchiveError
@@ -14,6 +15,9 @@ MOST_DIRECTORY: Final = 16 * 1024 * 1024
 _MOST_END: Final = 1024
 _ENTRY: Final = struct.Struct("<28xHHH4xL4x")
 """Of an entry in a zip's directory: the lengths of name, extra field and comment, and the attributes."""
+
+_IGNORED: Final = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
+"""Characters that Apple's HFS+ passes over in names."""
 
 
 class Tail:
@@ -55,20 +59,65 @@ def read_entries(content: bytes, position: int, end: int) -> Iterator[tuple[byte
         position += name + extra + comment
 
 
-def _check_names(names: list[bytes], links: list[bytes]) -> None:
-    """Refuse what git lets pass: a way up by Windows' slashes, and a way out through a link in the archive."""
+def fold(name: str) -> str:
+    """A path as systems see it to which capitals, forms of accents, and blanks and dots at an end are nothing."""
+    return "/".join(map(_fold_part, name.replace("\\", "/").split("/")))
+
+
+def is_git_folder(part: str) -> bool:
+    """Whether a part of a path is `.git` to some system: in its short form, or with a stream's name, as well."""
+    return _fold_part(part).partition(":")[0].rstrip(" .") in (".git", "git~1")
+
+
+def find_clash(names: Sequence[str], links: Sequence[str]) -> tuple[str, str] | None:
+    """A link, and what is at or below its name on some system: that would be written where the link leads to.
+
+    The links are among the names; a folder's ends with a slash.
+    """
+    if not links:
+        return None
+    ordered = sorted((fold(name), name) for name in names)
+    keys = [key for key, _ in ordered]
+    for link in links:
+        key = fold(link)
+        own, below = bisect_left(keys, key), bisect_left(keys, key + "/")
+        if keys[own + 1 : own + 2] == [key]:
+            return link, next((name for _, name in ordered[own : own + 2] if name != link), link)
+        if below < len(keys) and keys[below].startswith(key + "/"):
+            return link, ordered[below][1]
+    return None
+
+
+def _fold_part(part: str) -> str:
+    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", part.translate(_IGNORED)).casefold())
+    return text.rstrip(" .") or text
+
+
+def _check_names(names: Sequence[bytes], links: Sequence[bytes]) -> None:
+    """Refuse what git lets pass: a way up by Windows' slashes, a `.git`, and a way out through a link."""
     for name in names:
         if b"\\" in name and b".." in name.replace(b"\\", b"/").split(b"/"):
             raise ArchiveError(f"no archive can be made: {_shown(name)} would be unpacked outside of its folder")
-    if not links:
-        return
-    # one name where capitals don't count
-    ordered = sorted(name.lower() for name in names)
-    for link in links:
-        below = link.lower() + b"/"
-        place = bisect_left(ordered, below)
-        if place < len(ordered) and ordered[place].startswith(below):
-            raise ArchiveError(f"no archive can be made: {_shown(link)} is a link and a folder at the same time")
+        # most have neither the letters nor what could stand between them
+        if (b"git" in name.lower() or not name.isascii()) and any(
+            is_git_folder(part) for part in _text(name).replace("\\", "/").split("/")
+        ):
+            raise ArchiveError(f"no archive can be made: {_shown(name)} would be git's own folder elsewhere")
+    if clash := find_clash([*map(_text, names)], [*map(_text, links)]):
+        link, other = (_shown(_bytes(name)) for name in clash)
+        raise ArchiveError(
+            f"no archive can be made: {link} is a link and a folder at the same time"
+            if fold(clash[1]).startswith(fold(clash[0]) + "/")
+            else f"no archive can be made: {link} is a link, and {other} has the same name on other systems"
+        )
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="surrogateescape")
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")
 
 
 def _shown(name: bytes) -> str:

@@ -10,7 +10,6 @@ import itertools
 import re
 import stat
 import struct
-import unicodedata
 import zipfile
 import zlib
 from bisect import bisect_left
@@ -20,7 +19,7 @@ from typing import IO, Final, NoReturn
 
 import msgspec
 
-from pricore.archives import MOST_DIRECTORY, MOST_FILES, read_entries
+from pricore.archives import MOST_DIRECTORY, MOST_FILES, fold, is_git_folder, read_entries
 from pricore.errors import InvalidError
 
 MOST_BYTES: Final = 2 * 1024**3
@@ -194,14 +193,15 @@ def _check_entry(info: zipfile.ZipInfo) -> None:
         _refuse(f"the name {shown} has a character that cannot be shown")
     if "\\" in name:
         _refuse(f"the name {shown} has a backslash")
-    if name.startswith("/") or _DRIVE.match(name):
-        _refuse(f"the name {shown} is absolute")
     parts = name.removesuffix("/").split("/")
+    # a drive's letter after a folder as well: that may be the one that goes when it is unpacked
+    if name.startswith("/") or any(map(_DRIVE.match, parts)):
+        _refuse(f"the name {shown} is absolute")
     if any(not part.strip(" .") for part in parts):
         _refuse(f"the name {shown} would be unpacked outside of its folder, or nowhere")
     if len(name.encode()) > _MOST_NAME or any(len(part.encode()) > _MOST_PART for part in parts):
         _refuse(f"the name {shown} is too long")
-    if any(_folded(part) == ".git" for part in parts):
+    if any(map(is_git_folder, parts)):
         _refuse(f"{shown} belongs to git: pack the package without it")
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind == stat.S_IFLNK:
@@ -217,15 +217,16 @@ def _check_entry(info: zipfile.ZipInfo) -> None:
 
 
 def _check_names(names: Sequence[str]) -> None:
-    """Refuse what is two things at once, where capitals or accents in another form make no difference either."""
-    ordered = sorted((_folded(name.removesuffix("/")), name) for name in names)
+    """Refuse what is there twice, and what is a file and a folder, also where capitals don't count."""
+    ordered = sorted((name.removesuffix("/"), name) for name in names)
     for (key, name), (next_key, next_name) in itertools.pairwise(ordered):
         if key == next_key:
             _refuse(f"{_shown(name)} and {_shown(next_name)} are one name")
-    keys = [key for key, _ in ordered]
-    for key, name in ordered:
-        place = bisect_left(keys, key + "/")
-        if not name.endswith("/") and place < len(keys) and keys[place].startswith(key + "/"):
+    keys = sorted(map(fold, names))  # a folder's own ends with a slash
+    for name in names:
+        below = fold(name) + "/"
+        place = bisect_left(keys, below)
+        if not name.endswith("/") and place < len(keys) and keys[place].startswith(below):
             _refuse(f"{_shown(name)} is a file and a folder at the same time")
 
 
@@ -256,10 +257,6 @@ def _end(count: int, offset: int, length: int) -> bytes:
         end64 += _LOCATOR.pack(b"PK\6\7", 0, offset + length, 1)
     shown = min(count, _MOST_16)
     return end64 + _END.pack(b"PK\5\6", 0, 0, shown, shown, length, offset, 0)
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _shown(name: str) -> str:

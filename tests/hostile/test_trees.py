@@ -47,7 +47,11 @@ async def test_a_way_up_by_backslashes_makes_no_version(
     assert await registry.versions() == {"1.0.0", "dev-main"}
 
 
-@pytest.mark.parametrize("spelled", [b"link", b"LINK"])
+SPELLED = [b"LINK", "\u200clink".encode(), b"link.", b"link ", b"link. ."]
+"""What is `link` on some system."""
+
+
+@pytest.mark.parametrize("spelled", [b"link", *SPELLED, b"link\\deep"])
 @pytest.mark.parametrize("nested", [True, False])
 async def test_no_file_is_unpacked_through_a_link(
     registry: Registry, upstream: GitRepository, tmp_path: Path, spelled: bytes, nested: bool
@@ -63,6 +67,40 @@ async def test_no_file_is_unpacked_through_a_link(
     tag_tree(upstream, "2.0.0", link, below)
     report = await registry.add(upstream)
     assert "'link' is a link and a folder at the same time" in reasons(report)["refs/tags/2.0.0"]
+
+
+@pytest.mark.parametrize(
+    ("link", "spelled"),
+    [*((b"link", name) for name in SPELLED), (b"\xc3\xa9", b"e\xcc\x81"), (b"stra\xc3\x9fe", b"STRASSE")],
+)
+async def test_no_file_is_written_through_a_link_of_the_same_name(
+    registry: Registry, upstream: GitRepository, tmp_path: Path, link: bytes, spelled: bytes
+) -> None:
+    """A file that has a link's name on another system would be written where the link leads to."""
+    outside = blob(upstream, bytes(tmp_path / "outside"))
+    tag_tree(upstream, "2.0.0", ("120000", link, outside), ("100644", spelled, blob(upstream, b"evil")))
+    report = await registry.add(upstream)
+    assert "has the same name on other systems" in reasons(report)["refs/tags/2.0.0"]
+    assert await registry.versions() == {"1.0.0", "dev-main"}
+
+
+@pytest.mark.parametrize("name", [".git ", ".git.", "git~1", ".git::$INDEX_ALLOCATION", ".g\u200cit", ".GIT:a"])
+async def test_a_folder_that_is_gits_own_elsewhere_makes_no_version(
+    registry: Registry, upstream: GitRepository, name: str
+) -> None:
+    """Whoever runs git in an installed package would run what its configuration says."""
+    config = tree(upstream, [("100644", b"config", blob(upstream, b"[core]\n\tfsmonitor = evil"))])
+    tag_tree(upstream, "2.0.0", ("40000", name.encode(), config))
+    reason = reasons(await registry.add(upstream))["refs/tags/2.0.0"]
+    assert "would be git's own folder elsewhere" in reason or "a name that git refuses" in reason
+    assert await registry.versions() == {"1.0.0", "dev-main"}
+
+
+async def test_files_that_are_one_elsewhere_are_served(registry: Registry, upstream: GitRepository) -> None:
+    """Capitals alone are no harm where there is no link: on Linux, both are there."""
+    two = (("100644", name, blob(upstream, name)) for name in (b"README.md", b"readme.md", b".gitignore"))
+    tag_tree(upstream, "2.0.0", ("120000", b"link", blob(upstream, b"README.md")), *two)
+    assert "acme/library:2.0.0" in (await registry.add(upstream)).added
 
 
 async def test_an_archive_with_links_is_unpacked_into_its_folder(
