@@ -89,7 +89,10 @@ def find_clash(names: Sequence[str], links: Sequence[str]) -> tuple[str, str] | 
 
 
 def _fold_part(part: str) -> str:
-    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", part.translate(_IGNORED)).casefold())
+    if part.isascii():
+        text = part.lower()  # the same, and quick
+    else:
+        text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", part.translate(_IGNORED)).casefold())
     return text.rstrip(" .") or text
 
 

@@ -118,7 +118,7 @@ def read_upload(file: IO[bytes]) -> Iterator[Upload]:
             yield Upload(archive, _members(infos))
     except UnicodeDecodeError:
         _refuse("a name in it is not UTF-8")
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error, zlib.error) as error:
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OverflowError, struct.error, zlib.error) as error:
         _refuse(f"it is damaged: {error}")
 
 
@@ -160,9 +160,12 @@ def _check_places(file: IO[bytes], infos: Sequence[zipfile.ZipInfo], *, end: int
     """Refuse entries that have bytes in common: a small file can be unpacked to any size that way."""
     free = 0
     for info in sorted(infos, key=lambda item: item.header_offset):
+        # before it is looked at: what 64 bits can say is more than a file's position can be
+        if not free <= info.header_offset <= end - _LOCAL.size:
+            _refuse(f"{_shown(info.orig_filename)} has no place of its own in it")
         file.seek(info.header_offset)
         header = file.read(_LOCAL.size)
-        if info.header_offset < free or len(header) < _LOCAL.size or not header.startswith(b"PK\3\4"):
+        if not header.startswith(b"PK\3\4"):
             _refuse(f"{_shown(info.orig_filename)} has no place of its own in it")
         *_, name, extra = _LOCAL.unpack(header)
         free = info.header_offset + _LOCAL.size + name + extra + info.compress_size
@@ -222,11 +225,11 @@ def _check_names(names: Sequence[str]) -> None:
     for (key, name), (next_key, next_name) in itertools.pairwise(ordered):
         if key == next_key:
             _refuse(f"{_shown(name)} and {_shown(next_name)} are one name")
-    keys = sorted(map(fold, names))  # a folder's own ends with a slash
-    for name in names:
-        below = fold(name) + "/"
-        place = bisect_left(keys, below)
-        if not name.endswith("/") and place < len(keys) and keys[place].startswith(below):
+    folded = sorted((fold(name), name) for name in names)  # a folder's own ends with a slash
+    keys = [key for key, _ in folded]
+    for key, name in folded:
+        place = bisect_left(keys, key + "/")
+        if not name.endswith("/") and place < len(keys) and keys[place].startswith(key + "/"):
             _refuse(f"{_shown(name)} is a file and a folder at the same time")
 
 

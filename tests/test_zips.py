@@ -1,5 +1,6 @@
 """Uploaded zips: what is read of them, what is refused, and the archive that is made of what is left."""
 
+import contextlib
 import hashlib
 import io
 import stat
@@ -8,13 +9,17 @@ import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from pricore import zips
 from pricore.errors import InvalidError
 from pricore.zips import read_upload
+from tests.soak import SEED, TIMES
 
 COMPOSER: Final = b'{"name": "acme/words", "version": "1.0.0"}'
 LINK: Final = (stat.S_IFLNK | 0o777) << 16
@@ -253,6 +258,16 @@ def patch(mark: bytes, at: int, form: str, value: int) -> Change:
 LOCAL, CENTRAL, END = b"PK\3\4", b"PK\1\2", b"PK\5\6"
 
 
+def long_end() -> bytes:
+    """A zip whose end has the long form, as those of many files have."""
+    content = pack(("a.txt", b"a"))
+    at = content.rindex(END)
+    count, _, length, offset = struct.unpack_from("<2H2L", content, at + 8)
+    wide = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, length, offset)
+    wide += struct.pack("<4sLQL", b"PK\6\7", 0, at, 1)
+    return content[:at] + wide + struct.pack("<4s4H2LH", END, 0, 0, 0xFFFF, 0xFFFF, 2**32 - 1, 2**32 - 1, 0)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -297,6 +312,74 @@ def test_a_zip_that_is_not_what_it_says_is_refused(changes: list[Change], reason
         change(content)
 
     assert reason in refused(bytes(content))
+
+
+def wide() -> bytes:
+    """A zip whose entries have sizes and places of 64 bits."""
+    content = bytearray(pack(("b.txt", b"b" * 100)))
+    at, (start,) = content.rindex(CENTRAL), struct.unpack_from("<L", content, content.rindex(END) + 16)
+    fields = struct.unpack_from("<2L", content, at + 20)
+    (place,) = struct.unpack_from("<L", content, at + 42)
+    extra = struct.pack("<2H3Q", 1, 24, fields[1], fields[0], place)
+    struct.pack_into("<2L", content, at + 20, 0xFFFFFFFF, 0xFFFFFFFF)
+    struct.pack_into("<H", content, at + 30, len(extra))
+    struct.pack_into("<L", content, at + 42, 0xFFFFFFFF)
+    end = content.rindex(END)
+    content[end:end] = extra
+    struct.pack_into("<L", content, content.rindex(END) + 12, content.rindex(END) - start)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("place", [2**64 - 1, 2**63, 2**63 - 1, 2**62])
+def test_a_place_of_64_bits_is_looked_at_before_it_is_gone_to(tmp_path: Path, place: int) -> None:
+    """No file is that long: neither one in memory nor one on a disk is asked for what is there."""
+    assert files(read(wide()))["package/b.txt"] == b"b" * 100
+    content = wide()
+    at = content.rindex(struct.pack("<2H", 1, 24)) + 20
+    content = content[:at] + struct.pack("<Q", place) + content[at + 8 :]
+    assert "'b.txt' has no place of its own" in refused(content)
+    file = tmp_path / "a.zip"
+    file.write_bytes(content)
+    with file.open("rb") as opened, pytest.raises(InvalidError, match="no place of its own"), read_upload(opened):
+        raise AssertionError("it was read")
+
+
+NUMBERS: Final = [0, 1, 8, 0xFF, 0x7FFF, 0xFFFF, 2**31, 2**32 - 2, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1]
+EDITS: Final = st.lists(
+    st.tuples(
+        st.sampled_from([LOCAL, CENTRAL, END, b"PK\6\6", b"PK\6\7", b"\1\0\x18\0", b"composer", b""]),
+        st.sampled_from(range(0, 60, 2)),
+        st.sampled_from([0, 1, 2, 4, 8]),
+        st.sampled_from(NUMBERS) | st.integers(0, 2**64 - 1) | st.binary(max_size=8),
+    ),
+    min_size=1,
+    max_size=4,
+)
+"""Places in a zip, behind one of its marks or an entry's numbers of 64 bits: what goes, and what comes in."""
+
+
+def test_whatever_a_zip_says_it_is_read_or_refused() -> None:
+    """Numbers that are changed, pieces that are taken out or put in: nothing comes of it but that."""
+    many = io.BytesIO(pack(*((f"f/{number}", b"") for number in range(3)), ("\u00fc", b"x" * 99)))
+    with zipfile.ZipFile(many, "a") as archive:
+        archive.comment = b"comment"
+    bases = [pack(("a.txt", b"a" * 100)), wide(), many.getvalue(), long_end()]
+
+    @hypothesis.settings(max_examples=2000 * TIMES, deadline=None, database=None)
+    @hypothesis.seed(SEED)
+    @hypothesis.given(st.sampled_from(bases), EDITS)
+    def attempt(base: bytes, edits: list[tuple[bytes, int, int, int | bytes]]) -> None:
+        content = bytearray(base)
+        for mark, behind, width, value in edits:
+            at = max(0, content.rfind(mark)) + behind
+            piece = value if isinstance(value, bytes) else value.to_bytes(8, "little")[:width]
+            content[at : at + width] = piece
+        with contextlib.suppress(InvalidError), read_upload(io.BytesIO(content)) as upload:
+            upload.composer_json(limit=1000)
+            for piece in upload.pack():
+                assert len(piece) <= 2**20
+
+    attempt()
 
 
 def test_entries_that_overlap_are_refused() -> None:
