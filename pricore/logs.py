@@ -1,5 +1,6 @@
 """The log of the server: lines for people or documents for programs, on standard error, without secrets."""
 
+import json
 import logging
 import re
 import sys
@@ -61,10 +62,12 @@ class _Console(logging.Formatter):
         if request and request not in line:
             line += f" [request {request}]"
         # one line, whatever of a request or a repository is repeated in it
-        return "".join(character if character.isprintable() else "?" for character in line)
+        return _printable(line)
 
     def format(self, record: logging.LogRecord) -> str:
-        return _without_secrets(super().format(record))
+        # a traceback has more lines, and repeats in them what the exception says
+        lines = super().format(record).split("\n")
+        return _without_secrets("\n".join(map(_printable, lines)))
 
 
 class _Json(logging.Formatter):
@@ -80,7 +83,22 @@ class _Json(logging.Formatter):
         document |= getattr(record, "fields", {})
         if record.exc_info:
             document["exception"] = self.formatException(record.exc_info)
-        return _without_secrets(msgspec.json.encode(document).decode())
+        return escape_unprintable(_without_secrets(msgspec.json.encode(document).decode()))
+
+
+def escape_unprintable(document: str) -> str:
+    """The same JSON without characters that steer a terminal or turn the order of what it shows.
+
+    JSON has its own way for all below U+0020 alone, and none of them is anywhere but in its strings.
+    """
+    return "".join(
+        character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1]
+        for character in document
+    )
+
+
+def _printable(line: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in line)
 
 
 def _without_secrets(text: str) -> str:

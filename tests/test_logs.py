@@ -52,6 +52,26 @@ def test_a_document_has_the_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert "RuntimeError: inside" in document["exception"]
 
 
+STEERING = "\x1b[31m\x9b31m\x7f\u202e\u2066\u2028\U000e0041"
+"""What has a terminal do something, or shows a text in another order: of C0, C1 and Unicode."""
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_nothing_in_the_log_steers_a_terminal(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither a message nor what an exception repeats; in JSON it is still there to be read."""
+    configure(log_format=form)
+    try:
+        raise RuntimeError(f"inside{STEERING}")
+    except RuntimeError:
+        LOGGER.exception("it failed%s", STEERING)
+    text = capsys.readouterr().err
+    assert text.replace("\n", "").isprintable()
+    if form == "json":
+        document = json.loads(text)
+        assert document["message"] == f"it failed{STEERING}"
+        assert f"inside{STEERING}" in document["exception"]
+
+
 @pytest.mark.parametrize("form", ["console", "json"])
 def test_secrets_are_hidden_wherever_they_come_from(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Tokens, webhook secrets and the users of addresses, in messages and in tracebacks."""

@@ -11,7 +11,7 @@ import typer
 
 from pricore import backup
 from pricore.backup import Backup, Choice, Restored
-from pricore.commands.session import Session, command, printable
+from pricore.commands.session import Session, command, printable, warn
 from pricore.database import check_there
 from pricore.errors import BackupError, InvalidError
 from pricore.git import Git
@@ -69,7 +69,7 @@ def make(
 
     if str(file) == "-":
         for line in _said(made, file, with_key=with_key):
-            typer.echo(line, err=True)
+            warn(line)
     else:
         session.show({"file": str(file), **_fields(made)}, render)
     if made.left_out:

@@ -11,7 +11,7 @@ import typer
 from pricore.addresses import Address, Instance, address_at, parse_address, parse_instance
 from pricore.commands.following import follow_all
 from pricore.commands.repo import Host, Org
-from pricore.commands.session import Session, command, print_table, printable
+from pricore.commands.session import Session, command, print_table, warn
 from pricore.commands.webhook import check_public, register
 from pricore.credentials import Credentials
 from pricore.errors import InvalidError, PricoreError
@@ -147,7 +147,7 @@ def discover(
     )
     failed = [item for item in candidates if item.error is not None]
     for item in failed:
-        typer.echo(f"error: {printable(f'{item.name}: {item.error}')}", err=True)
+        warn(f"error: {item.name}: {item.error}")
     if failed:
         raise typer.Exit(1)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pricore import management, moving, retention
-from pricore.commands.session import Session, command, print_table
+from pricore.commands.session import Session, command, print_table, warn
 from pricore.dists import open_dists
 from pricore.errors import ConfigError, DistError, InvalidError
 from pricore.git import Git
@@ -102,7 +102,7 @@ def move(
         where = config.dist_storage if to is Place.BUCKET else str(config.dists)
         console.print(f"Moved {done.moved} files to {where}.", markup=False, soft_wrap=True)
         for reason in done.failed.values():
-            typer.echo(f"warning: {reason}", err=True)
+            warn(f"warning: {reason}")
 
     session.show(done, render)
     if done.failed:

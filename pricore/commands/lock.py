@@ -10,7 +10,7 @@ import typer
 from pricore import locks, views
 from pricore.clock import rfc3339
 from pricore.commands.repo import Org
-from pricore.commands.session import Session, command, print_table
+from pricore.commands.session import Session, command, print_table, warn
 from pricore.dists import open_dists
 from pricore.errors import InvalidError, NotFoundError
 from pricore.git import Git
@@ -68,7 +68,7 @@ def register(
             console.print(text, markup=False, soft_wrap=True)
         for item in missing:
             title = f"{item.package.package} {item.package.version}"
-            typer.echo(f"warning: {title} cannot be installed now: {item.problem}", err=True)
+            warn(f"warning: {title} cannot be installed now: {item.problem}")
 
     session.show([views.lock(lock) for lock in made], render)
 

@@ -19,6 +19,7 @@ from pricore.commands.session import (
     print_table,
     printable,
     steps_of,
+    warn,
 )
 from pricore.credentials import Credentials, check_use
 from pricore.errors import InvalidError, PricoreError
@@ -294,7 +295,7 @@ def sync(
 
     session.show(document, render)
     for _, error in failures:
-        typer.echo(f"error: {printable(error)}", err=True)
+        warn(f"error: {error}")
     if failures:
         raise typer.Exit(1)
 

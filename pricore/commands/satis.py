@@ -10,7 +10,7 @@ import typer
 
 from pricore.addresses import parse_address
 from pricore.commands.following import follow_all
-from pricore.commands.session import Session, command, print_table, printable
+from pricore.commands.session import Session, command, print_table, warn
 from pricore.credentials import Credentials
 from pricore.errors import InvalidError
 from pricore.git import Git
@@ -101,7 +101,7 @@ def import_satis(
     )
     failed = [item for item in items if item.status == "failed"]
     for item in failed:
-        typer.echo(f"error: {printable(item.reason or '')}", err=True)
+        warn(f"error: {item.reason or ''}")
     if failed:
         raise typer.Exit(1)
 

@@ -17,6 +17,7 @@ import typer
 
 from pricore.commands.typed import Command
 from pricore.config import Config, load_config, read_settings
+from pricore.logs import escape_unprintable
 from pricore.models import Step
 
 if TYPE_CHECKING:
@@ -124,12 +125,10 @@ class Session:
     def show(self, document: object, render: "Callable[[Console], None]") -> None:
         """Print the JSON document, or let `render` print it for people."""
         if self.json:
-            content = msgspec.json.format(msgspec.json.encode(document), indent=2)
-            _Lines().print(content.decode())
+            content = msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+            _Lines().print(escape_unprintable(content) if sys.stdout.isatty() else content)
         elif sys.stdout.isatty():
-            from rich.console import Console
-
-            render(Console(highlight=False))
+            render(_terminal())
         else:
             render(cast("Console", _Lines()))
 
@@ -169,6 +168,26 @@ def base_url(config: Config, *, port: int | None = None) -> str:
         return config.public_url
     host = config.host if config.host not in ("0.0.0.0", "::", "") else socket.gethostname()  # noqa: S104
     return f"http://{f'[{host}]' if ':' in host else host}:{port or config.port}"
+
+
+def _terminal() -> "Console":
+    """The terminal for people, on which no text can have it do anything."""
+    from rich.console import Console
+
+    class Terminal(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            super().print(*(_lines(item) if isinstance(item, str) else item for item in objects), **options)
+
+    return Terminal(highlight=False)
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def warn(text: str) -> None:
+    """Say something beside the result, on standard error."""
+    typer.echo(printable(text), err=True)
 
 
 class _Lines:
