@@ -10,11 +10,11 @@ import os
 import re
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
-from typing import IO, Final
+from typing import IO, Final, Self
 
 import msgspec
 import zstandard
@@ -41,6 +41,9 @@ _PLACE = re.compile(
 )
 _MOST_HEAD: Final = 64 * 1024
 _MOST_SUMS: Final = 512 * 1024**2
+_MOST_LINE: Final = 1024
+_MOST_MORE: Final = 32
+"""Bytes that a member has more to say than fits its header: `29 size=` and a number of 64 bits at the most."""
 _CHUNK: Final = 256 * 1024
 _LEVEL: Final = 3
 
@@ -94,6 +97,23 @@ class Writer:
         self.size += info.size
 
 
+class _Member(tarfile.TarInfo):
+    """A header in a tar: one that would have `tarfile` read more than a member of a backup has to say is refused.
+
+    By itself it takes in names, attributes and maps of any length, and headers of headers.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """The header in a block of a tar. Raises BackupError."""
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
+            return found
+        if found.type == tarfile.XHDTYPE and found.size <= _MOST_MORE:
+            return found
+        raise BackupError(f"no backup has {found.name[:200]!a} in it: this one was tampered with")
+
+
 class _Hashed:
     """A file that is hashed while it is read."""
 
@@ -121,7 +141,7 @@ def unpack(file: IO[bytes], folder: Path, *, stopped: Event) -> Head:
             found = {_HEAD: digest}
             for tar, member in members:
                 if member.name == _SUMS:
-                    _compare(found, _read(tar, member, most=_MOST_SUMS))
+                    _compare(found, _lines(tar, member))
                     break
                 if not _PLACE.fullmatch(member.name) or member.name in found or not member.isreg():
                     raise BackupError(f"no backup has {member.name[:200]!a} in it: this one was tampered with")
@@ -130,7 +150,7 @@ def unpack(file: IO[bytes], folder: Path, *, stopped: Event) -> Head:
                 raise BackupError("the backup is not whole: its end is missing; take another one")
             if next(members, None) is not None:
                 raise BackupError("the backup has something behind its end: it was tampered with")
-    except (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError) as error:
+    except (tarfile.TarError, zstandard.ZstdError, EOFError, RecursionError, ValueError) as error:
         raise BackupError(f"the backup is damaged, or none at all: {error}; take another one") from None
     return head
 
@@ -141,7 +161,7 @@ _Members = Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]
 @contextmanager
 def _members(file: IO[bytes]) -> Iterator[_Members]:
     reader = zstandard.ZstdDecompressor().stream_reader(file, closefd=False)
-    with reader, tarfile.open(fileobj=reader, mode="r|") as tar:
+    with reader, tarfile.open(fileobj=reader, mode="r|", tarinfo=_Member) as tar:
         yield ((tar, member) for member in tar)
 
 
@@ -187,17 +207,33 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, 
     return digest.hexdigest()
 
 
-def _compare(found: dict[str, str], sums: bytes) -> None:
+def _lines(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[str]:
+    """The lines of a member, one after the other."""
+    content = tar.extractfile(member)
+    if content is None or member.size > _MOST_SUMS:
+        raise BackupError(f"{member.name} in the backup is too large: it was tampered with")
+    while line := content.readline(_MOST_LINE):
+        yield line.decode().removesuffix("\n")
+
+
+def _compare(found: dict[str, str], sums: Iterable[str]) -> None:
     """Refuse with BackupError what the checksums don't name, and what they name and isn't there or is another."""
-    named = {}
-    for line in sums.decode().splitlines():
+    named = set[str]()
+    missing: str | None = None
+    wrong: str | None = None
+    for line in sums:
         digest, _, name = line.partition("  ")
-        named[name] = digest
-    if wrong := [name for name in named if name in found and found[name] != named[name]]:
-        raise BackupError(f"{wrong[0]} in the backup is damaged: its checksum is another; take another one")
-    if missing := named.keys() - found.keys():
-        raise BackupError(f"the backup is not whole: {min(missing)} is missing; take another one")
-    if more := found.keys() - named.keys():
+        if name not in found:
+            missing = name if missing is None else min(missing, name)
+            continue
+        named.add(name)
+        if found[name] != digest:
+            wrong = wrong or name
+    if wrong is not None:
+        raise BackupError(f"{wrong} in the backup is damaged: its checksum is another; take another one")
+    if missing is not None:
+        raise BackupError(f"the backup is not whole: {missing[:200]} is missing; take another one")
+    if more := found.keys() - named:
         raise BackupError(f"the backup has {min(more)} in it, which it doesn't name: it was tampered with")
     if DATABASE not in found:
         raise BackupError("the backup has no database in it; take another one")
