@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -58,33 +59,24 @@ class Queue:
     async def work(self) -> None:
         """Sync what is asked for and what is due until cancelled.
 
-        A job that is cut off goes back to the queue, and is done again.
+        A job that is cut off goes back to the queue, and is done again. Whatever fails for one worker, or in
+        looking for work, is tried again, and leaves all others at work.
         """
-        try:
-            while True:
-                await self._work()
-        finally:
-            await asyncio.shield(self._store.jobs.put_back())
-
-    async def _work(self) -> None:
         tasks: set[asyncio.Task[None]] = set()
         try:
-            await self._store.jobs.put_back()
-            await self._hand_out(tasks)
-        except StoreError as error:
-            await self._wait_for_store(error)
-        except Exception:  # noqa: BLE001  # a database that cannot be read for a while must not end all syncing
-            _log.exception("the queue of syncs cannot be read or written; it is tried again")
-            await asyncio.sleep(_POLL_SECONDS)
+            await self._insist(self._store.jobs.put_back)
+            await self._insist(lambda: self._hand_out(tasks))
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.shield(self._store.jobs.put_back())
 
     async def _hand_out(self, tasks: set[asyncio.Task[None]]) -> None:
-        """Give work to as many workers as there may be; ends with the first of them that cannot go on."""
+        """Give work to as many workers as there may be; ends only where the queue cannot be read or written."""
         while True:
             self._wake.clear()
+            tasks.difference_update([task for task in tasks if task.done()])
             seen = self._store.changes()
             while task := await self._begin(len(tasks)):
                 tasks.add(task)
@@ -93,9 +85,17 @@ class Queue:
             with suppress(TimeoutError):
                 async with asyncio.timeout(await self._pause(full=len(tasks) >= self.workers)):
                     await self._woken(seen)
-            for task in [task for task in tasks if task.done()]:
-                tasks.discard(task)
-                task.result()
+
+    async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Do a step until the database takes it."""
+        while True:
+            try:
+                await step()
+            except Exception as error:  # noqa: BLE001  # one failure must not end the syncing of all others
+                await self._wait_for_store(error)
+            else:
+                self._failing = False
+                return
 
     async def _woken(self, seen: int) -> None:
         """Wait until there may be work: somebody here says so, or whoever has written since `seen`."""
@@ -128,17 +128,18 @@ class Queue:
         return asyncio.create_task(self._do(repository_id, job))
 
     async def _do(self, repository_id: str, job: Job | None) -> None:
+        end = self._store.jobs.finish
         try:
             try:
                 await self._sync(repository_id, job)
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001  # a worker's failure is its own
                 await self._wait_for_store(error)
-                if job is not None:
-                    await self._store.jobs.put_back(job)
+                end = self._store.jobs.put_back
             else:
-                if job is not None:
-                    await self._store.jobs.finish(job)
                 self._failing = False
+            if job is not None:
+                # until it is on record: nobody else would ever end this job
+                await self._insist(lambda: end(job))
         finally:
             del self._busy[repository_id]
 
@@ -172,10 +173,12 @@ class Queue:
         finally:
             self._counts.end(outcome, begun)
 
-    async def _wait_for_store(self, error: StoreError) -> None:
-        """Let time pass where nothing can be put on record, which would come again at once; told once."""
+    async def _wait_for_store(self, error: Exception) -> None:
+        """Let time pass where nothing can be read or put on record, which would come again at once; told once."""
         if not self._failing:
-            _log.error("%s; nothing is synced until that works again", error)
+            known = isinstance(error, StoreError)
+            text = str(error) if known else "the queue of syncs cannot be read or written"
+            _log.error("%s; nothing is synced until that works again", text, exc_info=None if known else error)
         self._failing = True
         await asyncio.sleep(_POLL_SECONDS)
 

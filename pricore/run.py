@@ -40,6 +40,7 @@ from pricore.models import (
 )
 from pricore.past import Past
 from pricore.progress import OnProgress
+from pricore.several import both
 from pricore.store import Store
 from pricore.tables.publishing import Publication, name_taken
 
@@ -111,9 +112,7 @@ class Run:
         announced = mirrored and self._trigger is Trigger.WEBHOOK
         async with self._fetching(access, now=announced) as fetched:
             # what there is to tell where nothing is new, while git asks
-            remote, unchanged = await asyncio.gather(
-                self._git.ls_remote(repository.url, access=access), self._unchanged()
-            )
+            remote, unchanged = await both(self._git.ls_remote(repository.url, access=access), self._unchanged())
             digest = self.digest = f"{_RULES}:{remote.digest}"
             if digest == repository.refs_digest and mirrored:
                 await self._store.repositories.record_unchanged(
@@ -131,7 +130,7 @@ class Run:
             await self._store.runs.begin(repository.id, run_id=self.id, started_at=self.started_at)
             await fetched()
         await self._keep_pinned()
-        there, past = await asyncio.gather(self._mirror.refs(), Past.read(self._store, repository.id))
+        there, past = await both(self._mirror.refs(), Past.read(self._store, repository.id))
         if announced and there != remote.refs:
             # something was pushed between the two: what was listed may not be here, and the next sync has to look
             self.digest = f"{_RULES}:moving"
@@ -329,7 +328,7 @@ class Run:
             # before anybody is told of them: nothing that is served may be lost to a force-push
             kept = self._mirror.keep(candidate.reference for candidate in part)
             finished = self._finished(part, treeishes, checksums, done=start, total=len(ordered))
-            batch, _ = await asyncio.gather(finished, kept)
+            batch, _ = await both(finished, kept)
             start, size = start + size, size * 2
             yield batch, start < len(ordered)
 

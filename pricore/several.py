@@ -1,10 +1,11 @@
 """Work on many things, several of them at a time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 OnDone = Callable[[str, int, int], None]
 """Is told what is being done, how much of it is done, and how much there is."""
 
@@ -30,3 +31,13 @@ async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]], text: s
                 group.create_task(take())
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
+
+
+async def both(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U]) -> tuple[T, U]:
+    """What two steps give that go on at the same time; where one fails, nothing of the other goes on behind it."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            one, other = group.create_task(first), group.create_task(second)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return one.result(), other.result()

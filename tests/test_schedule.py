@@ -3,9 +3,10 @@
 import asyncio
 import random
 import shutil
+import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 
 from pricore.addresses import parse_address
 from pricore.config import Config
-from pricore.errors import InvalidError, PricoreError
+from pricore.errors import GitError, InvalidError, PricoreError
 from pricore.git import Git
 from pricore.jobs import Queue
 from pricore.management import parse_interval
 from pricore.models import Organization, Repository, Trigger
+from pricore.several import both
 from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.tables.jobs import BY_HAND, BY_WEBHOOK
@@ -247,13 +249,18 @@ class Recorder:
         self.begun: list[tuple[str, Trigger]] = []
         self.at_work = 0
         self.most = 0
+        self.stopped = 0
         self.gate = asyncio.Semaphore(0)
 
     async def sync(self, repository: Repository, *, progress: Any, run_id: str | None, trigger: Trigger) -> None:
         self.begun.append((repository.identifier.rpartition("/")[2], trigger))
         self.at_work += 1
         self.most = max(self.most, self.at_work)
-        await self.gate.acquire()
+        try:
+            await self.gate.acquire()
+        except asyncio.CancelledError:
+            self.stopped += 1
+            raise
         self.at_work -= 1
 
     async def wait_for(self, count: int) -> list[str]:
@@ -414,6 +421,94 @@ async def test_a_repository_is_never_at_work_twice(
     recorder.gate.release()
 
     assert await recorder.wait_for(3) == ["a", "b", "a"]
+
+
+@contextmanager
+def refusing(registry: Registry, what: str) -> Iterator[None]:
+    """A database that refuses something to the queue, which it has nothing to say against otherwise."""
+    with closing(sqlite3.connect(registry.store.path, isolation_level=None)) as connection:
+        connection.execute(
+            f"CREATE TRIGGER refusal BEFORE {what} ON jobs BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        )
+        yield
+        connection.execute("DROP TRIGGER refusal")
+
+
+async def told(caplog: pytest.LogCaptureFixture) -> None:
+    """Return once the log says that the queue cannot be used."""
+
+    async def failed() -> bool:
+        return "nothing is synced until that works again" in caplog.text
+
+    await eventually(failed, "the failure is in the log")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again soon."""
+    monkeypatch.setattr("pricore.jobs._POLL_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_job_that_cannot_be_ended_takes_no_other_along(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is synced beside it goes on, nothing is synced twice, and it is off the queue as soon as that works."""
+    found = await add(registry, "acme", "ab")
+    for repository in found.values():
+        await registry.store.jobs.add(repository.id)
+    begin(2)
+    await recorder.wait_for(2)
+    with refusing(registry, "DELETE"):
+        recorder.gate.release()
+        await told(caplog)
+        assert recorder.at_work == 1
+        await registry.store.jobs.add(found["b"].id)
+    recorder.gate.release()
+    assert await recorder.wait_for(3) == ["a", "b", "b"]
+    recorder.gate.release()
+
+    async def empty() -> bool:
+        return not await registry.store.fetch_all("SELECT id FROM jobs")
+
+    await eventually(empty, "the queue is empty")
+    assert recorder.stopped == 0
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_queue_that_cannot_be_used_leaves_who_is_at_work(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sync that has begun ends as if nothing were wrong, and what waits begins when the queue is there again."""
+    found = await add(registry, "acme", "ab")
+    await registry.store.jobs.add(found["a"].id)
+    begin(2)
+    await recorder.wait_for(1)
+    with refusing(registry, "UPDATE"):
+        await registry.store.jobs.add(found["b"].id)
+        await told(caplog)
+    assert await recorder.wait_for(2) == ["a", "b"]
+    assert (recorder.at_work, recorder.stopped) == (2, 0)
+
+
+async def test_of_two_steps_none_outlives_the_other() -> None:
+    """What a step of a sync would go on with, after the one beside it failed, is stopped first."""
+    began, ended = asyncio.Event(), []
+
+    async def go_on() -> None:
+        try:
+            began.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.append("stopped")
+
+    async def fail() -> None:
+        await began.wait()
+        raise GitError("no such host")
+
+    with pytest.raises(GitError, match="no such host"):
+        await both(go_on(), fail())
+    assert ended == ["stopped"]
 
 
 async def test_the_schedule_finds_what_nobody_told_of(

@@ -67,4 +67,6 @@ async def _follow(
         return Outcome("no package")
     except PricoreError as error:
         return Outcome("failed", error=str(error))
+    except Exception as error:  # noqa: BLE001  # of hundreds, one that fails in an unknown way must not end all
+        return Outcome("failed", error=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
     return Outcome("added", report.packages)
