@@ -33,14 +33,18 @@ OnProgress = Callable[[Step, int, int], None]
 def publish(folder: Path, repository_id: str, run_id: str) -> Iterator[OnProgress]:
     """Tell other processes of a sync, from the first time it tells something; for who holds the repository's lock.
 
-    What cannot be written, on a full disk for example, is not told: no sync fails for that.
+    What cannot be written, on a full disk for example, is not told: no sync fails for that. Nor is what comes after
+    the end.
     """
     path, made = _file(folder, repository_id), folder / f"{repository_id}.progress-new"
     descriptor = None
+    over = False
     numbers = itertools.count()
 
     def tell(step: Step, done: int, total: int) -> None:
         nonlocal descriptor
+        if over:
+            return  # by now, some other file can have the descriptor
         number = next(numbers)
         record = _pack(number, Progress(run_id, step, done, total))
         with suppress(OSError):
@@ -52,6 +56,7 @@ def publish(folder: Path, repository_id: str, run_id: str) -> Iterator[OnProgres
     try:
         yield tell
     finally:
+        over = True
         if descriptor is not None:
             with suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """What a sync is doing, as other processes read it: whole, of a process that lives, and of the right run."""
 
+import contextlib
 import multiprocessing
 import time
 from collections.abc import AsyncIterator
@@ -38,6 +39,19 @@ def test_it_is_there_as_long_as_it_is_published(tmp_path: Path) -> None:
         assert read(tmp_path, "other") is None
     assert read(tmp_path, "library") is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_told_too_late_goes_nowhere(tmp_path: Path) -> None:
+    """Neither into the file that was opened in the place of the first, nor into a new one that nobody deletes."""
+    with publish(tmp_path, "library", "run") as late, publish(tmp_path, "other", "run") as never:
+        late(Step.READING, 1, 2)
+    # opened next, they have the descriptors that became free
+    with contextlib.ExitStack() as opened:
+        files = [opened.enter_context((tmp_path / f"{number}.log").open("wb")) for number in range(3)]
+        for tell in (late, late, never, never):
+            tell(Step.READING, 2, 2)
+        assert [Path(file.name).read_bytes() for file in files] == [b"", b"", b""]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.log", "1.log", "2.log"]
 
 
 def test_half_a_record_is_not_read(tmp_path: Path) -> None:
