@@ -25,14 +25,19 @@ SETTINGS: Final[dict[str, Any]] = {
 """How aiohttp is to treat connections."""
 
 
+_PRIVATE: Final = ("_waiter", "_next_keepalive_close_time", "_messages")
+"""Names of aiohttp's that nobody promises: what is there while no request is, when an idle connection is closed,
+and what came behind a request that cannot be read."""
+
+
 class Connection(web.RequestHandler):
     """A connection, on which also what no handler gets to see is answered in the shape of every error.
 
-    All that it overrides is public in aiohttp, but for who calls it when. Private there are `_waiter`, which is
-    there while no request is, and the time at which an idle connection is closed.
+    All that it overrides is public in aiohttp, but for who calls it when. Where what is private there isn't as it
+    was, it leaves everything to aiohttp's way.
     """
 
-    __slots__ = ("_heads", "_journal", "_recall", "_remote")
+    __slots__ = ("_clock", "_heads", "_journal", "_recall", "_remote")
 
     def __init__(
         self, server: web.Server, loop: asyncio.AbstractEventLoop, journal: Journal, recall: Recall
@@ -40,10 +45,15 @@ class Connection(web.RequestHandler):
         # one for all connections, where aiohttp would make one for each
         log = {"access_log": journal.logger, "access_log_class": lambda *_: journal}
         super().__init__(server, loop=loop, **(SETTINGS | log))
+        self._clock = loop.time
         self._journal = journal
         self._recall = recall
-        self._heads: HeadReader | None = HeadReader()
+        self._heads: HeadReader | None = None if self.missing() else HeadReader()
         self._remote = ""
+
+    def missing(self) -> list[str]:
+        """The private names that this aiohttp doesn't have."""
+        return [name for name in _PRIVATE if not hasattr(self, name)]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for requests."""
@@ -62,7 +72,7 @@ class Connection(web.RequestHandler):
             if head is None:
                 self._heads = None
             elif self._answer(*head):
-                self._next_keepalive_close_time = self._loop.time() + self.keepalive_timeout
+                self._next_keepalive_close_time = self._clock() + self.keepalive_timeout
                 return
         super().data_received(data)
 
@@ -80,7 +90,7 @@ class Connection(web.RequestHandler):
 
     def close(self) -> None:
         """Take no more requests. What waits for one is closed, which aiohttp leaves to its last step."""
-        waits = self._waiter is not None
+        waits = getattr(self, "_waiter", None) is not None
         super().close()
         if waits and self.transport is not None:
             self.transport.close()
@@ -101,9 +111,10 @@ class Connection(web.RequestHandler):
         unread = isinstance(exc, HttpProcessingError)
         if isinstance(exc, HttpProcessingError):
             response = error_answer(request, 400, unreadable(exc))
-            # frames hold what was received, and lead back to the error: megabytes until the next full collection.
-            # Private to aiohttp: the errors of what came behind, which nobody answers any more
-            for queued in (exc, *(getattr(item, "exc", exc) for item, _ in self._messages)):
+            # frames hold what was received, and lead back to the error: megabytes until the next full collection;
+            # with the errors of what came behind, which nobody answers any more
+            behind = getattr(self, "_messages", ())
+            for queued in (exc, *(getattr(item, "exc", exc) for item, _ in behind)):
                 queued.__traceback__ = None
         else:
             response = answer_failure(request, exc, self._journal)

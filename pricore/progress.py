@@ -33,8 +33,8 @@ OnProgress = Callable[[Step, int, int], None]
 def publish(folder: Path, repository_id: str, run_id: str) -> Iterator[OnProgress]:
     """Tell other processes of a sync, from the first time it tells something; for who holds the repository's lock.
 
-    What cannot be written, on a full disk for example, is not told: no sync fails for that. Nor is what comes after
-    the end.
+    What cannot be written, on a full disk for example, is not told: no sync fails for that. Nor is what comes
+    after the end.
     """
     path, made = _file(folder, repository_id), folder / f"{repository_id}.progress-new"
     descriptor = None

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import fields, replace
 from typing import Final, cast
 
+import aiohttp
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
@@ -397,9 +398,17 @@ async def listen(runner: web.AppRunner, bound: socket.socket, service: Service) 
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(_UNREAD_SECONDS * 1000))
     loop = asyncio.get_running_loop()
     server = cast("web.Server", runner.server)  # None only before the setup
-    return await loop.create_server(
-        lambda: Connection(server, loop, service.journal, service.recall), sock=bound, backlog=1024
-    )
+
+    def connect() -> Connection:
+        return Connection(server, loop, service.journal, service.recall)
+
+    if missing := connect().missing():
+        _log.warning(
+            "aiohttp %s is newer than this Pricore knows (it has no %s): every request is answered, and what was "
+            "answered before takes longer; `pip install --upgrade pricore` brings two that fit",
+            *(aiohttp.__version__, ", ".join(missing)),
+        )
+    return await loop.create_server(connect, sock=bound, backlog=1024)
 
 
 async def _rebuild_documents(store: Store) -> None:
