@@ -1,6 +1,7 @@
 """Finished answers: made once, and sent as they are to as many as ask."""
 
 import asyncio
+import sys
 import time
 import zlib
 from collections.abc import Mapping
@@ -10,7 +11,6 @@ from typing import Final
 
 import zstandard
 from aiohttp import HttpVersion11, hdrs, web
-from multidict import CIMultiDict
 
 from pricore.gate import allowance_lines, allowance_of
 from pricore.limits import Allowance
@@ -26,18 +26,22 @@ _GZIP_LEVEL: Final = 6
 
 
 class Answer:
-    """A finished body with its headers; `last_modified` is the date by which a client knows it, if it can."""
+    """A finished body with its headers; `last_modified` is the date by which a client knows it, if it can.
+
+    `size` is the memory that it takes, in bytes.
+    """
 
     __slots__ = ("_body", "_found", "_headers", "_modified", "_unchanged", "size")
 
     def __init__(self, body: bytes, headers: Mapping[str, str], *, last_modified: str | None = None) -> None:
         self._body = body
-        self._headers = CIMultiDict(headers)
+        self._headers = dict(headers)
         self._modified = last_modified
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._found = f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(body)}\r\n".encode()
         self._unchanged = f"HTTP/1.1 304 Not Modified\r\n{lines}".encode()
-        self.size = len(body) + 2048
+        held = (body, self._found, self._unchanged, self._headers, *self._headers.values())
+        self.size = sys.getsizeof(self) + sum(map(sys.getsizeof, held))
 
     def respond(self, request: web.Request) -> web.StreamResponse:
         """The answer to one request: 304 where the client has it already."""
@@ -72,7 +76,8 @@ def document_answer(plain: bytes, last_modified: int, encoding: str) -> Answer:
         hdrs.SERVER: SERVER,
     }
     if encoding == "zstd":
-        plain = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(plain)
+        packed = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(plain)
+        plain = memoryview(packed).tobytes()  # behind what it gives, it leaves the rest of its worst case
     elif encoding == "gzip":
         compressor = zlib.compressobj(_GZIP_LEVEL, wbits=31)  # 31: with gzip's header
         plain = compressor.compress(plain) + compressor.flush()

@@ -1,6 +1,7 @@
 """Finished answers, kept as long as the database says that nothing moved, and requests answered out of them."""
 
 import asyncio
+import sys
 import time
 from typing import Final, NamedTuple, TypeAlias
 
@@ -15,6 +16,9 @@ from pricore.store import Store
 _MOST_DOCUMENTS: Final = 64 * 1024 * 1024
 _MOST_ARCHIVES: Final = 32 * 1024 * 1024
 """Bytes of finished answers in memory; beyond, the oldest go."""
+
+_ENTRY: Final = 256
+"""Bytes of what the dictionaries have for an answer."""
 
 Key: TypeAlias = tuple[str, str, str, frozenset[str] | None]
 """The path as it was sent, the encoding, the origin, and of packages.json to which packages it is restricted."""
@@ -38,20 +42,33 @@ class Kept(NamedTuple):
 
 
 class Shelf(dict[Key, Kept]):
-    """Finished answers of at most so many bytes."""
+    """Finished answers that take at most so many bytes of memory, with all that is kept for them."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._size = 0
+        self._sizes: dict[Key, int] = {}
+        self.size = 0
 
     def keep(self, key: Key, kept: Kept) -> None:
         """Put an answer there; where there are too many, the oldest go."""
-        if before := self.pop(key, None):  # several requests may have missed it at the same time
-            self._size -= before.answer.size
+        if key in self:  # several requests may have missed it at the same time
+            self._drop(key)
         self[key] = kept
-        self._size += kept.answer.size
-        while self._size > self._most:
-            self._size -= self.pop(next(iter(self))).answer.size
+        self._sizes[key] = size = _size(key, kept)
+        self.size += size
+        while self.size > self._most:
+            self._drop(next(iter(self)))
+
+    def _drop(self, key: Key) -> None:
+        del self[key]
+        self.size -= self._sizes.pop(key)
+
+
+def _size(key: Key, kept: Kept) -> int:
+    """What an answer takes in memory: paths and hosts, which clients choose, can be longer than what they name."""
+    *texts, only = key
+    held = [key, kept, *texts, kept.slug, kept.package, only, *(only or ()), kept.archive, *(kept.archive or ())]
+    return kept.answer.size + sum(map(sys.getsizeof, held)) + _ENTRY
 
 
 class Cache:

@@ -113,10 +113,12 @@ def test_an_answer_takes_its_room_in_memory_once() -> None:
     """An answer made for several clients at a time drives no other out; beyond the limit the oldest go."""
     answer = Answer(b"x" * 1000, {})
     kept = Kept(answer, "acme", None, Metrics().unread)
-    shelf = Shelf(3 * answer.size)
     first, second, third, fourth = (
         (f"/{name}", "zstd", "", None) for name in ("first", "second", "third", "fourth")
     )
+    alone = Shelf(2**40)
+    alone.keep(third, kept)
+    shelf = Shelf(4 * alone.size - 100)
     shelf.keep(first, kept)
     for _ in range(10):
         shelf.keep(second, kept)
