@@ -45,6 +45,13 @@ _encode = msgspec.json.Encoder().encode
 _raw_entry = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+class _Providing(msgspec.Struct):
+    provide: Any = None
+
+
+_providing = msgspec.json.Decoder(_Providing)
+
+
 def check_package_name(name: str) -> None:
     """Refuse with ComposerJsonError what Composer doesn't take for a package name; upper case passes."""
     lower = name.lower()
@@ -266,6 +273,12 @@ def build_inline(published: Iterable[Published], *, replaced_by: str | None = No
         entry["uid"] = msgspec.Raw(str(item.uid))
         versions_by_number[item.version] = entry
     return msgspec.Raw(_encode(versions_by_number))
+
+
+def provided_names(published: Iterable[Published]) -> set[str]:
+    """What some versions say that they provide, in lower case."""
+    found = (_providing.decode(item.entry).provide for item in published)
+    return {name.lower() for provided in found if isinstance(provided, dict) for name in provided}
 
 
 def _with_dist(item: Published, replaced_by: str | None) -> dict[str, msgspec.Raw]:

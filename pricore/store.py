@@ -1,8 +1,8 @@
 """The database: connections and transactions. The queries are in `tables/`, one file a subject.
 
-SQLite in WAL mode. One connection writes and another one keeps books, both behind one lock; readers have their
-own; other processes (the CLI beside the server) work on the same file. Nothing outside this module, `database` and
-`tables/` knows that it is SQLite.
+SQLite in WAL mode. One connection writes and another one keeps books, both behind one lock; several read, some of
+them only what is found by a key; other processes (the CLI beside the server) work on the same file. Nothing but
+this module, `readers`, `database` and `tables/` knows that it is SQLite.
 """
 
 import asyncio
@@ -14,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import aiosqlite
 
 from pricore import database
 from pricore.database import BUSY_SECONDS, uri
 from pricore.errors import NotFoundError, StoreError
+from pricore.readers import Readers
 from pricore.tables.archives import Archives
 from pricore.tables.credentials import Credentials
 from pricore.tables.health import Health
@@ -38,6 +39,10 @@ from pricore.tables.usage import Usage
 
 T = TypeVar("T")
 
+_MOST_READERS: Final = 3
+_MOST_FINDERS: Final = 2
+"""How many queries go on at the same time: any, and beside them those for what is found by a key."""
+
 
 class Store:
     """An open database; use it as an async context manager.
@@ -53,7 +58,8 @@ class Store:
         self._lock = asyncio.Lock()
         self._opened: AsyncExitStack
         self._writer: aiosqlite.Connection
-        self._reader: aiosqlite.Connection
+        self._readers = Readers(path, _MOST_READERS, name="reads")
+        self._finders = Readers(path, _MOST_FINDERS, name="finds")
         self._watch: sqlite3.Connection
         self._books: sqlite3.Connection
         self._keeper: ThreadPoolExecutor
@@ -80,8 +86,9 @@ class Store:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             async with one_at_a_time(self.path.parent), AsyncExitStack() as opened:
                 await asyncio.to_thread(database.migrate, self.path)
-                self._writer = await opened.enter_async_context(self._connection("rw"))
-                self._reader = await opened.enter_async_context(self._connection("ro"))
+                self._writer = await opened.enter_async_context(self._open_writer())
+                opened.push_async_callback(self._readers.close)
+                opened.push_async_callback(self._finders.close)
                 self._watch = opened.enter_context(
                     closing(sqlite3.connect(uri(self.path, "ro"), uri=True, isolation_level=None, timeout=1))
                 )
@@ -106,9 +113,9 @@ class Store:
         await self._opened.aclose()
 
     @asynccontextmanager
-    async def _connection(self, mode: str) -> AsyncIterator[aiosqlite.Connection]:
+    async def _open_writer(self) -> AsyncIterator[aiosqlite.Connection]:
         async with aiosqlite.connect(
-            uri(self.path, mode), uri=True, isolation_level=None, timeout=BUSY_SECONDS
+            uri(self.path, "rw"), uri=True, isolation_level=None, timeout=BUSY_SECONDS
         ) as connection:
             # FULL: a revoked token stays revoked when the power fails a moment later
             await connection.executescript(
@@ -221,7 +228,7 @@ class Store:
 
     async def check(self) -> None:
         """Ask the database for something small; raises what goes wrong with that."""
-        await self.fetch_all("SELECT value FROM revisions")
+        await self.fetch_one("SELECT value FROM revisions", by_key=True)
 
     async def sizes(self) -> tuple[int, int]:
         """Bytes of the database's file, and of the log beside it that is to be brought into it."""
@@ -246,15 +253,18 @@ class Store:
 
     async def fetch_all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Rows of a query outside of any transaction, as tuples."""
-        return list(await self._reader.execute_fetchall(sql, parameters))
+        return await self._readers.fetch(sql, parameters)
 
     def look_up(self, sql: str, parameters: Sequence[Any]) -> Any | None:
         """The row with a key, or None: that takes less than the way to the thread in which others are fetched."""
         return self._watch.execute(sql, parameters).fetchone()
 
-    async def fetch_one(self, sql: str, parameters: Sequence[Any] = ()) -> Any | None:
-        """The first row of a query, or None."""
-        return first(await self._reader.execute_fetchall(sql, parameters))
+    async def fetch_one(self, sql: str, parameters: Sequence[Any] = (), *, by_key: bool = False) -> Any | None:
+        """The first row of a query, or None.
+
+        `by_key` is for what an index leads to, and many wait for: it never waits behind what reads a lot.
+        """
+        return first(await (self._finders if by_key else self._readers).fetch(sql, parameters))
 
 
 def first(rows: Iterable[Any]) -> Any | None:

@@ -49,7 +49,9 @@ class Organizations:
 
     async def find(self, slug: str) -> Organization | None:
         """The organization of that slug, or None."""
-        row = await self._store.fetch_one(f"SELECT {_COLUMNS} FROM organizations WHERE slug = ?", (slug,))
+        row = await self._store.fetch_one(
+            f"SELECT {_COLUMNS} FROM organizations WHERE slug = ?", (slug,), by_key=True
+        )
         return None if row is None else Organization(*row)
 
     async def get(self, slug: str) -> Organization:
@@ -113,6 +115,7 @@ class Organizations:
             FROM organizations WHERE slug = ?1
             """,
             (slug, only is None),
+            by_key=True,
         )
         if row is None:
             return None

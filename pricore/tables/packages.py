@@ -197,6 +197,7 @@ class Packages:
         row = await self._store.fetch_one(
             f"SELECT {_COLUMNS} FROM packages WHERE organization_id = ?1 AND (id = ?2 OR name = ?3)",
             (organization_id, reference, reference.lower()),
+            by_key=True,
         )
         return None if row is None else _package(row)
 
@@ -247,14 +248,10 @@ class Packages:
         return await self._version(package.id, version)
 
     async def _version(self, package_id: str, version: str) -> Version | None:
-        row = await self._store.fetch_one(
-            f"""
-            SELECT {_VERSION} FROM versions JOIN packages ON packages.id = package_id
-            WHERE package_id = ?1 AND (version = ?2 OR normalized = ?3)
-            ORDER BY version = ?2 DESC LIMIT 1
-            """,
-            (package_id, version, versions.normalized_or_none(version)),
-        )
+        select = f"SELECT {_VERSION} FROM versions JOIN packages ON packages.id = package_id WHERE package_id = ?"
+        row = await self._store.fetch_one(f"{select} AND version = ?", (package_id, version), by_key=True)
+        if row is None and (normalized := versions.normalized_or_none(version)) is not None:
+            row = await self._store.fetch_one(f"{select} AND normalized = ?", (package_id, normalized))
         return None if row is None else _version(row)
 
     async def of_repository(self, repository_id: str) -> dict[tuple[str, str], Version]:
@@ -310,6 +307,7 @@ class Packages:
             WHERE organizations.slug = ? AND packages.name = ? AND documents.half = ?
             """,
             (slug, name, half),
+            by_key=True,
         )
         return None if row is None else Document(*row)
 
@@ -336,12 +334,10 @@ class Packages:
         """The packages that say they provide `name`."""
         rows = await self._store.fetch_all(
             f"""
-            SELECT DISTINCT {_COLUMNS}
-            FROM packages JOIN versions ON versions.package_id = packages.id,
-                json_each(CAST(versions.entry AS TEXT), '$.provide') AS provided
-            WHERE packages.organization_id = ? AND lower(provided.key) = ? ORDER BY packages.name
+            SELECT {_COLUMNS} FROM provided_names JOIN packages ON packages.id = package_id
+            WHERE provided_names.name = ? AND organization_id = ? ORDER BY packages.name
             """,
-            (organization_id, name.lower()),
+            (name.lower(), organization_id),
         )
         return [_package(row) for row in rows]
 
@@ -358,6 +354,7 @@ class Packages:
             WHERE slug = ? AND packages.name = ?
             """,
             (slug, name),
+            by_key=True,
         )
         if row is None:
             return None
@@ -377,6 +374,7 @@ class Packages:
             )
             """,
             (package_id, reference),
+            by_key=True,
         )
         if row is None:
             return None

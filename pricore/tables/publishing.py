@@ -321,7 +321,14 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
     rows: Any = await db.execute_fetchall(f"SELECT {PUBLISHED} FROM versions WHERE package_id = ?", (package_id,))
     ((replaced_by,),) = await db.execute_fetchall("SELECT replaced_by FROM packages WHERE id = ?", (package_id,))
     published = metadata.newest_first(as_published(name, row) for row in rows)
-    halves = await asyncio.to_thread(_documents, name, published, replaced_by)
+    halves, provided = await asyncio.to_thread(
+        lambda: (_documents(name, published, replaced_by), metadata.provided_names(published))
+    )
+    await db.execute("DELETE FROM provided_names WHERE package_id = ?", (package_id,))
+    await db.executemany(
+        "INSERT INTO provided_names (package_id, name) VALUES (?, ?)",
+        [(package_id, item) for item in sorted(provided)],
+    )
     changed = False
     for half, body in halves.items():
         # an unchanged half keeps its Last-Modified, and every client its copy. That of a new one is after all that

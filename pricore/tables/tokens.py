@@ -87,7 +87,7 @@ class Tokens:
 
     async def find(self, token_hash: bytes) -> Token | None:
         """The token whose secret has that sha256, expired or not; None where there is none."""
-        row = await self._store.fetch_one(f"{_SELECT} WHERE hash = ?", (token_hash,))
+        row = await self._store.fetch_one(f"{_SELECT} WHERE hash = ?", (token_hash,), by_key=True)
         return None if row is None else _token(row)
 
     async def revoke(self, organization: Organization | None, token_id: str) -> None:

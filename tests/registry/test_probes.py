@@ -18,7 +18,7 @@ async def test_a_database_that_does_not_answer_is_told(
     """503 with the reason, while the process itself is well; ready again once it answers."""
     monkeypatch.setattr(probes, "_SECONDS", 0.05)
     counting = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 4000000) SELECT max(x) FROM c"
-    busy = asyncio.create_task(world.store.fetch_all(counting))
+    busy = [asyncio.create_task(world.store.fetch_one(counting, by_key=True)) for _ in range(2)]
     await asyncio.sleep(0)
 
     reply = await world.ask(world.base + "/readyz")
@@ -26,7 +26,7 @@ async def test_a_database_that_does_not_answer_is_told(
     assert (await world.ask(world.base + "/healthz")).status == 200
     assert any("not ready" in record.getMessage() for record in caplog.records)
 
-    await busy
+    await asyncio.gather(*busy)
     monkeypatch.undo()
     assert (await world.ask(world.base + "/readyz")).json == {"status": "ready"}
 

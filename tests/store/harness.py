@@ -48,11 +48,12 @@ def released(
     package: str = "acme/library",
     reference: str = COMMIT,
     description: str = "A library",
+    **composer_json: Any,
 ) -> NewVersion:
     """A version as a sync hands it over: a tag's, or a branch's where it is written dev-."""
     normalized = versions.normalize(version)
     entry = metadata.version_entry(
-        {"description": description},
+        {"description": description} | composer_json,
         name=package,
         version=version,
         normalized=normalized,
