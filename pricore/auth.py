@@ -19,7 +19,10 @@ _CHECK: Final = 6
 _LATEST: Final = 253_402_300_799
 """The last second of the year 9999: what RFC 3339 can say ends there."""
 
-_MOST_KNOWN: Final = 50_000
+_MOST_KNOWN: Final = 500_000
+_TOKEN: Final = 10
+"""How much is remembered of tokens: the names of packages in them, and what each is besides."""
+
 NOT_HERE: Final = "there is nothing here, or it is not for this access token"
 """What is said of what does not exist, and in the same words of what a token may not see."""
 
@@ -78,13 +81,36 @@ def read_secret(authorization: str) -> str:
     raise UnauthorizedError("this is not an access token of this registry: it is mistyped, or cut off")
 
 
+class _Known(dict[bytes, tuple[Token, int]]):
+    """Tokens by their keys, with the number of the newest change before each was looked up; the oldest go."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def keep(self, key: bytes, token: Token, revision: int) -> None:
+        """Remember a token."""
+        self.drop(key)
+        self[key] = token, revision
+        self._size += _weight(token)
+        while self._size > _MOST_KNOWN:
+            self.drop(next(iter(self)))
+
+    def drop(self, key: bytes) -> None:
+        """Forget a token, if it is there."""
+        if found := self.pop(key, None):
+            self._size -= _weight(found[0])
+
+
+def _weight(token: Token) -> int:
+    return _TOKEN + len(token.packages or ())
+
+
 class Authenticator:
-    """Finds the token that a request carries; what it found is remembered until anything changes."""
+    """Finds the token that a request carries; it is remembered until something of its organization changes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._revision = -1
-        self._known: dict[bytes, Token] = {}
+        self._known = _Known()
 
     async def identify(self, authorization: str | None, *, at: float) -> Token:
         """The token in an Authorization header, which counts as used at that time.
@@ -93,30 +119,35 @@ class Authenticator:
         """
         if authorization is None:
             raise UnauthorizedError(NEEDED)
-        revision = self._store.revision()
-        if revision != self._revision:
-            self._known, self._revision = {}, revision
         key = key_of(authorization)
-        token = self._known.get(key)
+        token = self._find(key)
         if token is None:
-            known = self._known  # of this revision: what changes meanwhile must not outlive it
+            revision = self._store.revision()  # before it is looked up: what changes meanwhile ends it
             token = await self._store.tokens.find(hash_secret(read_secret(authorization)))
             if token is None:
+                self._known.drop(key)
                 raise UnauthorizedError("the access token is unknown here, or was revoked")
-            if len(known) < _MOST_KNOWN:
-                known[key] = token
+            self._known.keep(key, token, revision)
         if token.expires_at is not None and token.expires_at <= at:
             raise UnauthorizedError("the access token has expired; ask for a new one")
         self._store.usage.token_used(token.id, int(at))
         return token
 
     def recall(self, key: bytes, *, at: float) -> Token | None:
-        """The token with a key, identified since the last change, if it is still good; it counts as used then."""
-        token = self._known.get(key) if self._store.revision() == self._revision else None
+        """The token with a key, if it was identified before and is still good; it counts as used then."""
+        token = self._find(key)
         if token is None or (token.expires_at is not None and token.expires_at <= at):
             return None
         self._store.usage.token_used(token.id, int(at))
         return token
+
+    def _find(self, key: bytes) -> Token | None:
+        """What is known of a token and still true: it ends with a change of its organization, or of nobody's."""
+        found = self._known.get(key)
+        if found is None:
+            return None
+        token, revision = found
+        return token if self._store.revision_of(token.organization) <= revision else None
 
 
 def key_of(authorization: str) -> bytes:

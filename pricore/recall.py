@@ -32,12 +32,16 @@ class Archive(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A finished answer: whose it is, of which package if it is of one, and where its requests are counted."""
+    """A finished answer: whose it is, of which package if it is of one, and where its requests are counted.
+
+    `revision` is the organization's before it was made: with a newer one it is true no more.
+    """
 
     answer: Answer
     slug: str
     package: str | None
     counts: Requests
+    revision: int
     archive: Archive | None = None
 
 
@@ -48,6 +52,14 @@ class Shelf(dict[Key, Kept]):
         self._most = most
         self._sizes: dict[Key, int] = {}
         self.size = 0
+
+    def find(self, key: Key, revision: int) -> Kept | None:
+        """An answer that is still true."""
+        kept = self.get(key)
+        if kept is not None and kept.revision < revision:
+            self._drop(key)
+            return None
+        return kept
 
     def keep(self, key: Key, kept: Kept) -> None:
         """Put an answer there; where there are too many, the oldest go."""
@@ -71,15 +83,6 @@ def _size(key: Key, kept: Kept) -> int:
     return kept.answer.size + sum(map(sys.getsizeof, held)) + _ENTRY
 
 
-class Cache:
-    """What was answered since the last change of the database."""
-
-    def __init__(self, revision: int) -> None:
-        self.revision = revision
-        self.documents = Shelf(_MOST_DOCUMENTS)
-        self.archives = Shelf(_MOST_ARCHIVES)
-
-
 class Recall:
     """All that was answered before, for the routes that answer and for requests that need no more than it."""
 
@@ -88,23 +91,17 @@ class Recall:
         self._gate = gate
         self._clients = clients
         self._public_url = public_url
-        self._cache = Cache(revision=-1)
-
-    def cache(self) -> Cache:
-        """What is still true: an empty one after a change."""
-        revision = self._store.revision()
-        if self._cache.revision != revision:
-            self._cache = Cache(revision)
-        return self._cache
+        self.documents = Shelf(_MOST_DOCUMENTS)
+        self.archives = Shelf(_MOST_ARCHIVES)
 
     def answer(self, path: str, headers: Headers, remote: str, transport: asyncio.Transport) -> bool:
-        """Answer a request at once, if that was answered since the last change, and its token may have it.
+        """Answer a request at once, if it was answered since the organization changed, and its token may have it.
 
         Whether it did. If not, nothing has happened: the routes answer it.
         """
         began = time.monotonic()
-        get, cache = headers.get, self._cache
-        kept = cache.archives.get((path, headers.encoding, "", None))
+        get = headers.get
+        kept = self.archives.get((path, headers.encoding, "", None))
         if kept is None:
             origin = self._public_url or self._clients.origin_of(
                 remote,
@@ -112,8 +109,8 @@ class Recall:
                 proto=get("x-forwarded-proto", ""),
                 forwarded_host=get("x-forwarded-host", ""),
             )
-            kept = cache.documents.get((path, headers.encoding, origin, None))
-        if kept is None or cache.revision != self._store.revision():
+            kept = self.documents.get((path, headers.encoding, origin, None))
+        if kept is None or kept.revision < self._store.revision_of(kept.slug):
             return False
         if "if-none-match" in headers or get("user-agent", "").startswith("Composer/1."):
             return False

@@ -30,7 +30,7 @@ from pricore.heads import choose_encoding
 from pricore.journal import counts_of
 from pricore.models import Organization, Package, Token
 from pricore.pins import Pins
-from pricore.recall import Archive, Cache, Kept, Recall
+from pricore.recall import Archive, Kept, Recall
 from pricore.store import Store
 from pricore.sync import Syncer
 
@@ -90,18 +90,18 @@ class Registry:
 
     async def get_metadata(self, request: web.Request) -> web.StreamResponse:
         """One half of a package's metadata; the half without versions is there too, and empty."""
-        token, slug, cache = await self._admit(request)
+        token, slug, revision = await self._admit(request)
         match = request.match_info
         name = f"{match['vendor']}/{match['package']}"
         if token.packages is not None and not auth.may_see(token, name.removesuffix("~dev").lower()):
             raise NotFoundError(auth.NOT_HERE)
         encoding = _encoding(request)
         key = (request.rel_url.raw_path, encoding, self._origin(request), None)
-        kept = cache.documents.get(key)
+        kept = self._recall.documents.find(key, revision)
         if kept is None:
             answer = await self._load_document(slug, name, encoding, self._url(request))
-            kept = Kept(answer, slug, name.removesuffix("~dev").lower(), counts_of(request))
-            cache.documents.keep(key, kept)
+            kept = Kept(answer, slug, name.removesuffix("~dev").lower(), counts_of(request), revision)
+            self._recall.documents.keep(key, kept)
         return kept.answer.respond(request)
 
     async def _load_document(self, slug: str, name: str, encoding: str, url: str) -> Answer:
@@ -121,18 +121,18 @@ class Registry:
 
     async def get_root(self, request: web.Request) -> web.StreamResponse:
         """packages.json: what there is for this token, and where the rest is asked for."""
-        token, slug, cache = await self._admit(request)
+        token, slug, revision = await self._admit(request)
         if request.headers.get(hdrs.USER_AGENT, "").startswith("Composer/1."):
             raise UnsupportedClientError(
                 "this registry needs Composer 2, and this is Composer 1: upgrade with `composer self-update --2`"
             )
         encoding = _encoding(request)
         key = (request.rel_url.raw_path, encoding, self._origin(request), token.packages)
-        kept = cache.documents.get(key)
+        kept = self._recall.documents.find(key, revision)
         if kept is None:
             answer = await self._load_root(token, slug, encoding, self._url(request))
-            kept = Kept(answer, slug, None, counts_of(request))
-            cache.documents.keep(key, kept)
+            kept = Kept(answer, slug, None, counts_of(request), revision)
+            self._recall.documents.keep(key, kept)
         return kept.answer.respond(request)
 
     async def _load_root(self, token: Token, slug: str, encoding: str, url: str) -> Answer:
@@ -153,7 +153,7 @@ class Registry:
 
     async def get_dist(self, request: web.Request) -> web.StreamResponse:
         """An archive: of a version, or of a commit that was advertised at any time."""
-        token, slug, cache = await self._admit(request, patient=False)
+        token, slug, revision = await self._admit(request, patient=False)
         match = request.match_info
         name = f"{match['vendor']}/{match['package']}".lower()
         if not auth.may_see(token, name):
@@ -167,7 +167,7 @@ class Registry:
             if request.method == hdrs.METH_GET:
                 self._store.usage.downloaded(slug, name, version)
 
-        found = cache.archives.get(key)
+        found = self._recall.archives.find(key, revision)
         if found is not None and found.archive is not None and hdrs.IF_NONE_MATCH not in request.headers:
             sent()
             self._store.usage.dist_used(found.archive.shasum)
@@ -191,7 +191,9 @@ class Registry:
                 answer = Answer(await archive.read(), delivery.response.headers)
                 if not self._dists.is_loose(dist):
                     sending = Archive(version, dist.shasum)
-                    cache.archives.keep(key, Kept(answer, slug, name, counts_of(request), sending))
+                    self._recall.archives.keep(
+                        key, Kept(answer, slug, name, counts_of(request), revision, sending)
+                    )
                 return answer.respond(request)
             else:
                 whole = await delivery.send_kept(archive)
@@ -288,15 +290,15 @@ class Registry:
                 self._store.usage.installed(organization.id, name, item.version)
         return web.Response(status=204)
 
-    async def _admit(self, request: web.Request, *, patient: bool = True) -> tuple[Token, str, Cache]:
-        """The caller's token, the slug of the organization that it asks about, and the answers of now.
+    async def _admit(self, request: web.Request, *, patient: bool = True) -> tuple[Token, str, int]:
+        """The caller's token, the slug of the organization that it asks about, and the revision of that.
 
         Patient where one refusal ends the whole run of the client.
         """
         slug = request.match_info["organization"]
         token = await self._gate.admit(request, organization=slug, scope="packages:read", patient=patient)
         # after it was held back: an answer must not be older than the request
-        return token, slug, self._recall.cache()
+        return token, slug, self._store.revision_of(slug)
 
     async def _organization(self, slug: str) -> Organization:
         organization = await self._store.organizations.find(slug)

@@ -66,6 +66,8 @@ class Store:
         self._asked = False
         self._data_version = -1
         self._revision = 0
+        self._common = 0
+        self._revisions: dict[str, int] = {}
         self.organizations = Organizations(self)
         self.repositories = Repositories(self)
         self.credentials = Credentials(self)
@@ -147,9 +149,33 @@ class Store:
             self._asked = True
             (data_version,) = self._watch.execute("PRAGMA data_version").fetchone()
             if data_version != self._data_version:
-                (self._revision,) = self._watch.execute("SELECT value FROM revisions").fetchone()
+                self._learn()
                 self._data_version = data_version
         return self._revision
+
+    def revision_of(self, slug: str | None) -> int:
+        """The number of the newest change that an answer about an organization can show.
+
+        For None that of what is no organization's: such a change can show in every answer. For every request, too.
+        """
+        self.revision()
+        return self._common if slug is None else max(self._common, self._revisions.get(slug, 0))
+
+    def _learn(self) -> None:
+        """Take over the numbers of what has changed."""
+        rows = self._watch.execute(
+            "SELECT value, common, slug, revision FROM revisions LEFT JOIN organizations ON revision > ?",
+            (self._revision,),
+        ).fetchall()
+        value, common, _, _ = rows[0]
+        if value == self._revision:
+            return  # it was bookkeeping
+        changed = {slug: revision for _, _, slug, revision in rows if slug is not None}
+        if max([common, *changed.values()]) < value:
+            common = value  # whoever made the newest change didn't say whose it is, or it is gone
+        self._common = max(self._common, common)
+        self._revisions |= changed
+        self._revision = value
 
     def changes(self) -> int:
         """A number that is another one after every commit, of whichever process, also of what no answer shows."""
@@ -160,18 +186,27 @@ class Store:
         self._asked = False
 
     @asynccontextmanager
-    async def transaction(self, *, revise: bool = True) -> AsyncIterator[aiosqlite.Connection]:
+    async def transaction(
+        self, *, revise: bool = True, organization_id: str | None = None
+    ) -> AsyncIterator[aiosqlite.Connection]:
         """All or nothing: commits at the end, rolls back on any exception, cancellation included.
 
-        `revise` False is for bookkeeping that no answer shows, and leaves caches standing. Raises NotFoundError
-        for a row whose owner was deleted since it was looked up.
+        It ends what is kept of the organization's answers, for None of all. `revise` False is for bookkeeping that
+        no answer shows, and leaves caches standing. Raises NotFoundError for a row whose owner was deleted since
+        it was looked up.
         """
         async with self._lock:
             try:
                 await self.whole(self._writer.execute("BEGIN IMMEDIATE"))
                 yield self._writer
-                if revise:
+                if revise and organization_id is None:
+                    await self._writer.execute("UPDATE revisions SET value = value + 1, common = value + 1")
+                elif revise:
                     await self._writer.execute("UPDATE revisions SET value = value + 1")
+                    await self._writer.execute(
+                        "UPDATE organizations SET revision = (SELECT value FROM revisions) WHERE id = ?",
+                        (organization_id,),
+                    )
                 await self.whole(self._writer.commit())
             except BaseException as error:
                 if self._writer.in_transaction:

@@ -39,7 +39,7 @@ def test_what_is_kept_takes_what_is_counted(encoding: str, host: str) -> None:
     def fill() -> None:
         for number in range(100):
             key = f"/org/acme/p2/acme/{number}.json", encoding, host.format(number), frozenset([f"acme/{number}"])
-            shelf.keep(key, Kept(document(number, encoding), f"{number}", f"acme/{number}", COUNTS))
+            shelf.keep(key, Kept(document(number, encoding), f"{number}", f"acme/{number}", COUNTS, 1))
 
     assert growth(fill) < shelf.size
     assert len(shelf) == 100
@@ -54,7 +54,7 @@ def test_however_many_are_kept_they_take_no_more_than_they_may(body: bytes) -> N
     def fill() -> None:
         for number in range(20_000 // (1 + len(body) // 1000)):
             key = f"/org/acme/packages/acme/library/{number}{'0' * (number % 1000)}.zip", "zstd", "", None
-            kept = Kept(Answer(bytes(bytearray(body)), {}), "acme", "acme/library", COUNTS, Archive("1", "s"))
+            kept = Kept(Answer(bytes(bytearray(body)), {}), "acme", "acme/library", COUNTS, 1, Archive("1", "s"))
             shelf.keep(key, kept)
             shelf.keep(key, kept)
 

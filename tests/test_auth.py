@@ -348,3 +348,19 @@ def test_a_time_that_cannot_be_shown_is_refused(text: str) -> None:
     """What lies after the year 9999 has no form in RFC 3339, and every list of tokens would fail on it."""
     with pytest.raises(InvalidError):
         auth.parse_expiry(text, at=NOW)
+
+
+async def test_what_is_remembered_of_tokens_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that is sent in ever other forms, or that names many packages, drives out the oldest."""
+    monkeypatch.setattr("pricore.auth._MOST_KNOWN", 1000)
+    async with Store(tmp_path / "pricore.sqlite3") as store:
+        acme = await store.organizations.create("acme", "Acme")
+        secret = auth.create_secret()
+        names = [f"acme/{number}" for number in range(90)]
+        await store.tokens.create(acme, name="CI", token_hash=auth.hash_secret(secret), scopes=(), packages=names)
+        authenticator = auth.Authenticator(store)
+        sent = [basic(f"user{number}", secret) for number in range(30)]
+        for authorization in sent:
+            assert await authenticator.identify(authorization, at=0)
+        known = [authenticator.recall(auth.key_of(authorization), at=0) is not None for authorization in sent]
+        assert known == [False] * 20 + [True] * 10

@@ -65,7 +65,7 @@ class Organizations:
         self, organization: Organization, *, name: str | None = None, description: str | None = None
     ) -> Organization:
         """Give an organization another name or description; None leaves it. Raises NotFoundError."""
-        async with self._store.transaction() as db:
+        async with self._store.transaction(organization_id=organization.id) as db:
             rows: Any = await db.execute_fetchall(
                 f"""
                 UPDATE organizations SET name = coalesce(?, name), description = coalesce(?, description)

@@ -41,7 +41,7 @@ class Packages:
         What was deleted in the meantime is passed over. Raises ConflictError where a package comes from another
         repository, NotFoundError where the repository was removed in the meantime.
         """
-        async with self._store.transaction() as db:
+        async with self._store.transaction(organization_id=repository.organization_id) as db:
             change = await deletion.without_deleted(db, repository, change)
             await publishing.update_repository(db, repository, change)
             ids, names_changed = await publishing.package_ids(db, repository, change)
@@ -67,7 +67,7 @@ class Packages:
         where the package comes from a repository, or the version is there with another content, NotFoundError
         where the organization was deleted in the meantime.
         """
-        async with self._store.transaction() as db:
+        async with self._store.transaction(organization_id=organization.id) as db:
             package_id, made = await publishing.uploaded_package(db, organization.id, item.package.lower())
             version = await publishing.same_version(db, package_id, item)
             if version is None:
@@ -91,7 +91,7 @@ class Packages:
         Gives the checksums of the archives that are for nothing else. Raises NotFoundError where it is gone,
         ConflictError where a registered lock file names one of its archives.
         """
-        async with self._store.transaction() as db:
+        async with self._store.transaction(organization_id=organization.id) as db:
             versions = await db.execute_fetchall(
                 "SELECT ref, version, reference FROM versions WHERE package_id = ?", (package.id,)
             )
@@ -118,7 +118,7 @@ class Packages:
         as it does when its last branch goes upstream. Gives the checksums of archives that are for nothing
         else. Raises NotFoundError where it is gone, ConflictError where a registered lock file names it.
         """
-        async with self._store.transaction() as db:
+        async with self._store.transaction(organization_id=organization.id) as db:
             rows: Any = await db.execute_fetchall(
                 """
                 DELETE FROM versions WHERE package_id = ? AND version = ?

@@ -81,7 +81,7 @@ class Rebuilding:
 
         Gives how many do. `tagged` has the commit and the time of tags by their full names.
         """
-        async with self._store.transaction() as db:
+        async with self._store.transaction(organization_id=repository.organization_id) as db:
             rows: Any = await db.execute_fetchall(
                 """
                 SELECT versions.id, packages.id, packages.name, ref, reference, published_at FROM versions

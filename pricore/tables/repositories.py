@@ -48,7 +48,7 @@ class Repositories:
         credential, or for None with what the organization has for the host. With `queued`, its
         first sync is asked for at the same time. Raises ConflictError where the organization follows it already.
         """
-        async with self._store.transaction() as db:
+        async with self._store.transaction(organization_id=organization.id) as db:
             if (url := await _followed(db, organization.id, address)) is not None:
                 raise ConflictError(
                     f"{organization.slug} follows {url} already; `pricore repo sync` reads it again",
@@ -86,7 +86,7 @@ class Repositories:
         where the organization follows that address already, NotFoundError where the repository was removed in the
         meantime.
         """
-        async with self._store.transaction() as db:
+        async with self._store.transaction(organization_id=repository.organization_id) as db:
             url = await _followed(db, repository.organization_id, address, but=repository.id)
             if url is not None:
                 followed = "is followed already, as a repository of its own"
@@ -275,7 +275,7 @@ class Repositories:
         Gives the checksums that were advertised for it and are for nothing else. Raises ConflictError where a
         registered lock file names one of them.
         """
-        async with self._store.transaction() as db:
+        async with self._store.transaction(organization_id=repository.organization_id) as db:
             packages = [
                 row[0]
                 for row in await db.execute_fetchall(

@@ -54,7 +54,7 @@ class Tokens:
             last_used_at=None,
             created_at=now(),
         )
-        async with self._store.transaction() as db:
+        async with self._store.transaction(organization_id=token.organization_id) as db:
             await db.execute(
                 """
                 INSERT INTO tokens
@@ -92,10 +92,10 @@ class Tokens:
 
     async def revoke(self, organization: Organization | None, token_id: str) -> None:
         """Remove a token: the next request with it is refused. Raises NotFoundError."""
-        async with self._store.transaction() as db:
+        organization_id = organization.id if organization else None
+        async with self._store.transaction(organization_id=organization_id) as db:
             cursor = await db.execute(
-                "DELETE FROM tokens WHERE organization_id IS ? AND id = ?",
-                (organization.id if organization else None, token_id),
+                "DELETE FROM tokens WHERE organization_id IS ? AND id = ?", (organization_id, token_id)
             )
             if not cursor.rowcount:
                 where = organization.slug if organization else "this instance"

@@ -112,7 +112,7 @@ async def test_many_at_once_get_the_same_answer(world: World, secret: str) -> No
 def test_an_answer_takes_its_room_in_memory_once() -> None:
     """An answer made for several clients at a time drives no other out; beyond the limit the oldest go."""
     answer = Answer(b"x" * 1000, {})
-    kept = Kept(answer, "acme", None, Metrics().unread)
+    kept = Kept(answer, "acme", None, Metrics().unread, 1)
     first, second, third, fourth = (
         (f"/{name}", "zstd", "", None) for name in ("first", "second", "third", "fourth")
     )

@@ -14,7 +14,7 @@ import pytest
 
 from pricore.auth import hash_secret
 from pricore.server import SERVICE, Service
-from tests.harness import GitRepository
+from tests.harness import GitRepository, Pricore
 from tests.registry.harness import Start, World, connections
 
 P2 = "/p2/acme/library.json"
@@ -179,6 +179,30 @@ async def test_a_change_is_seen_at_once(world: World, connect: Connect) -> None:
         connection.execute("DELETE FROM documents")
         connection.execute("UPDATE revisions SET value = value + 1")
     assert (await line.get(P2)).status == 404
+
+
+async def test_what_others_change_costs_nothing(world: World, connect: Connect) -> None:
+    """Answers and tokens of an organization stay known whatever happens in another one, and end with their own."""
+    line = await connect(world)
+    assert [(await line.get(P2)).at_once for _ in range(3)][-1]
+    program = Pricore(world.config.data)
+    await asyncio.to_thread(program.run, "token", "create", "other", "new")
+    await asyncio.to_thread(program.run, "package", "delete", "other", "other/thing", "--yes")
+    assert (await line.get(P2)).at_once
+    await asyncio.to_thread(program.run, "token", "create", "acme", "new")
+    assert [(await line.get(P2)).at_once for _ in range(2)] == [False, True]
+
+
+async def test_a_token_that_a_command_revokes_is_refused_at_once(world: World, connect: Connect) -> None:
+    """By the next request, of an organization and of the instance, and whatever stays known of others."""
+    line = await connect(world)
+    program = Pricore(world.config.data)
+    for owner in ("acme", "--instance"):
+        made = await asyncio.to_thread(program.json, "token", "create", owner, "x")
+        line.secret = made["token"]
+        assert [(await line.get(P2)).at_once for _ in range(3)][-1]
+        await asyncio.to_thread(program.run, "token", "revoke", owner, made["id"])
+        assert [(await line.get(path)).status for path in (P2, ZIP)] == [401, 401]
 
 
 async def test_limits_hold(start: Start, connect: Connect) -> None:

@@ -20,6 +20,7 @@ LANDED: Final = {
     "0010_dist_uses": "065cfbe7a0ba3fd1a7b244019e8e5db6bbb650831f50dc7d7cbcfcac37c7b5ad",
     "0011_published": "a5b339680e230b003fbf24c52f90c3ae487813b64486f02e3a0950563de571ad",
     "0050_provided_names": "df063e400ac03d52fb3994d86c7b5027955b167dde5025f51fe0c1f0ae14d412",
+    "0051_revisions": "d1aaa61e0bb0be06237263d51115cad3ae3d35e193408f9959b6078939ba5202",
 }
 """The sha256 of every file. A new one is added here in the commit that adds it; nothing else changes."""
 
