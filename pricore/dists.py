@@ -55,6 +55,14 @@ _CALM_SECONDS: Final = 1.0
 """How long nothing was made before something is packed harder: first downloads come many at a time."""
 
 _LOCK_SECONDS: Final = 0.02
+_MOST_LOCK_SECONDS: Final = 10.0
+"""How long somebody who deletes waits for one who replaces, or the other way round."""
+
+_MOST_REMOVE_SECONDS: Final = 15.0
+"""How long whoever deletes a package waits for the files of its archives, which nobody can ask for any more."""
+
+_BATCH: Final = 100
+"""Files that are deleted before somebody who replaces one can have a turn."""
 
 
 def checksum(archive: IO[bytes]) -> tuple[str, int]:
@@ -150,22 +158,34 @@ class Dists:
         self._checked = {(storage, name) for storage, name in self._checked if name not in names}
 
     async def delete(self, storage: Storage, names: Collection[str]) -> None:
-        """Delete kept files for good; those that aren't there are passed over. Raises StorageError."""
-        if names:  # nothing to delete makes no folder to lock
-            async with self._alone():
-                await storage.delete(names)
+        """Delete kept files for good; those that aren't there are passed over.
+
+        Any number of deletions go on at the same time. Raises StorageError, also where others don't let it begin.
+        """
+        left = [*names]
+        while left:  # nothing to delete makes no folder to lock
+            async with self._held(fcntl.LOCK_SH):
+                await storage.delete(left[:_BATCH])
+            del left[:_BATCH]
 
     async def remove(self, shasums: Collection[str]) -> None:
         """Delete kept archives; those that aren't there are passed over.
 
-        What cannot be deleted now is logged and left to `prune`: nobody can ask for it any more.
+        What cannot be deleted now, or not in time, is logged and left to `prune`: nobody can ask for it any more.
         """
         names = [name for shasum in sorted(shasums) for name in names_of(shasum)]
-        for storage in self.storages:
-            try:
-                await self.delete(storage, names)
-            except StorageError as error:
-                _log.warning("%s; `pricore dist prune` deletes them when that is over", error)
+        try:
+            async with asyncio.timeout(_MOST_REMOVE_SECONDS):
+                for storage in self.storages:
+                    try:
+                        await self.delete(storage, names)
+                    except StorageError as error:
+                        _log.warning("%s; `pricore dist prune` deletes them when that is over", error)
+        except TimeoutError:
+            _log.warning(
+                "deleting %d archives takes longer than %d s; `pricore dist prune` deletes those that are left",
+                *(len(shasums), _MOST_REMOVE_SECONDS),
+            )
 
     async def problem(self, storage: Storage, name: str) -> str | None:
         """What is wrong with a kept archive, if anything is: disks and copies lose things."""
@@ -299,25 +319,35 @@ class Dists:
 
     async def _replace(self, storage: Storage, name: str, path: Path) -> None:
         """Put a file in the place of one that is kept, unless that was deleted meanwhile."""
-        async with self._alone():
+        async with self._held(fcntl.LOCK_EX):
             if opened := await storage.open(name):
                 with opened:
                     await storage.put(name, path)
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[None]:
-        """Alone, among all processes, in deleting or replacing: what was deleted must not come back."""
+    async def _held(self, operation: int) -> AsyncIterator[None]:
+        """Keep apart, among all processes, who deletes (shared) and who replaces: nothing deleted must come back.
+
+        Raises StorageError where nobody lets go in time.
+        """
         try:
             self.folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(self.folder.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise StorageError(f"cannot lock {self.folder}: {error.strerror}") from None
+        deadline = time.monotonic() + _MOST_LOCK_SECONDS
         try:
             while True:
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        others = "replaces an archive" if operation == fcntl.LOCK_SH else "deletes archives"
+                        raise StorageError(
+                            f"somebody {others} in {self.folder} for more than {_MOST_LOCK_SECONDS:.0f} s; "
+                            "try again later"
+                        ) from None
                     await asyncio.sleep(_LOCK_SECONDS)
             yield
         finally:

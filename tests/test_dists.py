@@ -1,12 +1,15 @@
 """Archives: what is kept is what was advertised, or nothing."""
 
 import asyncio
+import contextlib
+import fcntl
 import hashlib
 import io
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from pricore.errors import ConfigError, DistError, GitError, StorageError
 from pricore.git import Git
 from pricore.mirror import Mirror
 from pricore.models import Dist
-from pricore.storage import Bucket
+from pricore.storage import Bucket, Folder
 from tests.harness import DataFolder, GitRepository, Place, prose
 from tests.swift import ACCESS_KEY, S3, SECRET_KEY
 
@@ -327,3 +330,76 @@ def test_half_of_the_keys_is_refused() -> None:
     """One key without the other is a mistake, and not a way to say that there are none."""
     with pytest.raises(ConfigError, match="s3_access_key and s3_secret_key belong together"):
         Bucket("s3://bucket", access_key="only")
+
+
+@contextlib.contextmanager
+def locked(folder: Path, operation: int) -> Iterator[None]:
+    """Another process that deletes (shared) or replaces archives in a folder, and does not come to an end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def test_a_deletion_waits_for_no_other(
+    mirror: Mirror, start: Callable[[], Dists], place: Place, tmp_path: Path
+) -> None:
+    """However long somebody prunes, a package is deleted with its archives."""
+    dist, dists = await _advertised(mirror), start()
+    await _read(dists, dist, mirror, "zstd")
+    with locked(dists.folder.path, fcntl.LOCK_SH):
+        await dists.remove([dist.shasum])
+    assert place.files() == {}
+
+
+async def test_a_deletion_does_not_wait_for_ever(
+    mirror: Mirror,
+    start: Callable[[], Dists],
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where somebody replaces an archive without an end, it says so, and what is left is for `prune`."""
+    monkeypatch.setattr("pricore.dists._MOST_LOCK_SECONDS", 0.1)
+    dist, dists = await _advertised(mirror), start()
+    await _read(dists, dist, mirror, "zstd")
+    with locked(dists.folder.path, fcntl.LOCK_EX):
+        await dists.remove([dist.shasum])
+        with pytest.raises(StorageError, match=r"^somebody replaces an archive in .*; try again later$"):
+            await dists.delete(dists.storages[-1], [name_of(dist.shasum, "zstd")])
+    assert len(place.files()) == 1
+    assert "`pricore dist prune` deletes them when that is over" in caplog.text
+
+
+async def test_a_package_is_deleted_though_its_archives_take_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever deletes it is not kept waiting for a place that does not answer; `prune` has the rest."""
+    monkeypatch.setattr("pricore.dists._MOST_REMOVE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and says nothing
+        port = silent.getsockname()[1]
+        bucket = Bucket(
+            "s3://bucket",
+            endpoint=f"http://127.0.0.1:{port}",
+            region="r",
+            access_key=ACCESS_KEY,
+            secret_key=SECRET_KEY,
+        )
+        async with asyncio.timeout(15):  # less than one request to such a place may take
+            await Dists(tmp_path / "dists", bucket).remove(["a" * 40])
+    assert "`pricore dist prune` deletes those that are left" in caplog.text
+
+
+async def test_many_are_deleted_without_keeping_others_out(tmp_path: Path) -> None:
+    """A part at a time: between two, somebody who replaces one has a turn."""
+    dists, parts = Dists(tmp_path / "dists"), []
+
+    class Counting(Folder):
+        async def delete(self, names: Collection[str]) -> None:
+            parts.append(len(names))
+
+    await dists.delete(Counting(tmp_path / "dists"), [f"{number}" for number in range(250)])
+    assert parts == [100, 100, 50]
