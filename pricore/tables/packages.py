@@ -251,7 +251,9 @@ class Packages:
         select = f"SELECT {_VERSION} FROM versions JOIN packages ON packages.id = package_id WHERE package_id = ?"
         row = await self._store.fetch_one(f"{select} AND version = ?", (package_id, version), by_key=True)
         if row is None and (normalized := versions.normalized_or_none(version)) is not None:
-            row = await self._store.fetch_one(f"{select} AND normalized = ?", (package_id, normalized))
+            row = await self._store.fetch_one(
+                f"{select} AND normalized = ?", (package_id, normalized), by_key=True
+            )
         return None if row is None else _version(row)
 
     async def of_repository(self, repository_id: str) -> dict[tuple[str, str], Version]:

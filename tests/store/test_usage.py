@@ -149,7 +149,10 @@ async def test_what_clients_invent_costs_a_look_each_and_holds_no_lock(
     def step(kind: str) -> None:
         steps[kind] += 1
 
-    await store._reader.set_progress_handler(lambda: step("read"), 1)
+    store._readers._threads._max_workers = 1  # one connection, whose steps are counted
+    await store.fetch_all("SELECT 1")
+    (reader,) = store._readers._opened
+    reader.set_progress_handler(lambda: step("read"), 1)
     await store._writer.set_progress_handler(lambda: step("written"), 1)
 
     async def cost(package: str, count: int) -> tuple[int, int]:
