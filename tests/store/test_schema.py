@@ -19,11 +19,11 @@ LANDED: Final = {
     "0009_uploads": "62110ad3952be5052d14a39dc6e2cd0308a421f875d20fcc6bcacd1957eea8b5",
     "0010_dist_uses": "065cfbe7a0ba3fd1a7b244019e8e5db6bbb650831f50dc7d7cbcfcac37c7b5ad",
     "0011_published": "a5b339680e230b003fbf24c52f90c3ae487813b64486f02e3a0950563de571ad",
-    "0020_version_lookup": "5e4939d28f89760ce809b62305f4e43cd4ee46b0ac605a23db91e87447392731",
-    "0030_view_dates": "c7ee1fe8006be48a6c21d7ef4446fdaf2976465b3cb33f66a063c4342db04f96",
-    "0031_abandoned": "3e1d7b05ff4f8f93cb799141a19da11f95397974a7ea9194283b827e5e08e537",
-    "0050_provided_names": "df063e400ac03d52fb3994d86c7b5027955b167dde5025f51fe0c1f0ae14d412",
-    "0051_revisions": "d1aaa61e0bb0be06237263d51115cad3ae3d35e193408f9959b6078939ba5202",
+    "0012_version_lookup": "5e4939d28f89760ce809b62305f4e43cd4ee46b0ac605a23db91e87447392731",
+    "0013_view_dates": "c7ee1fe8006be48a6c21d7ef4446fdaf2976465b3cb33f66a063c4342db04f96",
+    "0014_abandoned": "3e1d7b05ff4f8f93cb799141a19da11f95397974a7ea9194283b827e5e08e537",
+    "0015_provided_names": "df063e400ac03d52fb3994d86c7b5027955b167dde5025f51fe0c1f0ae14d412",
+    "0016_revisions": "d1aaa61e0bb0be06237263d51115cad3ae3d35e193408f9959b6078939ba5202",
 }
 """The sha256 of every file. A new one is added here in the commit that adds it; nothing else changes."""
 

@@ -221,7 +221,8 @@ def test_a_method_that_nothing_takes(server: Server, line: str, status: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/nothing", 404), ("/", 200), ("/api/token", 200), ("/org/acme/packages.json", 200), ("/org/no/x", 404)]
+    ("path", "status"),
+    [("/nothing", 404), ("/", 200), ("/api/token", 200), ("/org/acme/packages.json", 200), ("/org/no/x", 404)],
 )
 def test_head_has_no_body(server: Server, path: str, status: int) -> None:
     """HEAD is answered with what GET would be, whether that is an error or not."""
