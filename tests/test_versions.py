@@ -13,7 +13,7 @@ import pytest
 
 from pricore import versions
 
-VECTORS = Path(__file__).parents[2] / "shared/vectors/composer-versions.jsonl"
+VECTORS = Path(__file__).parent / "vectors" / "composer-versions.jsonl"
 
 # PHP finds composer/semver on its include path, where distributions put it.
 SEMVER_IS_THERE = """
@@ -131,7 +131,6 @@ def normalized_or_none(version: str) -> str | None:
 
 def test_versions_branches_and_stabilities_are_read_as_composer_reads_them() -> None:
     """Every recorded answer of composer/semver is Pricore's answer too."""
-    require_oracle(VECTORS.is_file(), VECTORS.name)
     vectors = [json.loads(line) for line in VECTORS.read_text(encoding="utf-8").splitlines()]
     answers = [
         {

@@ -1,4 +1,4 @@
-"""How the API is asked, and how an answer is held against an example of the API reference."""
+"""How the API is asked, and how an answer is held against an example of the API contract (contract.yaml)."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The REST sections of the API reference, in its order: each example is what the server answers."""
+"""The REST part of the API contract (contract.yaml), in its order: each example is what the server answers."""
 
 import re
 import uuid
@@ -34,7 +34,7 @@ REPOSITORY = {
 
 
 async def test_list_organizations(world: World, admin: str) -> None:
-    """An organization's token sees that organization, with the fields of the reference."""
+    """An organization's token sees that organization, with the fields of the contract."""
     document = await read(world, "/api/organizations", admin)
 
     example = {"data": [{"id": "uuid", "name": "My Organization", "slug": "my-org", "created_at": CREATED}]}
@@ -223,7 +223,7 @@ async def test_list_repositories(world: World, admin: str) -> None:
 
 
 async def test_trigger_sync(world: World, admin: str) -> None:
-    """A sync is queued, and said to be in the words of the reference."""
+    """A sync is queued, and said to be in the words of the contract."""
     repository = await repository_id(world, "acme/library", admin)
     reply = await call(world, "POST", f"{ORG}/repositories/{repository}/sync", admin)
 
@@ -265,7 +265,7 @@ async def test_list_tokens(world: World, admin: str) -> None:
 
 
 async def test_create_token(world: World, admin: str) -> None:
-    """The body of the reference makes a token, 201, with its secret."""
+    """The body of the contract makes a token, 201, with its secret."""
     ids = [
         (await read(world, f"{ORG}/packages/{name}", admin))["data"]["id"]
         for name in ("acme/library", "beta/tools")
@@ -404,7 +404,7 @@ async def test_a_token_may_revoke_itself(world: World, admin: str) -> None:
 async def test_error_responses(
     world: World, admin: str, method: str, path: str, body: bytes | None, status: int
 ) -> None:
-    """Each status of the reference comes in its one shape; what failed inside is not told."""
+    """Each status of the contract comes in its one shape; what failed inside is not told."""
     if status == 500:
         with world.database() as connection:
             connection.execute("ALTER TABLE repositories RENAME TO hidden")

@@ -194,7 +194,7 @@ def shasum(content: bytes) -> str:
 
 
 def error(reply: Reply, status: int) -> str:
-    """The message of an error; it has the shape of the API reference, and no cache may keep it."""
+    """The message of an error; it has the shape of the API contract, and no cache may keep it."""
     assert status == reply.status
     assert (reply.headers["Cache-Control"], reply.headers["Vary"]) == ("no-store", "Authorization")
     document = reply.json
