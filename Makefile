@@ -1,4 +1,5 @@
-# Everything is set up by what needs it: `make quickstart` and `make test` work on a fresh machine with Python and Git.
+# Everything is set up by what needs it: `make quickstart` and `make test` work on a fresh machine with Git and Python's
+# venv, which Debian has in a package of its own.
 
 PYTHON ?= python3
 VENV := .venv
@@ -38,7 +39,15 @@ docs: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench
 
+# Say in one line what is missing and how to get it: need(what shows that it is there, what to say)
+need = @$(1) >/dev/null 2>&1 || { echo "error: $(2)" >&2; exit 1; }
+
 $(READY): pyproject.toml
+	$(call need,command -v git,git is missing: apt install git)
+	$(call need,command -v $(PYTHON),$(PYTHON) is missing: apt install python3-venv)
+	$(call need,$(PYTHON) -c 'import sys; sys.exit(sys.hexversion < 0x030b0000)',$(PYTHON) is older than 3.11: \
+		name a newer one with make PYTHON=python3.13 $(MAKECMDGOALS))
+	$(call need,$(PYTHON) -c 'import ensurepip',$(PYTHON) cannot make virtual environments: apt install python3-venv)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev,speed]'
 	touch $(READY)
