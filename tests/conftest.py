@@ -1,12 +1,29 @@
 """Fixtures of the stories; what they give is in harness.py."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Composer, DataFolder, GitRepository, Place, Pricore
+from tests import composers
+from tests.composers import Release, UnavailableError
+from tests.harness import STRICT, Composer, DataFolder, GitRepository, Place, Pricore
 from tests.swift import S3
+
+COMPOSER = "composer"
+"""The property of a test that says which Composer it ran with."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which Composers were tried: where only one can be had, nothing else shows that."""
+    tests = defaultdict(set)
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == COMPOSER:
+                tests[value].add(report.nodeid)
+    for value, names in sorted(tests.items()):
+        terminalreporter.write_line(f"Composer, {value} ({len(names)} tests)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,9 +45,37 @@ def make_repository(tmp_path: Path) -> Callable[[str], GitRepository]:
     return lambda name: GitRepository(tmp_path / "upstream" / name)
 
 
-@pytest.fixture
-def composer(tmp_path: Path) -> Composer:
-    return Composer(tmp_path / "project")
+@pytest.fixture(scope="session")
+def releases() -> dict[str, Release | UnavailableError]:
+    """The Composers of this machine, or why it hasn't one: the installed, and the newest that can be had."""
+    found: dict[str, Release | UnavailableError] = {}
+    for name, find in {"installed": composers.installed, "newest": composers.newest}.items():
+        try:
+            found[name] = find()
+        except UnavailableError as error:
+            found[name] = error
+    if found["newest"] == found["installed"]:
+        found["newest"] = UnavailableError("it is the installed one")
+    return found
+
+
+@pytest.fixture(params=["composer-installed", "composer-newest"])
+def composer(
+    request: pytest.FixtureRequest,
+    releases: dict[str, Release | UnavailableError],
+    record_property: Callable[[str, object], None],
+    tmp_path: Path,
+) -> Composer:
+    """A project with the real client: once with each, or with one of them in what is marked `any_composer`."""
+    name = request.param.removeprefix("composer-")
+    if name == "any":
+        name = "newest" if isinstance(releases["installed"], UnavailableError) else "installed"
+    release = releases[name]
+    if isinstance(release, UnavailableError):
+        record_property(COMPOSER, f"{name}: not tried: {release}")
+        (pytest.fail if STRICT and name == "installed" else pytest.skip)(str(release))
+    record_property(COMPOSER, f"{name}: {release.version}")
+    return Composer(tmp_path / "project", release=release)
 
 
 @pytest.fixture(scope="session")

@@ -22,9 +22,13 @@ from typing import Any, Protocol
 import pytest
 
 from pricore.storage import Bucket
+from tests.composers import Release
 
 STRICT = os.environ.get("PRICORE_TEST_STRICT") == "1"
 """Set where everything is installed, as in CI: what is missing is a failure there, not a skip."""
+
+any_composer = pytest.mark.parametrize("composer", ["composer-any"], indirect=True)
+"""Marks a story that is about something else than Composer: it is tried with one of those that there are."""
 
 
 def need(*programs: str) -> None:
@@ -392,11 +396,15 @@ class Client:
 
 
 class Composer:
-    """The real client in a project and a home of its own, which knows no other registry."""
+    """The real client in a project and a home of its own, which knows no other registry.
 
-    def __init__(self, folder: Path) -> None:
-        need("composer", "php")
+    It is the installed Composer, unless another one is named.
+    """
+
+    def __init__(self, folder: Path, *, release: Release | None = None) -> None:
+        need("php", *(() if release else ("composer",)))
         self.folder = folder
+        self._path = release.path() if release else os.environ["PATH"]
         self.home = folder.parent / f"{folder.name}-home"
         folder.mkdir(parents=True)
         self.write(require={})
@@ -436,7 +444,7 @@ class Composer:
 
     def environment(self) -> dict[str, str]:
         return {
-            "PATH": os.environ["PATH"],
+            "PATH": self._path,
             "HOME": str(self.home),
             "COMPOSER_HOME": str(self.home),
             "COMPOSER_ALLOW_SUPERUSER": "1",

@@ -21,7 +21,7 @@ import pytest
 import zstandard
 
 from pricore.database import newest_schema
-from tests.harness import Client, Composer, GitRepository, Pricore, Upstream
+from tests.harness import Client, Composer, GitRepository, Pricore, Upstream, any_composer
 
 NAME: Final = "acme/library"
 SCOPES: Final = (
@@ -138,6 +138,7 @@ def upstream(make_repository: Callable[[str], GitRepository]) -> GitRepository:
 
 
 @pytest.mark.long
+@any_composer
 def test_a_round_trip_under_load_loses_nothing(
     tmp_path: Path, pricore: Pricore, upstream: GitRepository, composer: Composer
 ) -> None:

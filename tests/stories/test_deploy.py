@@ -81,24 +81,24 @@ def test_composer_installs_through_a_proxy(
     pricore: Pricore,
     upstream: GitRepository,
     tmp_path: Path,
+    composer: Composer,
 ) -> None:
     """Over TLS, with the addresses that clients see; who invents headers is still counted by the own address."""
     pricore.run("repo", "add", "acme", upstream.url)
     secret = pricore.token()
     with proxied(command, tmp_path / "proxy", pricore.data, failures_per_minute="5") as (front, behind):
-        project = Composer(tmp_path / "project")
-        project.write(
+        composer.write(
             require={"acme/library": "^1.0"},
             registry=f"{front.url}/org/acme",
             config={"cafile": str(front.certificate)},
         )
-        project.log_in(front.url, secret)
-        project.run("update")
-        dist = project.locked()["acme/library"]["dist"]
+        composer.log_in(front.url, secret)
+        composer.run("update")
+        dist = composer.locked()["acme/library"]["dist"]
         assert dist["url"].startswith(f"{front.url}/org/acme/packages/")
-        project.forget()
-        project.run("install")
-        assert project.installed("acme/library", "a.txt") == "a"
+        composer.forget()
+        composer.run("install")
+        assert composer.installed("acme/library", "a.txt") == "a"
         Pricore.wait(lambda: behind.json("package", "downloads", "acme", "acme/library")["total"] >= 2)
 
         bearer = {"Authorization": f"Bearer {secret}"}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.githost import GitHost
-from tests.harness import Composer, GitRepository, Pricore
+from tests.harness import Composer, GitRepository, Pricore, any_composer
 
 READER = "tok-3n1gm4-reads"
 ADMIN = "tok-3n1gm4-may-do-all"
@@ -123,7 +123,8 @@ ALL = {
 }
 
 
-def test_an_organization_is_followed_in_one_go(pricore: Pricore, forgejo: Forgejo, tmp_path: Path) -> None:
+@any_composer
+def test_an_organization_is_followed_in_one_go(pricore: Pricore, forgejo: Forgejo, composer: Composer) -> None:
     """Listed, added, installed with Composer; the next run finds what is new since, and nothing else."""
     where = ("acme", "forgejo", "acme", "--host", f"http://{forgejo.host}")
     assert "refuses GET /api/v1/orgs/acme/repos to who has no credential" in pricore.fail(
@@ -141,11 +142,10 @@ def test_an_organization_is_followed_in_one_go(pricore: Pricore, forgejo: Forgej
         f"http://{forgejo.host}/acme/{name}.git" for name in ALL
     }, "not where the host says that they are"
     with pricore.serving() as served:
-        project = Composer(tmp_path / "project")
-        project.write(require={"acme/http": "^1.0"}, registry=f"{served['url']}/org/acme")
-        project.log_in(served["url"], pricore.token())
-        project.run("update")
-        assert project.locked().keys() == {"acme/http", "acme/library"}
+        composer.write(require={"acme/http": "^1.0"}, registry=f"{served['url']}/org/acme")
+        composer.log_in(served["url"], pricore.token())
+        composer.run("update")
+        assert composer.locked().keys() == {"acme/http", "acme/library"}
 
     forgejo.add("lib-log", {"name": "acme/log"})
     again = pricore.json("repo", "discover", *where, "--add", "--match", "lib*", "--archived")

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.harness import Client, Composer, GitRepository, Pricore
+from tests.harness import Client, Composer, GitRepository, Pricore, any_composer
 
 _INTERVAL: Final = 3600
 
@@ -224,6 +224,7 @@ def test_a_broken_composer_json_stays_out(world: World, follow: Callable[[str], 
     assert world.served("acme/broken") == before
 
 
+@any_composer
 def test_a_repository_that_is_another_by_now(
     world: World, follow: Callable[[str], Host], composer: Composer, tmp_path: Path
 ) -> None:

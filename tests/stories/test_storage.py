@@ -20,7 +20,7 @@ from typing import Any, Final
 import pytest
 
 from pricore.compression import read_plain
-from tests.harness import Client, Composer, DataFolder, GitRepository, Place, Pricore, prose
+from tests.harness import Client, Composer, DataFolder, GitRepository, Place, Pricore, any_composer, prose
 from tests.swift import S3
 
 NAME: Final = "acme/library"
@@ -129,6 +129,7 @@ def test_a_large_archive_goes_in_parts(
     assert size > 20 * 1024 * 1024
 
 
+@any_composer
 def test_archives_become_smaller_while_they_are_served(world: World, composer: Composer) -> None:
     """Some time after the first download they take less, in every encoding with their checksum.
 
@@ -164,6 +165,7 @@ def test_archives_become_smaller_while_they_are_served(world: World, composer: C
     assert world.pricore.json("verify")["faults"] == []
 
 
+@any_composer
 def test_pruning_never_takes_what_a_lock_names(world: World, composer: Composer) -> None:
     """What is pruned is made again; what a registered lock names is installed with upstream and mirror gone."""
     with world.pricore.serving() as server:
@@ -343,6 +345,7 @@ def test_an_upload_is_not_lost_with_what_is_kept_of_it(world: World, tmp_path: P
 
 
 @pytest.mark.long
+@any_composer
 def test_a_move_that_is_killed_goes_on(
     tmp_path: Path, make_repository: Callable[[str], GitRepository], composer: Composer, s3: S3
 ) -> None:

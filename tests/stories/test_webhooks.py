@@ -12,9 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.harness import Composer, GitRepository, Pricore, need
+from tests.harness import Composer, GitRepository, Pricore, any_composer, need
 
 LIBRARY = {"name": "acme/library"}
+
+pytestmark = any_composer
 
 
 class Story(msgspec.Struct, frozen=True):

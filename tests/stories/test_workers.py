@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Client, Composer, GitRepository, Pricore
+from tests.harness import Client, Composer, GitRepository, Pricore, any_composer
 
 NAME = "acme/library"
 CONNECTIONS = 32
@@ -47,6 +47,7 @@ def connections_of(process: int) -> int:
     return sum(str(file.readlink()) in established for file in Path(f"/proc/{process}/fd").iterdir())
 
 
+@any_composer
 def test_composer_installs_from_two_workers(pricore: Pricore, upstream: GitRepository, composer: Composer) -> None:
     """A push is served by both once the one that syncs has read it, whichever of them was told of it."""
     with served(pricore, upstream) as server:
