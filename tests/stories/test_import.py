@@ -1,10 +1,12 @@
 """Who has a Satis moves with one command: the same repositories, with the same logins."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests import documents
 from tests.githost import GitHost
 from tests.harness import Composer, GitRepository, Pricore
 
@@ -22,7 +24,7 @@ def satis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "satis.json"
 
 
-def test_a_satis_moves_with_one_command(satis: Path, tmp_path: Path) -> None:
+def test_a_satis_moves_with_one_command(satis: Path, tmp_path: Path, composer: Composer) -> None:
     """Shown first, then done; Composer installs what it did before; done again, nothing is doubled."""
     pricore = Pricore(tmp_path / "data")
     with GitHost(tmp_path / "upstream", {TOKEN: "private/"}).running() as host:
@@ -52,19 +54,24 @@ def test_a_satis_moves_with_one_command(satis: Path, tmp_path: Path) -> None:
         assert [item["status"] for item in done["repositories"]] == ["added", "added", "no package", "passed over"]
         assert done["credentials"] == [host.host]
         with pricore.serving() as served:
-            project = Composer(tmp_path / "project")
-            project.write(require={"acme/library": "^1.0", "acme/tool": "*"}, registry=f"{served['url']}/org/acme")
-            project.log_in(served["url"], pricore.token())
-            project.run("update")
-            assert project.locked().keys() == {"acme/library", "acme/tool"}
+            composer.write(
+                require={"acme/library": "^1.0", "acme/tool": "*"}, registry=f"{served['url']}/org/acme"
+            )
+            composer.log_in(served["url"], pricore.token())
+            composer.run("update")
+            assert composer.locked().keys() == {"acme/library", "acme/tool"}
 
             # the lock names archives of the old registry; Composer takes the new one's with the same versions
             pricore.run("import", "-", "--org", "next", stdin=f"{tmp_path}/upstream/local\n")
             pricore.run("import", str(satis), "--org", "next")
-            project.write(require={"acme/library": "^1.0", "acme/tool": "*"}, registry=f"{served['url']}/org/next")
-            project.log_in(served["url"], pricore.token(org="next"))
-            project.run("update", "mirrors")
-            assert {package["dist"]["url"].split("/")[4] for package in project.locked().values()} == {"next"}
+            composer.write(
+                require={"acme/library": "^1.0", "acme/tool": "*"}, registry=f"{served['url']}/org/next"
+            )
+            composer.log_in(served["url"], pricore.token(org="next"))
+            moved = documents.script("moving.md", "php -r").replace("https://satis.example.com/", served["url"])
+            subprocess.run(["sh", "-c", moved], cwd=composer.folder, env=composer.environment(), check=True)
+            composer.run("update", "mirrors")
+            assert {package["dist"]["url"].split("/")[4] for package in composer.locked().values()} == {"next"}
 
         again = pricore.json("import", str(satis))
         assert [item["status"] for item in again["repositories"]] == [
