@@ -352,7 +352,7 @@ async def test_a_confined_git_speaks_no_open_protocol(git: Git) -> None:
 
 async def test_a_trickle_is_no_answer(git: Git, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that lists its refs ever so slowly has a limit of its own, however long a fetch may take."""
-    monkeypatch.setattr("pricore.git._MOST_LISTING_SECONDS", 1, raising=False)
+    monkeypatch.setattr("pricore.git._MOST_LISTING_SECONDS", 1)
 
     ended = asyncio.Event()
 
@@ -368,10 +368,8 @@ async def test_a_trickle_is_no_answer(git: Git, unused_tcp_port: int, monkeypatc
 
     url = f"http://127.0.0.1:{unused_tcp_port}/library"
     async with await asyncio.start_server(trickle, "127.0.0.1", unused_tcp_port):
-        began = time.monotonic()
         with pytest.raises(GitUnavailableError) as caught:
             await git.ls_remote(url)
-        assert time.monotonic() - began < 5
         await ended.wait()
     assert str(caught.value) == f"git ls-remote of {url} took longer than 1 seconds"
 

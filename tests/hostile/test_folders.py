@@ -104,22 +104,22 @@ async def test_many_commits_of_many_folders_are_counted_first(served: Registry, 
 @pytest.mark.parametrize(
     ("limit", "value"),
     [
-        ("MOST_TREE", 10_000),
-        ("_MOST_BYTES", 10_000),
-        ("_MOST_LINKS", 500),
-        ("_MOST_TREES", 12),
-        ("_MOST_FOUND", 10_000),
+        ("folders.MOST_TREE mirror.MOST_TREE", 10_000),
+        ("folders._MOST_BYTES", 10_000),
+        ("folders._MOST_LINKS", 500),
+        ("folders._MOST_TREES", 12),
+        ("folders._MOST_FOUND", 10_000),
     ],
 )
 async def test_a_search_has_limits(
     served: Registry, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
     """Whatever there is too much of, the message says what to do."""
-    for module in ("folders", "mirror"):
-        monkeypatch.setattr(f"pricore.{module}.{limit}", value, raising=False)
+    for name in limit.split():
+        monkeypatch.setattr(f"pricore.{name}", value)
     manifest = "100644", b"composer.json", blob(upstream, b'{"name": "acme/many"}')
     readme = blob(upstream, b"")
-    if limit == "_MOST_TREES":
+    if limit == "folders._MOST_TREES":
         folders = [
             ("40000", b"n%d" % n, tree(upstream, [manifest, ("100644", b"n%d" % n, readme)])) for n in range(9)
         ]
