@@ -6,14 +6,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test soak check lint format docs bench clean
+.PHONY: quickstart test unit soak check lint format docs bench clean
 
 quickstart: $(READY)
 	$(BIN)/pricore quickstart
 
+TRY := $(BIN)/pytest --numprocesses=$$(( $$(nproc) * 3 / 2 )) --dist=worksteal  # a fifth of the time they wait
+
 test: $(READY)
 	$(BIN)/python -m compileall -q pricore  # thousands of commands are started, which PYTHONDONTWRITEBYTECODE slows down
-	$(BIN)/pytest --numprocesses=$$(( $$(nproc) * 3 / 2 )) --dist=worksteal  # a fifth of the time they wait
+	$(TRY)
+
+# All but the stories: with another Python, make unit PYTHON=python3.13 VENV=/tmp/newest
+unit: $(READY)
+	$(TRY) --ignore=tests/stories
 
 # The tests that try at random, for many minutes: 200 kills, hundreds of histories. PRICORE_SOAK=30 for more still.
 soak: export PRICORE_SOAK ?= 10
