@@ -15,8 +15,9 @@ _HEAD: Final = """\
 Every command of `pricore`, as `--help` says it. Made by `make docs`; not to be edited by hand.
 
 Each takes `--data FOLDER` (`PRICORE_DATA`), `--config FILE` (`PRICORE_CONFIG`), and `--json` for one JSON
-document. The result goes to standard output, errors go to standard error in one line. Exit status: 0 done, 1
-failed, 2 wrong usage. Commands work while the server runs, and without it.
+document. The result goes to standard output. Errors go to standard error: in one line where a command fails
+(exit status 1), below the usage where it was called in a wrong way (2). Commands work while the server runs,
+and without it.
 """
 _COMMON: Final = {"as_json", "data", "config"}
 

@@ -14,17 +14,15 @@ from typer.core import TyperGroup
 
 from pricore.cli import app
 from pricore.config import Config
+from tests.documents import PAGES, ROOT, blocks
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MADE = ROOT / "docs" / "commands.md"
 
 
 def shown(page: Path) -> list[str]:
     """The lines of a page that somebody will paste into a shell to run pricore."""
-    blocks = re.findall(r"^```(?:console|sh)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    calls = [re.search(r"(?:^\$ |\| )(?:sudo .*)?(pricore .*)", line) for line in lines]
+    commands = [command.replace("\\\n", " ") for block in blocks(page) for command in block.commands]
+    calls = [re.search(r"(?:^|\| |&& |; |=\S+ )(pricore (?:'[^']*'|[^'|>])*)", command) for command in commands]
     return [call[1] for call in calls if call]
 
 
@@ -52,6 +50,20 @@ def test_what_is_shown_can_be_run(page: Path, line: str) -> None:
         command = command.commands[words.pop(0)]
     options = {name for item in command.params for name in (*item.opts, *item.secondary_opts)} | {"--help"}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options, f"{page.name}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_shell_line_is_seen(page: Path) -> None:
+    """Shell lines stand in blocks that the stories run, or that say why they don't and which test does instead."""
+    text = page.read_text()
+    kinds = {kind for kind in re.findall(r"^```(\w*)$", text, re.MULTILINE) if kind}
+    assert kinds <= {"console", "sh", "yaml", "ini", "text", "json", "nginx"}
+    assert not re.findall(r"^ {4}(?:pricore|curl|composer|git|sudo|pip|systemctl) ", text, re.MULTILINE)
+    found = blocks(page)
+    assert all(block.commands for block in found), "a block of console without a line that begins with $"
+    assert text.count("<!-- not run: ") == sum(bool(block.reason) for block in found), "a mark without its block"
+    for test in (name for block in found for name in re.findall(r"tests/\S+\.py", block.reason)):
+        assert (ROOT / test).exists(), test
 
 
 def test_every_setting_is_explained() -> None:
