@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
@@ -189,7 +190,8 @@ class Bucket:
             from obstore.store import S3Store
         except ImportError:
             raise ConfigError(
-                f"dist_storage is {address}, and what speaks S3 is not installed: pip install 'pricore[s3]'"
+                f"dist_storage is {address}, and what speaks S3 is not installed: "
+                f"{sys.executable} -m pip install obstore"
             ) from None
         if bool(access_key) != bool(secret_key):
             raise ConfigError("s3_access_key and s3_secret_key belong together: set both, or neither")
