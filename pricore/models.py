@@ -248,7 +248,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 class NewVersion(Candidate, frozen=True, kw_only=True):
     """A candidate with the sha1 and size of its archive: all that publishing it takes.
 
-    `treeish` is what that is made of, as commit:folder; None for the whole commit.
+    `treeish` is what that is made of, as commit:folder; None for the whole commit. Of an upload: its checksum.
     """
 
     shasum: str
@@ -259,7 +259,7 @@ class NewVersion(Candidate, frozen=True, kw_only=True):
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """A version as it is served; `gone_at` is when its tag was first missing upstream.
 
-    One that was uploaded has no `ref`, and the checksum of its archive as `reference`.
+    One that was uploaded has no `ref`, and the checksum of its content without times as `reference`.
 
     `moved_to` is the commit to which its tag has moved, which nobody accepted. Where somebody did so before,
     `first_reference` is the commit that it was released with.

@@ -19,7 +19,15 @@ import zstandard
 
 from pricore import metadata, versions, zips
 from pricore.clock import now
-from pricore.errors import ComposerJsonError, DistError, ForbiddenError, InvalidError, PricoreError, StoreError
+from pricore.errors import (
+    ComposerJsonError,
+    ConflictError,
+    DistError,
+    ForbiddenError,
+    InvalidError,
+    PricoreError,
+    StoreError,
+)
 from pricore.models import NewVersion, Organization, Version
 from pricore.store import Store
 
@@ -74,15 +82,27 @@ class Uploads:
             try:
                 with self._telling():
                     item = await asyncio.to_thread(_pack, file, kept, version, only, stopped)
+                    known = await self._store.packages.uploaded_as(organization.id, item.package, item.reference)
+                    if known == item.reference != item.shasum:
+                        # of before there were times: it stays what it is
+                        item = await asyncio.to_thread(_pack, file, kept, version, only, stopped, timeless=True)
             finally:
                 stopped.set()
+            if known not in (None, item.shasum) and await asyncio.to_thread(_checksum, self.path(known)) != known:
+                raise ConflictError(
+                    f"{item.package.lower()} is there with this content, and its archive is lost: put "
+                    f"{self.path(known).name} back from a backup, or upload the zip that it was made of"
+                )
 
             async def keep() -> None:
                 with self._telling():
                     await asyncio.to_thread(_put_in_place, kept, self.path(item.shasum))
 
+            made = await self._store.packages.upload(organization, item, keep=keep)
+            if made.shasum != item.shasum:
+                await self.remove({item.shasum})  # there already, with other times: those stay
             # in lower case, as it stands in URLs
-            return item.package.lower(), await self._store.packages.upload(organization, item, keep=keep)
+            return item.package.lower(), made
 
     async def archive(self, treeish: str, consume: Callable[[IO[bytes]], T]) -> T:
         """What `consume` makes of the archive of that checksum. Raises DistError where it is lost or damaged."""
@@ -151,9 +171,13 @@ def _pack(
     version: str | None,
     only: Collection[str] | None,
     stopped: threading.Event,
+    *,
+    timeless: bool = False,
 ) -> NewVersion:
-    """The version in a zip, whose archive is written to `kept` and on the disk."""
-    digest = hashlib.sha1(usedforsecurity=False)
+    """The version in a zip, whose archive is written to `kept` and on the disk; `timeless` as it once was."""
+    kept.seek(0)
+    kept.truncate()
+    digest, content = (hashlib.sha1(usedforsecurity=False) for _ in range(2))
     compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
     size = 0
     with zips.read_upload(file) as upload:
@@ -164,7 +188,7 @@ def _pack(
         if only is not None and name.lower() not in only:
             raise ForbiddenError(f"the access token is for other packages than {name[:80]}")
         pretty, normalized = _version_of(data, version)
-        for piece in upload.pack():
+        for piece in upload.pack(content, timeless=timeless):
             if stopped.is_set():
                 raise PricoreError("nobody waits for it any more")
             digest.update(piece)
@@ -173,14 +197,14 @@ def _pack(
     kept.write(compressor.flush())
     kept.flush()
     os.fsync(kept.fileno())
-    shasum, at = digest.hexdigest(), now()
+    shasum, reference, at = digest.hexdigest(), content.hexdigest(), now()
     try:
         entry = metadata.version_entry(
             data,
             name=name,
             version=pretty,
             normalized=normalized,
-            reference=shasum,
+            reference=reference,
             released_at=at,
             source_url=None,
         )
@@ -191,12 +215,13 @@ def _pack(
         version=pretty,
         normalized=normalized,
         ref="",
-        reference=shasum,
+        reference=reference,
         released_at=at,
         default_branch=False,
         entry=entry,
         shasum=shasum,
         size=size,
+        treeish=None if shasum == reference else shasum,
     )
 
 

@@ -160,7 +160,8 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     """A version as it is served.
 
     `gone_upstream_at` is since when its tag is missing; `moved_to` is the commit to which its tag has moved, while
-    it stays what it is. The `reference` of one that was uploaded is its checksum, of any other its commit.
+    it stays what it is. The `reference` of one that was uploaded stands for its content; that of any other is its
+    commit.
     """
 
     version: str

@@ -1,8 +1,8 @@
 """Uploaded zips: read as what anybody may send, and written again as archives of our own.
 
-What is served is never a byte that came, but what was read and checked. The new archive depends on names, contents
-and which files can be executed, and on nothing else: not on who packed it when, and not on a compressor. So it is
-written here: `zipfile` may write the same files in other bytes one day, and a release would be another one.
+What is served is never a byte that came, but what was read and checked. The new archive depends on names, on
+contents, on which files can be executed and when each was modified, and not on a compressor. So it is written
+here: `zipfile` may write the same files in other bytes one day, and a release would be another one.
 """
 
 import io
@@ -15,12 +15,16 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Final, NoReturn
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
 from pricore.archives import MOST_DIRECTORY, MOST_FILES, fold, is_git_folder, read_entries
 from pricore.errors import InvalidError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 MOST_BYTES: Final = 2 * 1024**3
 """Bytes of all files together, as they are unpacked."""
@@ -46,6 +50,10 @@ _VERSION64: Final = 45
 _UNIX: Final = 3 << 8
 _UTF8: Final = 0x800
 _NEW_YEAR_1980: Final = 1 << 5 | 1
+_TIMELESS: Final = (_NEW_YEAR_1980 << 16, b"")
+_EXTRA: Final = struct.Struct("<2H")
+_UNIX_TIME: Final = struct.Struct("<2HBL")
+_UNIX_TIME_ID: Final = 0x5455
 _MOST_16: Final = 0xFFFF
 
 
@@ -69,26 +77,23 @@ class Upload:
         with self._archive.open(member.info) as content:
             return content.read(limit + 1)
 
-    def pack(self) -> Iterator[bytes]:
-        """The archive of its files, piece by piece: stored, in one folder, in order, without times.
+    def pack(self, content: "_Hash", *, timeless: bool = False) -> Iterator[bytes]:
+        """The archive of its files, piece by piece: stored, in one folder, in order, modified when they were.
 
-        Raises InvalidError where a file is not what the directory says of it.
+        `content` is fed with the same archive without times, as it is for `timeless`: what two uploads have in
+        common however they were packed. Raises InvalidError where a file is not what the directory says of it.
         """
-        directory = bytearray()
-        offset = 0
+        timed, plain = _Directory(), _Directory()
         for member in self._members:
             info = member.info
             name = _ROOT.encode() + member.path
-            fields = (_UTF8, zipfile.ZIP_STORED, 0, _NEW_YEAR_1980, info.CRC, info.file_size, info.file_size)
-            yield _LOCAL.pack(b"PK\3\4", _VERSION, *fields, len(name), 0) + name
-            yield from self._content(info)
-            mode = stat.S_IFREG | (0o755 if info.external_attr >> 16 & _EXECUTABLE else 0o644)
-            made_by = _UNIX | _VERSION
-            lengths = (len(name), 0, 0, 0, 0)
-            directory += _CENTRAL.pack(b"PK\1\2", made_by, _VERSION, *fields, *lengths, mode << 16, offset) + name
-            offset += _LOCAL.size + len(name) + info.file_size
-        yield bytes(directory)
-        yield _end(len(self._members), offset, len(directory))
+            content.update(plain.add(name, info, *_TIMELESS))
+            yield timed.add(name, info, *(_TIMELESS if timeless else _modified(info)))
+            for piece in self._content(info):
+                content.update(piece)
+                yield piece
+        content.update(plain.end())
+        yield timed.end()
 
     def _content(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         size = 0
@@ -99,6 +104,32 @@ class Upload:
                 yield piece
         if size != info.file_size:
             _refuse(f"{_shown(info.orig_filename)} has another size than its directory says")
+
+
+class _Directory:
+    """The headers of an archive that is being written: those in front of files, and the directory behind them."""
+
+    def __init__(self) -> None:
+        self._entries = bytearray()
+        self._count = 0
+        self._offset = 0
+
+    def add(self, name: bytes, info: zipfile.ZipInfo, modified: int, extra: bytes) -> bytes:
+        """What stands in front of the content of a file, modified then (date and time as DOS has them)."""
+        time, date = modified & _MOST_16, modified >> 16
+        fields = (_UTF8, zipfile.ZIP_STORED, time, date, info.CRC, info.file_size, info.file_size)
+        mode = stat.S_IFREG | (0o755 if info.external_attr >> 16 & _EXECUTABLE else 0o644)
+        made_by = _UNIX | _VERSION
+        lengths = (len(name), len(extra), 0, 0, 0)
+        self._entries += _CENTRAL.pack(b"PK\1\2", made_by, _VERSION, *fields, *lengths, mode << 16, self._offset)
+        self._entries += name + extra
+        self._count += 1
+        self._offset += _LOCAL.size + len(name) + len(extra) + info.file_size
+        return _LOCAL.pack(b"PK\3\4", _VERSION, *fields, len(name), len(extra)) + name + extra
+
+    def end(self) -> bytes:
+        """What stands behind the last file."""
+        return bytes(self._entries) + _end(self._count, self._offset, len(self._entries))
 
 
 @contextmanager
@@ -249,6 +280,29 @@ def _find_root(names: Collection[str]) -> str:
         other = next(folder for folder in folders if folder != found[0])
         _refuse(f"{_shown(other)} is beside the folder {_shown(found[0])}, in which everything has to be")
     return f"{found[0]}/"
+
+
+def _modified(info: zipfile.ZipInfo) -> tuple[int, bytes]:
+    """When a file was modified: by a clock on some wall (date and time as DOS has them), and a field with the
+    moment itself where its packer knew that."""
+    try:
+        moment = datetime(*info.date_time)  # noqa: DTZ001  # a zip says nothing about the zone
+    except ValueError:
+        return _TIMELESS
+    date = (moment.year - 1980) << 9 | moment.month << 5 | moment.day
+    time = moment.hour << 11 | moment.minute << 5 | moment.second // 2
+    return date << 16 | time, _unix_time(info.extra)
+
+
+def _unix_time(extra: bytes) -> bytes:
+    """The field with the seconds since 1970 among extra fields, without what else it holds; empty for none."""
+    while len(extra) >= _EXTRA.size:
+        kind, length = _EXTRA.unpack_from(extra)
+        if kind == _UNIX_TIME_ID and length >= 5 and len(extra) >= _UNIX_TIME.size:
+            *_, flags, seconds = _UNIX_TIME.unpack_from(extra)
+            return _UNIX_TIME.pack(_UNIX_TIME_ID, 5, 1, seconds) if flags & 1 else b""
+        extra = extra[_EXTRA.size + length :]
+    return b""
 
 
 def _end(count: int, offset: int, length: int) -> bytes:

@@ -3,8 +3,10 @@
 import contextlib
 import hashlib
 import io
+import os
 import stat
 import struct
+import subprocess
 import tracemalloc
 import zipfile
 import zlib
@@ -45,10 +47,18 @@ def pack(
     return content.getvalue()
 
 
-def read(content: bytes) -> bytes:
+def read(content: bytes, *, timeless: bool = False) -> bytes:
     """The archive that is made of a zip."""
     with read_upload(io.BytesIO(content)) as upload:
-        return b"".join(upload.pack())
+        return b"".join(upload.pack(hashlib.sha1(), timeless=timeless))
+
+
+def content_of(content: bytes) -> str:
+    """What stands for the content of a zip."""
+    digest = hashlib.sha1()
+    with read_upload(io.BytesIO(content)) as upload:
+        assert sum(map(len, upload.pack(digest)))
+    return digest.hexdigest()
 
 
 def refused(content: bytes) -> str:
@@ -89,9 +99,9 @@ def test_the_archive_has_its_files_in_one_folder() -> None:
         assert {item.compress_type for item in archive.infolist()} == {zipfile.ZIP_STORED}
 
 
-def test_its_bytes_depend_on_the_content_alone() -> None:
-    """Not on times, order, compression, comments, folders, or whether everything is in one folder."""
-    expected = read(pack(("a.txt", b"a"), ("src/b.txt", b"b")))
+def test_a_content_is_the_same_however_it_is_packed() -> None:
+    """Whatever its times, order, compression, comments, folders, and whether everything is in one folder."""
+    expected = content_of(pack(("a.txt", b"a"), ("src/b.txt", b"b")))
     others = [
         pack(("src/b.txt", b"b"), ("a.txt", b"a")),
         pack((entry("a.txt", date_time=(2020, 2, 2, 2, 2, 2), comment=b"x"), b"a"), ("src/b.txt", b"b")),
@@ -100,10 +110,39 @@ def test_its_bytes_depend_on_the_content_alone() -> None:
         pack((entry("a.txt", external_attr=0o100600 << 16), b"a"), ("src/b.txt", b"b"), compresslevel=1),
     ]
 
-    assert [read(item) for item in others] == [expected] * len(others)
+    assert [content_of(item) for item in others] == [expected] * len(others)
     # golden: a release that is uploaded again, to whatever version of this program, has to be the same one
-    assert hashlib.sha1(expected).hexdigest() == "0d9fbe25d1310a2f4309327c6fd70e3f48f87af9"
-    assert read(pack(("a.txt", b"A"), ("src/b.txt", b"b"))) != expected
+    assert expected == "0d9fbe25d1310a2f4309327c6fd70e3f48f87af9"
+    assert [hashlib.sha1(read(item, timeless=True)).hexdigest() for item in others] == [expected] * len(others)
+    assert content_of(pack(("a.txt", b"A"), ("src/b.txt", b"b"))) != expected
+
+
+def test_a_file_was_modified_when_its_packer_says(tmp_path: Path) -> None:
+    """By the clock of DOS, and at the very moment where the packer knew that; what is no date is 1980."""
+    moment = 1_700_000_001
+    extended = struct.pack("<2HBL", 0x5455, 5, 1, moment)
+    content = read(
+        pack(
+            (entry("clock", date_time=(2024, 2, 29, 23, 59, 58)), b""),
+            (entry("moment", date_time=(2024, 2, 29, 0, 0, 0), extra=b"\1\0\2\0xx" + extended), b""),
+            (entry("never", date_time=(1980, 0, 0, 0, 0, 0)), b""),
+        )
+    )
+    archive = tmp_path / "archive.zip"
+    archive.write_bytes(content)
+    with zipfile.ZipFile(archive) as read_back:
+        times = {item.filename.removeprefix("package/"): item.date_time for item in read_back.infolist()}
+    subprocess.run(["unzip", "-q", archive, "-d", tmp_path], check=True, env={"TZ": "Asia/Tokyo", **os.environ})
+
+    assert times["clock"] == (2024, 2, 29, 23, 59, 58)
+    assert times["never"] == (1980, 1, 1, 0, 0, 0)
+    assert (tmp_path / "package/moment").stat().st_mtime == moment
+
+
+def test_the_bytes_of_an_archive_stay() -> None:
+    """Golden: of the same zip, every version of this program makes the same archive."""
+    content = read(pack((entry("a.txt", date_time=(2024, 2, 29, 23, 59, 58)), b"a")))
+    assert hashlib.sha1(content).hexdigest() == "204369ab064c829b71825de7bf28f8005211e0a7"
 
 
 def test_what_can_be_executed_stays_so() -> None:
@@ -134,10 +173,10 @@ def test_what_packers_do_is_read() -> None:
     unmarked = bytearray(pack(("ü.txt", b"a")))
     for mark, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
         unmarked[unmarked.rindex(mark) + at + 1] &= ~0x08
-    expected = read(pack(("a.txt", b"a")))
+    expected = content_of(pack(("a.txt", b"a")))
 
-    assert read(commented.getvalue()) == expected
-    assert read(streamed.getvalue()) == expected
+    assert content_of(commented.getvalue()) == expected
+    assert content_of(streamed.getvalue()) == expected
     assert list(files(read(bytes(unmarked)))) == ["package/composer.json", "package/ü.txt"]
 
 

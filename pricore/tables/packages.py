@@ -85,6 +85,17 @@ class Packages:
             )
         return _version(rows[0])
 
+    async def uploaded_as(self, organization_id: str, name: str, reference: str) -> str | None:
+        """The checksum of the archive with which a content was uploaded to a package; None for a new one."""
+        row = await self._store.fetch_one(
+            """
+            SELECT shasum FROM dists JOIN packages ON packages.id = package_id
+            WHERE organization_id = ? AND repository_id IS NULL AND name = ? AND reference = ?
+            """,
+            (organization_id, name.lower(), reference),
+        )
+        return None if row is None else str(row[0])
+
     async def delete(self, organization: Organization, package: Package) -> set[str]:
         """Take a package out of service with its history; what it had stays out until its refs move.
 

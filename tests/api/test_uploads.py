@@ -80,7 +80,7 @@ async def test_an_upload_is_a_version_as_any_other(world: World, admin: str) -> 
         "dist": {
             "type": "zip",
             "url": f"{world.base}/org/acme/packages/{NAME}/v1.2.zip",
-            "reference": made["shasum"],
+            "reference": made["reference"],
             "shasum": made["shasum"],
         },
     }
@@ -138,7 +138,7 @@ async def test_a_branch_is_uploaded_anew(world: World, admin: str) -> None:
     for text in ("one", "two", "one", "one"):
         made = await uploaded(world, admin, words(text=text), "?version=dev-main")
         (entry,) = (await world.versions(NAME, admin)).values()
-        assert entry["dist"]["reference"] == made["shasum"]
+        assert entry["dist"]["reference"] == made["reference"]
         urls.append(entry["dist"]["url"])
 
     assert urls[0] == urls[2] == urls[3] != urls[1]

@@ -87,7 +87,7 @@ def test_composer_installs_what_was_uploaded(world: World) -> None:
     assert locked["dist"] == {
         "type": "zip",
         "url": f"{world.registry}/packages/{NAME}/1.0.0.zip",
-        "reference": made["shasum"],
+        "reference": made["reference"],
         "shasum": made["shasum"],
     }
     assert "source" not in locked
