@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -81,11 +82,12 @@ class Uploads:
         async with self._turns, self._new_file() as kept:
             try:
                 with self._telling():
-                    item = await asyncio.to_thread(_pack, file, kept, version, only, stopped)
-                    known = await self._store.packages.uploaded_as(organization.id, item.package, item.reference)
-                    if known == item.reference != item.shasum:
-                        # of before there were times: it stays what it is
-                        item = await asyncio.to_thread(_pack, file, kept, version, only, stopped, timeless=True)
+                    item, before = await asyncio.to_thread(_pack, file, kept, version, only, stopped)
+                    known = await self._known(organization, item, before)
+                    if known == before != item.shasum:
+                        item, _ = await asyncio.to_thread(
+                            _pack, file, kept, version, only, stopped, as_before=True
+                        )
             finally:
                 stopped.set()
             if known not in (None, item.shasum) and await asyncio.to_thread(_checksum, self.path(known)) != known:
@@ -103,6 +105,14 @@ class Uploads:
                 await self.remove({item.shasum})  # there already, with other times: those stay
             # in lower case, as it stands in URLs
             return item.package.lower(), made
+
+    async def _known(self, organization: Organization, item: NewVersion, before: str) -> str | None:
+        """The checksum of the archive with which a content is there already, as now or as before."""
+        for reference in (before, item.reference):
+            known = await self._store.packages.uploaded_as(organization.id, item.package, reference)
+            if known is not None:
+                return known
+        return None
 
     async def archive(self, treeish: str, consume: Callable[[IO[bytes]], T]) -> T:
         """What `consume` makes of the archive of that checksum. Raises DistError where it is lost or damaged."""
@@ -172,9 +182,12 @@ def _pack(
     only: Collection[str] | None,
     stopped: threading.Event,
     *,
-    timeless: bool = False,
-) -> NewVersion:
-    """The version in a zip, whose archive is written to `kept` and on the disk; `timeless` as it once was."""
+    as_before: bool = False,
+) -> tuple[NewVersion, str]:
+    """The version in a zip, whose archive is written to `kept` and on the disk.
+
+    Besides it the checksum that its archive would have had `as_before`.
+    """
     kept.seek(0)
     kept.truncate()
     digest, content = (hashlib.sha1(usedforsecurity=False) for _ in range(2))
@@ -188,12 +201,13 @@ def _pack(
         if only is not None and name.lower() not in only:
             raise ForbiddenError(f"the access token is for other packages than {name[:80]}")
         pretty, normalized = _version_of(data, version)
-        for piece in upload.pack(content, timeless=timeless):
+        for piece in upload.pack(content, as_before=as_before):
             if stopped.is_set():
                 raise PricoreError("nobody waits for it any more")
             digest.update(piece)
             size += len(piece)
             kept.write(compressor.compress(piece))
+        before = _before(upload) if upload.rubbish else content.hexdigest()
     kept.write(compressor.flush())
     kept.flush()
     os.fsync(kept.fileno())
@@ -210,7 +224,7 @@ def _pack(
         )
     except ComposerJsonError as error:
         raise InvalidError(str(error), field="file") from None
-    return NewVersion(
+    item = NewVersion(
         package=name,
         version=pretty,
         normalized=normalized,
@@ -223,6 +237,13 @@ def _pack(
         size=size,
         treeish=None if shasum == reference else shasum,
     )
+    return item, before
+
+
+def _before(upload: zips.Upload) -> str:
+    digest = hashlib.sha1(usedforsecurity=False)
+    deque(upload.pack(digest, as_before=True), maxlen=0)
+    return digest.hexdigest()
 
 
 def _read_composer_json(upload: zips.Upload) -> dict[str, Any]:

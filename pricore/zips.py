@@ -35,6 +35,10 @@ _PIECE: Final = 256 * 1024
 _MOST_NAME: Final = 1000
 _MOST_PART: Final = 255
 _MOST_COMMENT: Final = 65535
+# Composer's Platform::METADATA_NAME_REGEX: what a Mac or a Windows puts into folders that somebody looked at
+_RUBBISH: Final = re.compile(
+    r"\._.*|\.DS_Store|__MACOSX|\.AppleDouble|\.fseventsd|\.Spotlight-V100|\.Trashes|(?i:thumbs\.db|desktop\.ini)"
+)
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 _ENCRYPTED: Final = 0x1 | 0x40 | 0x2000
 _EXECUTABLE: Final = 0o111
@@ -65,9 +69,10 @@ class _Member(msgspec.Struct, frozen=True):
 
 
 class Upload:
-    """A zip that was looked through: nothing in its directory is refused."""
+    """A zip that was looked through: nothing in its directory is refused, and the `rubbish` in it is left out."""
 
-    def __init__(self, archive: zipfile.ZipFile, members: Sequence[_Member]) -> None:
+    def __init__(self, archive: zipfile.ZipFile, members: Sequence[_Member], rubbish: Sequence[_Member]) -> None:
+        self.rubbish = rubbish
         self._archive = archive
         self._members = members
 
@@ -77,18 +82,20 @@ class Upload:
         with self._archive.open(member.info) as content:
             return content.read(limit + 1)
 
-    def pack(self, content: "_Hash", *, timeless: bool = False) -> Iterator[bytes]:
+    def pack(self, content: "_Hash", *, as_before: bool = False) -> Iterator[bytes]:
         """The archive of its files, piece by piece: stored, in one folder, in order, modified when they were.
 
-        `content` is fed with the same archive without times, as it is for `timeless`: what two uploads have in
-        common however they were packed. Raises InvalidError where a file is not what the directory says of it.
+        `content` is fed with the same archive without times: what two uploads have in common however they were
+        packed. `as_before` there were times, and rubbish was served, both are that archive. Raises InvalidError
+        where a file is not what the directory says of it.
         """
         timed, plain = _Directory(), _Directory()
-        for member in self._members:
+        members = sorted((*self._members, *self.rubbish), key=_path) if as_before else self._members
+        for member in members:
             info = member.info
             name = _ROOT.encode() + member.path
             content.update(plain.add(name, info, *_TIMELESS))
-            yield timed.add(name, info, *(_TIMELESS if timeless else _modified(info)))
+            yield timed.add(name, info, *(_TIMELESS if as_before else _modified(info)))
             for piece in self._content(info):
                 content.update(piece)
                 yield piece
@@ -146,7 +153,7 @@ def read_upload(file: IO[bytes]) -> Iterator[Upload]:
             if (archive.start_dir, len(infos)) != (start, count):
                 _refuse("its directory is damaged")
             _check_places(file, infos, end=start)
-            yield Upload(archive, _members(infos))
+            yield Upload(archive, *_members(infos))
     except UnicodeDecodeError:
         _refuse("a name in it is not UTF-8")
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OverflowError, struct.error, zlib.error) as error:
@@ -204,19 +211,25 @@ def _check_places(file: IO[bytes], infos: Sequence[zipfile.ZipInfo], *, end: int
             _refuse(f"{_shown(info.orig_filename)} has no place of its own in it")
 
 
-def _members(infos: Sequence[zipfile.ZipInfo]) -> list[_Member]:
-    """The files of the package, by their path below its root; folders are made of those."""
-    files = {}
+def _members(infos: Sequence[zipfile.ZipInfo]) -> tuple[list[_Member], list[_Member]]:
+    """The files of the package, by their path below its root, and the rubbish; folders are made of those."""
     for info in infos:
         _check_entry(info)
-        if not info.orig_filename.endswith("/"):
-            files[info.orig_filename] = info
-    _check_names([info.orig_filename for info in infos])
+    _check_names([info.orig_filename for info in infos if not _is_rubbish(info.orig_filename)])
+    found = {info.orig_filename: info for info in infos if not info.orig_filename.endswith("/")}
+    files = {name: info for name, info in found.items() if not _is_rubbish(name)}
     if sum(info.file_size for info in files.values()) > MOST_BYTES:
         _refuse(f"it has more than {MOST_BYTES // 1024**3} GB, unpacked")
     root = _find_root(files)
-    members = [_Member(name.removeprefix(root).encode(), info) for name, info in files.items()]
-    return sorted(members, key=lambda item: item.path)
+    members = {name: _Member(name.removeprefix(root).encode(), info) for name, info in found.items()}
+    return (
+        sorted((members[name] for name in files), key=_path),
+        [member for name, member in members.items() if name not in files],
+    )
+
+
+def _path(member: _Member) -> bytes:
+    return member.path
 
 
 def _check_entry(info: zipfile.ZipInfo) -> None:
@@ -248,6 +261,11 @@ def _check_entry(info: zipfile.ZipInfo) -> None:
         _refuse("it is a part of a zip of several disks")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         _refuse(f"{shown} is neither stored nor deflated")
+
+
+def _is_rubbish(name: str) -> bool:
+    """Whether an entry is nothing of the package's, but what the system on which it was packed made for itself."""
+    return any(_RUBBISH.fullmatch(part) for part in name.split("/"))
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from pricore import zips
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization
 from pricore.store import Store
@@ -191,3 +193,20 @@ async def test_what_was_uploaded_before_there_were_times_stays_what_it_is(
     assert again.shasum == first.reference != first.shasum
     size = await uploads.archive(again.shasum, lambda archive: len(archive.read()))
     assert size > 0
+
+
+async def test_what_was_uploaded_with_rubbish_stays_what_it_is(
+    store: Store, acme: Organization, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same zip again is the same release, with all that it had when it was first uploaded."""
+    zip_ = pack({"composer.json": '{"name": "acme/words", "version": "1.0.0"}', ".DS_Store": "x"})
+    with monkeypatch.context() as once:
+        once.setattr(zips, "_is_rubbish", lambda _: False)
+        _, first = await uploads.add(acme, io.BytesIO(zip_))
+    async with store.transaction() as db:
+        await db.execute("UPDATE versions SET shasum = reference")
+        await db.execute("UPDATE dists SET shasum = reference, treeish = NULL")
+    _, again = await uploads.add(acme, io.BytesIO(zip_))
+
+    assert again == msgspec.structs.replace(first, shasum=first.reference)
+    assert await uploads.archive(again.shasum, lambda archive: b".DS_Store" in archive.read())

@@ -47,10 +47,10 @@ def pack(
     return content.getvalue()
 
 
-def read(content: bytes, *, timeless: bool = False) -> bytes:
+def read(content: bytes, *, as_before: bool = False) -> bytes:
     """The archive that is made of a zip."""
     with read_upload(io.BytesIO(content)) as upload:
-        return b"".join(upload.pack(hashlib.sha1(), timeless=timeless))
+        return b"".join(upload.pack(hashlib.sha1(), as_before=as_before))
 
 
 def content_of(content: bytes) -> str:
@@ -113,7 +113,7 @@ def test_a_content_is_the_same_however_it_is_packed() -> None:
     assert [content_of(item) for item in others] == [expected] * len(others)
     # golden: a release that is uploaded again, to whatever version of this program, has to be the same one
     assert expected == "0d9fbe25d1310a2f4309327c6fd70e3f48f87af9"
-    assert [hashlib.sha1(read(item, timeless=True)).hexdigest() for item in others] == [expected] * len(others)
+    assert [hashlib.sha1(read(item, as_before=True)).hexdigest() for item in others] == [expected] * len(others)
     assert content_of(pack(("a.txt", b"A"), ("src/b.txt", b"b"))) != expected
 
 
@@ -141,8 +141,35 @@ def test_a_file_was_modified_when_its_packer_says(tmp_path: Path) -> None:
 
 def test_the_bytes_of_an_archive_stay() -> None:
     """Golden: of the same zip, every version of this program makes the same archive."""
-    content = read(pack((entry("a.txt", date_time=(2024, 2, 29, 23, 59, 58)), b"a")))
-    assert hashlib.sha1(content).hexdigest() == "204369ab064c829b71825de7bf28f8005211e0a7"
+    moment = (2024, 2, 29, 23, 59, 58)
+    composer = (entry("composer.json", date_time=moment), COMPOSER)
+    content = read(pack(composer, (entry("a.txt", date_time=moment), b"a"), composer=None))
+    assert hashlib.sha1(content).hexdigest() == "0b9129b83d05f9d5e40a554209654bbd17be557d"
+
+
+@pytest.mark.parametrize("folder", ["", "words-1.0/"])
+def test_what_a_mac_or_windows_leaves_behind_is_left_out(folder: str) -> None:
+    """Beside the one folder and inside, as Composer leaves it out; names that are only like it stay."""
+    rubbish: tuple[str, ...] = (
+        "__MACOSX/._words",
+        ".DS_Store",
+        "Thumbs.db",
+        "src/.DS_Store",
+        "src/._a.php",
+        "src/DESKTOP.INI",
+    )
+    rubbish += (".AppleDouble/x", ".fseventsd/x", ".Spotlight-V100/x", ".Trashes/x", "src/thumbs.DB", "__MACOSX/")
+    beside = ("__MACOSX/._words", "__MACOSX/words-1.0/._a", ".DS_Store", "Thumbs.db")
+    kept = ("src/a.php", ".ds_store", "DS_Store", "_.a", "__MACOSX.txt", "my-thumbs.db")
+    names = dict.fromkeys((*(folder + name for name in (*rubbish, *kept)), *beside))
+    content = read(pack(*((name, b"") for name in names), composer=f"{folder}composer.json"))
+
+    assert set(files(content)) == {f"package/{name}" for name in (*kept, "composer.json")}
+
+
+def test_nothing_is_left_out_unseen() -> None:
+    """What would be refused anywhere else is refused in what is left out, too."""
+    assert "outside of its folder" in refused(pack(("__MACOSX/../../x", b"")))
 
 
 def test_what_can_be_executed_stays_so() -> None:
@@ -486,7 +513,6 @@ def test_a_directory_of_millions_is_refused_before_it_is_read() -> None:
         ({}, "it has no composer.json"),
         ({"a/b/composer.json": COMPOSER}, "it has no composer.json"),
         ({"a/composer.json": COMPOSER, "b/composer.json": COMPOSER}, "'a' and 'b' both have a composer.json"),
-        ({"a/composer.json": COMPOSER, "__MACOSX/a": b""}, "'__MACOSX' is beside the folder 'a'"),
         ({"a/composer.json": COMPOSER, "README": b""}, "'README' is beside the folder 'a'"),
     ],
 )
