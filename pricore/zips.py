@@ -42,6 +42,7 @@ _RUBBISH: Final = re.compile(
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 _ENCRYPTED: Final = 0x1 | 0x40 | 0x2000
 _EXECUTABLE: Final = 0o111
+_MOST_TARGET: Final = 1000
 
 # https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
@@ -126,6 +127,8 @@ class _Directory:
         time, date = modified & _MOST_16, modified >> 16
         fields = (_UTF8, zipfile.ZIP_STORED, time, date, info.CRC, info.file_size, info.file_size)
         mode = stat.S_IFREG | (0o755 if info.external_attr >> 16 & _EXECUTABLE else 0o644)
+        if _is_link(info):
+            mode = stat.S_IFLNK | 0o777
         made_by = _UNIX | _VERSION
         lengths = (len(name), len(extra), 0, 0, 0)
         self._entries += _CENTRAL.pack(b"PK\1\2", made_by, _VERSION, *fields, *lengths, mode << 16, self._offset)
@@ -153,7 +156,11 @@ def read_upload(file: IO[bytes]) -> Iterator[Upload]:
             if (archive.start_dir, len(infos)) != (start, count):
                 _refuse("its directory is damaged")
             _check_places(file, infos, end=start)
-            yield Upload(archive, *_members(infos))
+            members, rubbish = _members(infos)
+            for member in members:
+                if _is_link(member.info):
+                    _check_link(archive, member)
+            yield Upload(archive, members, rubbish)
     except UnicodeDecodeError:
         _refuse("a name in it is not UTF-8")
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OverflowError, struct.error, zlib.error) as error:
@@ -215,10 +222,10 @@ def _members(infos: Sequence[zipfile.ZipInfo]) -> tuple[list[_Member], list[_Mem
     """The files of the package, by their path below its root, and the rubbish; folders are made of those."""
     for info in infos:
         _check_entry(info)
-    _check_names([info.orig_filename for info in infos if not _is_rubbish(info.orig_filename)])
+    _check_names([info for info in infos if not _is_rubbish(info.orig_filename)])
     found = {info.orig_filename: info for info in infos if not info.orig_filename.endswith("/")}
     files = {name: info for name, info in found.items() if not _is_rubbish(name)}
-    if sum(info.file_size for info in files.values()) > MOST_BYTES:
+    if sum(info.file_size for info in found.values()) > MOST_BYTES:
         _refuse(f"it has more than {MOST_BYTES // 1024**3} GB, unpacked")
     root = _find_root(files)
     members = {name: _Member(name.removeprefix(root).encode(), info) for name, info in found.items()}
@@ -251,10 +258,8 @@ def _check_entry(info: zipfile.ZipInfo) -> None:
     if any(map(is_git_folder, parts)):
         _refuse(f"{shown} belongs to git: pack the package without it")
     kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind == stat.S_IFLNK:
-        _refuse(f"{shown} is a symbolic link")
-    if kind not in (0, stat.S_IFDIR if name.endswith("/") else stat.S_IFREG):
-        _refuse(f"{shown} is neither a file nor a folder")
+    if kind not in (0, *((stat.S_IFDIR,) if name.endswith("/") else (stat.S_IFREG, stat.S_IFLNK))):
+        _refuse(f"{shown} is neither a file, a folder, nor a symbolic link")
     if info.flag_bits & _ENCRYPTED:
         _refuse(f"{shown} is encrypted")
     if info.volume:
@@ -268,13 +273,52 @@ def _is_rubbish(name: str) -> bool:
     return any(_RUBBISH.fullmatch(part) for part in name.split("/"))
 
 
-def _check_names(names: Sequence[str]) -> None:
-    """Refuse what is there twice, and what is a file and a folder, also where capitals don't count."""
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(info.external_attr >> 16)
+
+
+def _check_link(archive: zipfile.ZipFile, member: _Member) -> None:
+    """Refuse a symbolic link that may lead out of the package's folder, by way of other links too.
+
+    It may go up from the folder in which it is, which is no link, and never up again: behind a link, up is
+    elsewhere.
+    """
+    name = _shown(member.path.decode())
+    if member.path == COMPOSER_JSON.encode():
+        _refuse(f"{name} is a symbolic link")
+    with archive.open(member.info) as file:
+        content = file.read(_MOST_TARGET + 1)
+    target = content.decode(errors="replace")
+    parts = target.split("/")
+    up = next((at for at, part in enumerate(parts) if part != ".."), len(parts))
+    if (
+        not 0 < len(content) <= _MOST_TARGET
+        or not target.isprintable()
+        or "\\" in target
+        or _DRIVE.match(target)
+        or target.startswith("/")
+        or up > member.path.count(b"/")
+        or any(not part.strip(" .") and part not in ("", ".") for part in parts[up:])
+        or any(map(is_git_folder, parts))
+    ):
+        _refuse(f"the symbolic link {name} leads to {_shown(target)}, which is not in the package")
+
+
+def _check_names(infos: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuse what is there twice, and what is a file and a folder, also where capitals don't count.
+
+    There, a link is nothing else's name either: what is written to that would go where the link leads.
+    """
+    names = [info.orig_filename for info in infos]
+    links = {info.orig_filename for info in infos if _is_link(info)}
     ordered = sorted((name.removesuffix("/"), name) for name in names)
     for (key, name), (next_key, next_name) in itertools.pairwise(ordered):
         if key == next_key:
             _refuse(f"{_shown(name)} and {_shown(next_name)} are one name")
     folded = sorted((fold(name), name) for name in names)  # a folder's own ends with a slash
+    for (key, name), (next_key, next_name) in itertools.pairwise(folded):
+        if key == next_key and not links.isdisjoint((name, next_name)):
+            _refuse(f"{_shown(name)} and {_shown(next_name)} are one name")
     keys = [key for key, _ in folded]
     for key, name in folded:
         place = bisect_left(keys, key + "/")
