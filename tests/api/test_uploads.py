@@ -301,6 +301,75 @@ async def test_a_body_that_is_packed_once_more_is_refused(world: World, admin: s
     assert "without a Content-Encoding" in message
 
 
+def form(*parts: tuple[str, bytes]) -> bytes:
+    """A form as `curl -F` sends it."""
+    return b"".join(
+        f"--edge\r\nContent-Disposition: form-data; {fields}\r\n\r\n".encode() + content + b"\r\n"
+        for fields, content in parts
+    ) + (b"--edge--\r\n")
+
+
+FORM: Final = {"Content-Type": "multipart/form-data; boundary=edge"}
+FILE: Final = 'name="file"; filename="words.zip"'
+
+
+async def test_a_form_with_one_file_is_an_upload(world: World, admin: str) -> None:
+    """`curl -F file=@words.zip` sends one: it is the same version as its file alone."""
+    content = words(version="1.0.0") + b""
+    body = form((FILE, content))
+    reply = await world.ask(world.base + PATH, admin, method="POST", body=body, headers=FORM)
+
+    assert reply.status == 201
+    assert reply.json["data"] == await uploaded(world, admin, content)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            form(('name="version"', b"1.0.0"), (FILE, words())),
+            "give the version in the address, as ?version=1.0.0",
+        ),
+        (form((FILE, words(version="1.0.0")), (FILE, words(version="1.1.0"))), "upload one package at a time"),
+        (form(), "a form has one file"),
+        (form((FILE, words(version="1.0.0")))[:-20], "the form is damaged"),
+        (words(version="1.0.0"), "the form is damaged"),
+        (b"", "the form is damaged"),
+    ],
+)
+async def test_a_form_with_anything_else_is_refused(world: World, admin: str, body: bytes, reason: str) -> None:
+    """In one line that says what to send."""
+    reply = await world.ask(world.base + PATH, admin, method="POST", body=body, headers=FORM)
+    message, _ = refusal(reply, 400)
+
+    assert reason in message
+    assert left(world) == []
+
+
+async def test_a_form_is_no_larger_than_a_zip(start: Start) -> None:
+    """It ends where an upload does."""
+    world = await start(upload_limit=1)
+    secret = await world.token(scopes=ALL)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield form((FILE, b""))[: -len("\r\n--edge--\r\n")]
+        for _ in range(17):
+            yield bytes(64 * 1024)
+
+    reply = await world.ask(world.base + PATH, secret, method="POST", body=pieces(), headers=FORM)
+    refusal(reply, 413)
+    assert left(world) == []
+
+
+async def test_another_method_is_told_which_there_are(world: World, admin: str) -> None:
+    """`curl -T words.zip` sends a PUT."""
+    reply = await world.ask(world.base + PATH, admin, method="PUT", body=words(version="1.0.0"))
+    message, _ = refusal(reply, 405)
+
+    assert message == "this address does not take PUT: use GET or HEAD or POST"
+    assert reply.headers["Allow"] == "GET,HEAD,POST"
+
+
 async def test_a_body_that_is_too_slow_is_refused(
     world: World, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
