@@ -6,7 +6,7 @@ compact text is exactly PHP's `===`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,6 +15,7 @@ import msgspec
 
 from pricore import versions
 from pricore.errors import ComposerJsonError
+from pricore.fields import FIELDS
 
 MAX_COMPOSER_JSON: Final = 256 * 1024
 """Bytes of a composer.json that is read; real ones stay below 100 kB."""
@@ -119,7 +120,7 @@ def version_entry(
     """
     check_package_name(name)
     entry: _JsonObject = {"name": name, "version": version, "version_normalized": normalized}
-    for key, clean in _FIELDS.items():
+    for key, clean in FIELDS.items():
         value = clean(data.get(key))
         # "__unset" would read as "this key went away" in a minified document
         if value is not None and value != "__unset":
@@ -153,64 +154,6 @@ def _links(value: object, kind: str, version: str) -> dict[str, str]:
         except ValueError as error:
             raise ComposerJsonError(f"{kind}.{target[:100]}: {error}") from None
     return links
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _object(value: object) -> _JsonObject | None:
-    return value if isinstance(value, dict) and value else None
-
-
-def _texts(value: object) -> list[str] | None:
-    items = value if isinstance(value, list) else [value]
-    return [item for item in items if isinstance(item, str)] or None
-
-
-def _text_values(value: object) -> dict[str, str] | None:
-    if not isinstance(value, dict):
-        return None
-    return {key: item for key, item in value.items() if isinstance(item, str)} or None
-
-
-def _people(value: object) -> list[dict[str, str]] | None:
-    items = value if isinstance(value, list) else []
-    return [person for item in items if (person := _text_values(item))] or None
-
-
-def _extra(value: object) -> _JsonObject | list[Any] | None:
-    if not isinstance(value, dict):
-        return value if isinstance(value, list) and value else None
-    if "branch-alias" in value:
-        # Composer's loader calls substr() on each target: one that isn't a string stops the client
-        value = value | {"branch-alias": _text_values(value["branch-alias"]) or {}}
-    return value or None
-
-
-def _abandoned(value: object) -> str | bool | None:
-    return value if isinstance(value, str | bool) and value else None
-
-
-_FIELDS: Mapping[str, Callable[[object], Any]] = {
-    "description": _text,
-    "type": _text,
-    "keywords": _texts,
-    "homepage": _text,
-    "license": _texts,
-    "authors": _people,
-    "support": _text_values,
-    "funding": _people,
-    "target-dir": _text,
-    "autoload": _object,
-    "extra": _extra,
-    "include-path": _texts,
-    "bin": _texts,
-    "suggest": _text_values,
-    "abandoned": _abandoned,
-    "php-ext": _object,
-}
-"""What a version's metadata takes over from composer.json besides links, and what each must be."""
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """What a version's entry takes from composer.json, and what it leaves out."""
 
 import json
+import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from pricore import metadata
 from pricore.errors import ComposerJsonError
+from tests.harness import need
 from tests.metadata.harness import COMMIT, RELEASED, encode_entry
 
 
@@ -99,9 +101,9 @@ DROPPED: dict[str, list[object]] = {
     "homepage": [1, None, "", False, "__unset"],
     "target-dir": [1, [], "", "__unset"],
     "abandoned": [False, None, "", 1, [], {}, "__unset"],
-    "keywords": [1, [], {}, {"a": "b"}, [1]],
-    "license": [{"type": "MIT"}],
-    "bin": [{"x": "bin/x"}],
+    "keywords": [[], {}, [True, None], {"a": ["b"]}],
+    "license": [1, {"type": ["MIT"]}],
+    "bin": [7, {"x": 1}, [["bin/x"]]],
     "authors": ["Ada", {"name": "Ada"}, [], None],
     "funding": [{"type": "x"}],
     "support": ["a@b", ["a@b"], {}, {"irc": 1}],
@@ -132,7 +134,12 @@ def test_a_type_that_is_none_counts_as_library(value: object) -> None:
     [
         ("abandoned", True, True),
         ("keywords", "one", ["one"]),
-        ("keywords", ["a", 1, None, ["b"], "c"], ["a", "c"]),
+        ("keywords", ["a", None, ["b"], True, "c"], ["a", "c"]),
+        ("keywords", ["php", 8.1, 2024], ["php", "8.1", "2024"]),
+        ("keywords", {"a": "b", "c": 1}, ["b", "1"]),
+        ("license", {"type": "MIT"}, ["MIT"]),
+        ("bin", {"x": "bin/x"}, ["bin/x"]),
+        ("authors", {"1": {"name": "Ada"}}, [{"name": "Ada"}]),
         ("license", "MIT", ["MIT"]),
         ("license", ["MIT", None], ["MIT"]),
         ("bin", "bin/x", ["bin/x"]),
@@ -151,6 +158,32 @@ def test_a_type_that_is_none_counts_as_library(value: object) -> None:
 def test_what_is_sound_in_an_odd_field_stays(field: str, value: object, expected: object) -> None:
     """Only those items go that Composer has no use for; a text stands for the list of it."""
     assert expected == make_entry({field: value})[field]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        *(("8.1", "8.1"), ("1.0", "1"), ("-0.5", "-0.5"), ("7", "7"), ("100000.0", "100000"), ("1e14", "1.0E+14")),
+        *(
+            ("1e25", "1.0E+25"),
+            ("1.5e-7", "1.5E-7"),
+            ("0.0001", "0.0001"),
+            ("3.14159265358979312", "3.1415926535898"),
+        ),
+        *(("9223372036854775807", "9223372036854775807"), ("12345678901234567890123", "1.2345678901235E+22")),
+    ],
+)
+def test_a_number_among_keywords_is_what_php_writes(number: str, text: str) -> None:
+    """As Composer's loader does with strval()."""
+    need("php")
+    data = metadata.parse_composer_json(f'{{"keywords": [{number}]}}'.encode())
+    written = subprocess.run(
+        ["php", "-r", "echo strval(json_decode($argv[1]));", "--", number],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [text] == [written.stdout] == make_entry(data)["keywords"]
 
 
 @pytest.mark.parametrize("kind", ["require", "require-dev", "conflict", "provide", "replace"])
