@@ -4,8 +4,32 @@ Pure. Composer's own loader is lenient with some types and dies of others: what 
 it, and what it would die of is dropped, since one such version stops everybody who requires the package.
 """
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
+
+_MOMENT: Final = re.compile(
+    r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[T ](?P<time>[0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:\.[0-9]+)? ?(?P<zone>Z|UTC|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+
+
+def parse_time(value: object) -> datetime | None:
+    """The moment that a composer.json's `time` says, in the forms that Composer's schema names, or in seconds.
+
+    None for anything else: what only PHP understands, such as "yesterday", would be another time every day.
+    """
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    try:
+        if text.isascii() and text.isdigit():
+            return datetime.fromtimestamp(int(text), UTC) if int(text) else None
+        if match := _MOMENT.fullmatch(text.strip()):
+            zone = (match["zone"] or "Z").replace("UTC", "Z")
+            return datetime.fromisoformat(f"{match['day']}T{match['time'] or '00:00'}{zone}")
+    except (ValueError, OverflowError, OSError):
+        pass  # the 30th of February
+    return None
 
 
 def _text(value: object) -> str | None:

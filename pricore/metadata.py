@@ -15,7 +15,7 @@ import msgspec
 
 from pricore import versions
 from pricore.errors import ComposerJsonError
-from pricore.fields import FIELDS
+from pricore.fields import FIELDS, parse_time
 
 MAX_COMPOSER_JSON: Final = 256 * 1024
 """Bytes of a composer.json that is read; real ones stay below 100 kB."""
@@ -114,9 +114,10 @@ def version_entry(
 ) -> bytes:
     """The metadata of one version as compact JSON, complete but for `dist`.
 
-    `source_url` None leaves the source out, for repositories that clients cannot reach. Root-only keys go; a
-    field of a type that Composer's loader dies of goes too, since one such version stops everybody who
-    requires the package. A link with a constraint that Composer cannot parse raises ComposerJsonError.
+    `time` is what composer.json says, as Composer has it, else `released_at`. `source_url` None leaves the source
+    out, for repositories that clients cannot reach. Root-only keys go; a field of a type that Composer's loader
+    dies of goes too, since one such version stops everybody who requires the package. A link with a constraint
+    that Composer cannot parse raises ComposerJsonError, and so does a binary outside of the package.
     """
     check_package_name(name)
     entry: _JsonObject = {"name": name, "version": version, "version_normalized": normalized}
@@ -128,7 +129,8 @@ def version_entry(
     entry.setdefault("type", "library")
     if source_url is not None:
         entry["source"] = {"type": "git", "url": source_url, "reference": reference}
-    entry["time"] = _time(released_at)
+    declared = parse_time(data.get("time"))
+    entry["time"] = _time(released_at) if declared is None else declared.isoformat(timespec="seconds")
     if default_branch:
         entry["default-branch"] = True
     for kind in _LINKS:

@@ -44,7 +44,7 @@ from pricore.several import both
 from pricore.store import Store
 from pricore.tables.publishing import Publication, name_taken
 
-_RULES: Final = "1"
+_RULES: Final = "2"
 """Moves when the rules of discovery do, so that every repository is read anew once."""
 
 _FIRST_BATCH: Final = 20

@@ -78,7 +78,7 @@ async def test_what_was_deleted_stays_deleted(
     if event in ("a lost mirror", "all at once"):
         await mirror(registry, upstream)
     if event in ("other rules", "all at once"):
-        monkeypatch.setattr(run, "_RULES", "2")
+        monkeypatch.setattr(run, "_RULES", "next")
     name = "acme/renamed" if event in ("a rename", "all at once") else "acme/library"
     for _ in range(2):
         report = await registry.sync(upstream)
@@ -157,7 +157,7 @@ async def test_no_other_ref_supplies_what_was_deleted(
     if gone:
         upstream.git("tag", "-d", "1.0.0")
         upstream.git("branch", "--quiet", "-D", "a#b")
-    monkeypatch.setattr(run, "_RULES", "2")
+    monkeypatch.setattr(run, "_RULES", "next")
     await registry.sync(upstream)
     assert set(await registry.versions()) == {"dev-main"}
 
@@ -175,7 +175,7 @@ async def test_a_new_tag_may_take_the_place_of_a_deleted_one(
     await delete(registry, "1.0.0")
     commit = upstream.commit(files={"a.txt": "a"})
     upstream.tag("v1.0.0")
-    monkeypatch.setattr(run, "_RULES", "2")
+    monkeypatch.setattr(run, "_RULES", "next")
     await registry.sync(upstream)
 
     assert await registry.versions() == {"v1.0.0": commit, "dev-main": commit}

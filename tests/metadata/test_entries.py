@@ -70,7 +70,6 @@ def test_an_entry_has_nothing_else() -> None:
         "name": "evil/other",
         "version": "9.9",
         "version_normalized": "9.9.0.0",
-        "time": "2030-01-01",
         "source": {"type": "git", "url": "https://evil.example", "reference": "x"},
         "dist": {"type": "zip", "url": "https://evil.example"},
         "default-branch": True,
@@ -200,6 +199,38 @@ def test_self_version_is_refused_where_the_version_is_no_constraint() -> None:
     encode_entry({"require": {"acme/a": "self.version"}}, version="1.0+a.b")
     with pytest.raises(ComposerJsonError, match=r'^require\.acme/a: invalid version constraint "1\.0\+a,b"$'):
         encode_entry({"require": {"acme/a": "self.version"}}, version="1.0+a,b")
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("2020-02-03", "2020-02-03T00:00:00+00:00"),
+        ("2020-02-03 04:05:06", "2020-02-03T04:05:06+00:00"),
+        ("2020-02-03 04:05", "2020-02-03T04:05:00+00:00"),
+        (" 2020-02-03T04:05:06Z ", "2020-02-03T04:05:06+00:00"),
+        ("2020-02-03T04:05:06.789+02:00", "2020-02-03T04:05:06+02:00"),
+        ("2020-02-03 04:05:06 -0730", "2020-02-03T04:05:06-07:30"),
+        ("2020-02-03 04:05:06 UTC", "2020-02-03T04:05:06+00:00"),
+        (1_600_000_000, "2020-09-13T12:26:40+00:00"),
+        ("1600000000", "2020-09-13T12:26:40+00:00"),
+    ],
+)
+def test_the_time_in_composer_json_counts(time: object, expected: str) -> None:
+    """As it does for Composer, Satis and packagist.org: a package that is mirrored keeps its dates."""
+    assert make_entry({"time": time})["time"] == expected
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        *("", "yesterday", "now", "@0", "2020-02-30", "2020-13-01", "0000-01-01", "2020-02-03T25:00:00"),
+        *("2020-02-03T04:05:06+99:99", "x" * 1000, "9" * 1000, "\u0662\u0660\u0662\u0660-01-01"),
+        *(0, -1, 1.5, True, None, [], ["2020-01-01"], {"date": "2020-01-01"}, 10**30),
+    ],
+)
+def test_a_time_that_is_none_is_the_commits(time: object) -> None:
+    """What is no date, or would be another one every day."""
+    assert make_entry({"time": time}) == make_entry()
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,7 @@ def odd_fields(repository: GitRepository, name: str) -> None:
         "bin": ["bin/x", ["bin/x"], [], {"x": "bin/x"}, "/bin/x"],
         "abandoned": [True, False, "acme/other", None],
         "default-branch": [True, "yes"],
+        "time": ["2001-02-03", "2001-02-03 04:05:06", "2001-02-03T04:05:06+02:00", "", None, "1000000000"],
         "minimum-stability": ["dev", 1],
         "scripts": [{"test": "phpunit"}, [], "x"],
         "config": ["x", {"platform": {"php": "5.3"}}],
