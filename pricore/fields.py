@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pricore.errors import ComposerJsonError
+
 _MOMENT: Final = re.compile(
     r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[T ](?P<time>[0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:\.[0-9]+)? ?(?P<zone>Z|UTC|[+-][0-9]{2}:?[0-9]{2})?)?"
@@ -30,6 +32,18 @@ def parse_time(value: object) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         pass  # the 30th of February
     return None
+
+
+def _binaries(value: object) -> list[str] | None:
+    """Texts that stay in the package: for any other Composer 2.11 ends the whole run, and packagist.org refuses it.
+
+    Raises ComposerJsonError.
+    """
+    binaries = _texts(value)
+    for binary in binaries or ():
+        if ".." in binary.replace("\\", "/").split("/"):
+            raise ComposerJsonError(f"bin {binary[:100]} leads outside of the package: it must not contain ..")
+    return binaries
 
 
 def _text(value: object) -> str | None:
@@ -108,7 +122,7 @@ FIELDS: Mapping[str, Callable[[object], Any]] = {
     "autoload": _object,
     "extra": _extra,
     "include-path": _texts,
-    "bin": _texts,
+    "bin": _binaries,
     "suggest": _text_values,
     "abandoned": _abandoned,
     "php-ext": _object,

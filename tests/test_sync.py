@@ -534,3 +534,19 @@ async def test_a_remote_is_read_over_the_wire(
         "url": url,
         "reference": upstream.head(),
     }
+
+
+async def test_a_version_that_composer_aborts_for_stays_out_with_a_reason(
+    registry: Registry, make_repository: MakeRepository
+) -> None:
+    """A binary outside of its package: the tag is named, and what else there is is served."""
+    upstream = make_repository("library")
+    upstream.commit({"name": "acme/library", "bin": "../../x"})
+    upstream.tag("1.0.0")
+    upstream.commit({"name": "acme/library"})
+    report = await registry.add(upstream)
+
+    (left_out,) = report.left_out
+    assert left_out.ref == "refs/tags/1.0.0"
+    assert left_out.reason == "bin ../../x leads outside of the package: it must not contain .."
+    assert list(await registry.versions()) == ["dev-main"]

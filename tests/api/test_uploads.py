@@ -241,6 +241,7 @@ async def test_a_restricted_token_uploads_within_its_packages(world: World, admi
             "file",
             "require.php: invalid version constraint",
         ),
+        (words(version="1.0.0", bin="../../x"), "", "file", "bin ../../x leads outside of the package"),
         (words(version=1), "", "file", '"version" in composer.json is not a string'),
         (words(), "", "version", "it has no version: give one"),
         (words(version="1.0.0"), "?version=", "version", 'invalid version string ""'),

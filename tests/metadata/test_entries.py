@@ -1,6 +1,7 @@
 """What a version's entry takes from composer.json, and what it leaves out."""
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -183,6 +184,21 @@ def test_a_number_among_keywords_is_what_php_writes(number: str, text: str) -> N
         check=True,
     )
     assert [text] == [written.stdout] == make_entry(data)["keywords"]
+
+
+@pytest.mark.parametrize("binary", ["..", "../x", "a/../../x", "a/..", "..\\x", "a\\..", "/../x"])
+def test_a_binary_outside_of_the_package_is_refused_by_name(binary: str) -> None:
+    """Composer aborts as soon as it selects such a version, whoever asks for it."""
+    with pytest.raises(ComposerJsonError, match=f"^bin {re.escape(binary)} leads outside of the package"):
+        encode_entry({"bin": ["bin/good", binary]})
+    with pytest.raises(ComposerJsonError, match="leads outside of the package"):
+        encode_entry({"bin": binary})
+
+
+@pytest.mark.parametrize("binary", ["bin/a..b", "..bin/x", "bin/x..", ".../x", "./bin/x", "/bin/x"])
+def test_a_binary_that_only_looks_so_stays(binary: str) -> None:
+    """Two dots are a way up only where they stand alone."""
+    assert make_entry({"bin": binary})["bin"] == [binary]
 
 
 @pytest.mark.parametrize("kind", ["require", "require-dev", "conflict", "provide", "replace"])
