@@ -13,6 +13,7 @@ import msgspec
 from pricore import metadata, versions
 from pricore.errors import ComposerJsonError
 from pricore.models import Candidate, CommitFile, Version
+from pricore.support import page_of, support_of
 
 TAGS: Final = "refs/tags/"
 BRANCHES: Final = "refs/heads/"
@@ -35,13 +36,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     `default_names` name every version of a folder ('' is the root) where they are set. `paths` are the patterns of
     folders that are looked for, none for the root alone. `source_url` is where clients clone from, None for
-    nowhere. `served` are the versions in service by (package in lower case, version). `accepted` are the commits
-    to which released versions may move, by ref.
+    nowhere; `provider` says which pages it has. `served` are the versions in service by (package in lower case,
+    version). `accepted` are the commits to which released versions may move, by ref.
     """
 
     default_branch: str | None
     default_names: Mapping[str, str]
     source_url: str | None
+    provider: str = "git"
     served: Mapping[tuple[str, str], Version]
     accepted: Mapping[str, str] = {}
     paths: Sequence[str] = ()
@@ -153,6 +155,8 @@ class _Walk:
         identity = _identity(name, version, normalized, released=tag is not None)
         self._claim(identity, version if tag is None else normalized, at, commit, released=tag is not None)
         default = tag is None and branch == self._rules.default_branch
+        # what is in a folder of it cannot be cloned
+        source_url = None if path else self._rules.source_url
         entry = metadata.version_entry(
             data,
             name=name,
@@ -160,9 +164,9 @@ class _Walk:
             normalized=normalized,
             reference=commit,
             released_at=file.authored_at,
-            # what is in a folder of it cannot be cloned
-            source_url=None if path else self._rules.source_url,
+            source_url=source_url,
             default_branch=default,
+            support=None if source_url is None else self._support(source_url, tag, branch, commit),
         )
         self._taken[identity] = (at, commit)
         return Candidate(
@@ -175,6 +179,12 @@ class _Walk:
             default_branch=default,
             entry=entry,
         )
+
+    def _support(self, url: str, tag: str | None, branch: str, commit: str) -> Mapping[str, str] | None:
+        page = page_of(self._rules.provider, url)
+        if page is None:
+            return None
+        return support_of(self._rules.provider, page, tag or branch, commit, tag=tag is not None)
 
     def _claim(self, identity: object, version: str, ref: str, commit: str, *, released: bool) -> None:
         """Refuse with ValueError a version that another ref has, or that was released from another commit."""

@@ -35,7 +35,7 @@ def parse_time(value: object) -> datetime | None:
 
 
 def _binaries(value: object) -> list[str] | None:
-    """Texts that stay in the package: for any other Composer 2.11 ends the whole run, and packagist.org refuses it.
+    """Texts that stay in the package: for any other Composer 2.11 aborts, and packagist.org refuses the version.
 
     Raises ComposerJsonError.
     """

@@ -111,13 +111,15 @@ def version_entry(
     released_at: int,
     source_url: str | None,
     default_branch: bool = False,
+    support: Mapping[str, str] | None = None,
 ) -> bytes:
     """The metadata of one version as compact JSON, complete but for `dist`.
 
     `time` is what composer.json says, as Composer has it, else `released_at`. `source_url` None leaves the source
-    out, for repositories that clients cannot reach. Root-only keys go; a field of a type that Composer's loader
-    dies of goes too, since one such version stops everybody who requires the package. A link with a constraint
-    that Composer cannot parse raises ComposerJsonError, and so does a binary outside of the package.
+    out, for repositories that clients cannot reach. `support` fills in what composer.json lacks of it. Root-only
+    keys go; a field of a type that Composer's loader dies of goes too, since one such version stops everybody who
+    requires the package. A link with a constraint that Composer cannot parse raises ComposerJsonError, and so does
+    a binary outside of the package.
     """
     check_package_name(name)
     entry: _JsonObject = {"name": name, "version": version, "version_normalized": normalized}
@@ -126,6 +128,8 @@ def version_entry(
         # "__unset" would read as "this key went away" in a minified document
         if value is not None and value != "__unset":
             entry[key] = value
+    if support:
+        entry["support"] = {**support, **entry.get("support", {})}
     entry.setdefault("type", "library")
     if source_url is not None:
         entry["source"] = {"type": "git", "url": source_url, "reference": reference}

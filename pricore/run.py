@@ -178,6 +178,7 @@ class Run:
             default_names=names,
             paths=repository.paths,
             source_url=None if is_local(repository.url) else repository.url,
+            provider=repository.provider,
             accepted={ref.name: ref.accepted for ref in self._past.refs.values() if ref.accepted},
             # a branch that is gone claims its version no longer; a release does, where it is kept
             served={
