@@ -173,6 +173,12 @@ class Run:
         """Read what has moved in the mirror, and publish it."""
         repository = self._repository
         changed, files, names = await self._read_changed(refs, remote, everything=everything)
+        # a branch that is gone claims its version no longer; a release does, where it is kept
+        served = {
+            key: version
+            for key, version in self._past.served.items()
+            if version.ref in refs or (self._keep and version.ref.startswith(TAGS))
+        }
         rules = Rules(
             default_branch=remote.default_branch,
             default_names=names,
@@ -180,12 +186,8 @@ class Run:
             source_url=None if is_local(repository.url) else repository.url,
             provider=repository.provider,
             accepted={ref.name: ref.accepted for ref in self._past.refs.values() if ref.accepted},
-            # a branch that is gone claims its version no longer; a release does, where it is kept
-            served={
-                key: version
-                for key, version in self._past.served.items()
-                if version.ref in refs or (self._keep and version.ref.startswith(TAGS))
-            },
+            gone={version.ref for version in served.values()} - refs.keys(),
+            served=served,
         )
         found = await asyncio.to_thread(discovery.discover, changed, files, rules)
         found = await self._without_foreign_names(found)
@@ -201,12 +203,12 @@ class Run:
         without = self._failed | self._unfit
         if without and not self._past.served and len(without) == len(found.candidates):
             raise SyncError(f"no archive can be made of {repository.url}: {next(iter(without.values()))}")
-        found = Discovery(found.candidates, found.left_out | self._unfit)
+        found = Discovery(found.candidates, found.left_out | self._unfit, found.respelled)
         # the names last: where a rename is cut off, the next sync has to see it again
         change = Publication(default_branch=remote.default_branch, default_names=names)
         change = self._last(_with_versions(change, last), found, refs, changed)
         await self._publish(change)
-        return await self._report(change, changed, candidates=found.candidates)
+        return await self._report(change, changed, candidates=found.candidates, respelled=found.respelled)
 
     async def _unchanged(self) -> Report:
         """What there is to tell where nothing is new; of a scheduled sync, nobody asks more than that."""
@@ -310,7 +312,7 @@ class Run:
             for candidate in found.candidates
             if candidate.package.lower() in taken
         }
-        return Discovery(own, found.left_out | refused)
+        return Discovery(own, found.left_out | refused, found.respelled)
 
     async def _with_checksums(
         self, candidates: Sequence[Candidate], checksums: Checksums
@@ -388,23 +390,35 @@ class Run:
             key = (ref.package or "").lower(), version.version
             if key not in supplied:
                 removed.append(key)
-        left_out = [self._past.left_out(ref, changed[ref], reason) for ref, reason in found.left_out.items()]
+        left_out = [
+            self._past.left_out(ref, changed[ref], reason, means=found.respelled.get(ref))
+            for ref, reason in found.left_out.items()
+        ]
         return msgspec.structs.replace(
             change,
             removed=removed,
             gone=vanished if self._keep else [],
             refs=[*change.refs, *left_out],
             forgotten=[ref for ref in self._past.refs if ref not in refs],
+            back=[ref for ref in self._past.deleted if ref in refs and self._past.refs[ref].reason is None],
             # where an archive could not be made, the next sync has to look again
             digest=f"{_RULES}:incomplete" if self._failed else self.digest,
         )
 
     async def _report(
-        self, change: Publication, changed: Mapping[str, str], *, candidates: Sequence[Candidate] = ()
+        self,
+        change: Publication,
+        changed: Mapping[str, str],
+        *,
+        candidates: Sequence[Candidate] = (),
+        respelled: Mapping[str, tuple[str, str]] = {},
     ) -> Report:
         packages, left_out = await self._store.repositories.made_of(self._repository.id)
         left_out |= self._failed
         added, updated = [], []
+        tags: dict[tuple[str, str], list[str]] = {}
+        for ref, (package, shown) in respelled.items():
+            tags.setdefault((package.lower(), shown), []).append(ref)
         for candidate in sorted(candidates, key=lambda item: item.released_at, reverse=True):
             before = self._past.served.get((candidate.package.lower(), candidate.version))
             if candidate.ref in left_out:
@@ -423,9 +437,10 @@ class Run:
             moved=[
                 f"{package}:{version.version}"
                 for (package, _), version in self._past.served.items()
-                if version.ref.startswith(TAGS)
-                and version.ref in left_out
-                and changed.get(version.ref, version.reference) not in (version.reference, version.moved_to)
+                for ref in (version.ref, *tags.get((package, version.version), ()))
+                if ref.startswith(TAGS)
+                and ref in left_out
+                and changed.get(ref, version.reference) not in (version.reference, version.moved_to)
             ],
             left_out=[LeftOut(ref, reason) for ref, reason in sorted(left_out.items())],
             read=len(changed),

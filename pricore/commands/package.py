@@ -277,6 +277,11 @@ def _open(file: Path, *, limit: int) -> Iterator[IO[bytes]]:
 
 def _remark(item: Version) -> str:
     """What an operator should know of a version."""
-    if item.gone_at is not None:
-        return f"gone upstream since {rfc3339(item.gone_at)}"
-    return "" if item.moved_to is None else f"its tag moved to {item.moved_to[:12]}"
+    gone = "" if item.gone_at is None else f"gone upstream since {rfc3339(item.gone_at)}"
+    if item.moved_to is None:
+        return gone
+    return (
+        f"{gone}; another tag that means it is at {item.moved_to[:12]}"
+        if gone
+        else (f"its tag moved to {item.moved_to[:12]}")
+    )
