@@ -1,5 +1,6 @@
 """`pricore repo`: the Git repositories that are followed."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -142,6 +143,8 @@ def show(session: Session, org: Org, repo: Repo) -> None:
         "credential": credential,
         "progress": None if doing is None else views.progress(doing),
     }
+    # a mark of a deletion outlives its ref
+    refs = [item for item in refs if item.deleted_at is None or item.reason]
     document = shown | {"packages": packages, "refs": [views.ref(item) for item in refs]}
 
     def render(console: "Console") -> None:
@@ -186,7 +189,7 @@ def history(
                     item.status,
                     len(item.outcome.added),
                     len(item.outcome.updated),
-                    len(item.outcome.removed),
+                    _names(item.outcome.removed),
                     len(item.outcome.kept),
                     len(item.outcome.left_out),
                     item.error,
@@ -395,7 +398,7 @@ def print_report(console: "Console", report: Report) -> None:
     def say(text: str) -> None:
         console.print(printable(text), markup=False, soft_wrap=True)
 
-    if not report.read:
+    if not (report.read or report.added or report.removed or report.kept):
         say(f"{report.repository}: nothing new")
     else:
         say(f"{report.repository}: {', '.join(report.packages) or 'no packages'}")
@@ -413,6 +416,12 @@ def print_report(console: "Console", report: Report) -> None:
                 say(f"  {len(items)} {verb}: {names}{more}")
     if report.left_out:
         print_table(console, ("left out", "why"), [(item.ref, item.reason) for item in report.left_out])
+
+
+def _names(versions: Sequence[str]) -> str:
+    """The first versions by name: what is no more can be seen nowhere else."""
+    names = [version.partition(":")[2] for version in versions[:3]]
+    return ", ".join(names) + (f" and {len(versions) - 3} more" if len(versions) > 3 else "") or "0"
 
 
 def _describe(doing: Progress) -> str:
