@@ -1,5 +1,6 @@
 """What an operator types for a repository, understood: a URL, an scp-like address, a folder, or owner/name."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -24,7 +25,19 @@ HOSTS: Final[Mapping[str, str]] = {
 """Where each provider is if nothing else is said."""
 
 _MOST_CHARACTERS: Final = 2000
-_SCP_LIKE = re.compile(r"(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>(?!//)[^\s:][^\s]*)")
+_LEAST_SECRET: Final = 20
+_PAGES: Final = frozenset(
+    (
+        *("tree", "blob", "commit", "commits", "branch", "branches", "tags", "releases", "src", "raw", "issues"),
+        *("pull", "pulls", "pull-requests", "actions", "wiki", "settings", "network", "graphs", "compare"),
+        *("projects", "packages", "downloads"),
+    )
+)
+"""What stands behind owner/name in the pages of a repository on GitHub, Bitbucket, Gitea and Forgejo."""
+
+_SCP_LIKE = re.compile(
+    r"(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]):(?P<path>(?!//)[^\s:][^\s]*)"
+)
 _SHORT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
 _SCHEMES: Final = ("https", "http", "ssh", "git", "file")
 _PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
@@ -34,6 +47,7 @@ _AUTHORITY = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9_.+~-]*@)?(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
 )
 
+_USER = re.compile(r"[A-Za-z0-9_.%+~-]+")
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9_.][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 
 
@@ -92,8 +106,8 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
         return _from_folder(Path(text))
     if re.match(r"[^/@:]+:[^/]*@", text):
         raise _holds_password(without_login(text))
-    if "::" not in text and (match := _SCP_LIKE.fullmatch(text)):
-        return _known(text, match["host"], match["path"], provider)
+    if (match := _SCP_LIKE.fullmatch(text)) and _is_one_host(match["host"], text):
+        return _known(text, match["host"].strip("[]"), match["path"], provider)
     if _SHORT.fullmatch(text):
         hint = (
             "is neither a URL nor a folder here; for a repository on GitHub add --provider github"
@@ -156,8 +170,14 @@ def _from_url(text: str, provider: str | None, *, folders: bool = True) -> Addre
             "git:// is neither encrypted nor authenticated, so that only the command line of this server can "
             "follow it; give the https or ssh address"
         )
-    if password is not None or (parts.scheme in ("http", "https") and parts.username):
+    if password is not None:
         raise _holds_password(host)
+    if parts.scheme in ("http", "https") and parts.username is not None:
+        if _is_secret(parts.username) or not _USER.fullmatch(parts.username):
+            raise _holds_password(host)
+        # as hosts show it; a login is found by the host alone
+        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+        text = parts.geturl()
     if parts.query or parts.fragment:
         raise _invalid(f"the address of {host} goes on behind its path; give it without ? and #")
     text = parts.scheme + text[len(parts.scheme) :]  # git takes it in lower case only
@@ -166,6 +186,8 @@ def _from_url(text: str, provider: str | None, *, folders: bool = True) -> Addre
     # a host or user with a leading dash would be an option of ssh
     if not _AUTHORITY.fullmatch(parts.netloc):
         raise _invalid(f"{without_login(text)} names no repository on a host")
+    if parts.scheme in ("http", "https") and (path := _without_page(parts.path, host, provider)) != parts.path:
+        text, parts = parts._replace(path=path).geturl(), parts._replace(path=path)
     return _known(text, host, parts.path, provider, port=None if port == _PORTS[parts.scheme] else port)
 
 
@@ -173,10 +195,52 @@ def _known(url: str, host: str, path: str, provider: str | None, *, port: int | 
     path = path.strip("/").removesuffix(".git")
     if not path:
         raise _invalid(f"{without_login(url)} names no repository on a host")
-    by_host = next((name for name, known in HOSTS.items() if known == host.lower()), "git")
-    provider = provider or by_host
+    provider = provider or _by_host(host)
     identifier = path if provider != "git" else f"{host.lower()}/{path}"
     return Address(provider, identifier, url, f"{_with_port(host.lower(), port)}/{path}", local=False)
+
+
+def _by_host(host: str) -> str:
+    return next((name for name, known in HOSTS.items() if known == host.lower()), "git")
+
+
+def _without_page(path: str, host: str, provider: str | None) -> str:
+    """The path of a repository in that of one of its pages, as it is copied from a browser.
+
+    Raises InvalidError where it looks like one, and only its host could tell.
+    """
+    provider = provider or _by_host(host)
+    repository, mark, _ = path.partition("/-/")  # GitLab's; no group or project is named so
+    if mark and provider in ("gitlab", "git"):
+        return repository
+    _, *parts = path.rstrip("/").split("/")
+    if len(parts) < 3 or parts[2] not in _PAGES:
+        return path
+    shorter = "/".join(("", *parts[:2]))
+    if provider in ("github", "bitbucket", "gitea"):
+        return shorter
+    if provider == "git" and parts[2] in ("tree", "blob") and not path.endswith(".git"):
+        raise _invalid(
+            f"https://{host}{path[:200]} looks like a page in a browser: give the repository's address, "
+            f"such as https://{host}{shorter}.git"
+        )
+    return path
+
+
+def _is_one_host(host: str, text: str) -> bool:
+    """Whether git finds no port in brackets, and no program in front of two colons."""
+    if not host.startswith("["):
+        return "::" not in text
+    try:
+        ipaddress.IPv6Address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_secret(user: str) -> bool:
+    """Whether what stands for a user may be an access token: those are long, and have digits."""
+    return len(user) >= _LEAST_SECRET and any(character.isdigit() for character in user)
 
 
 def _with_port(host: str, port: int | None) -> str:
@@ -227,7 +291,15 @@ def host_of(url: str) -> str:
     if "://" in url:
         return urlsplit(url).hostname or ""
     match = _SCP_LIKE.fullmatch(url)
-    return match["host"].lower() if match else ""
+    return match["host"].strip("[]").lower() if match else ""
+
+
+def path_of(url: str) -> str:
+    """The path in a stored address on a host, as it stands there."""
+    if "://" in url:
+        return urlsplit(url).path
+    match = _SCP_LIKE.fullmatch(url)
+    return match["path"] if match else ""
 
 
 def login_place(url: str) -> tuple[str, str] | None:
@@ -238,7 +310,7 @@ def login_place(url: str) -> tuple[str, str] | None:
     if is_local(url):
         return None
     if "://" not in url:
-        return "ssh", host_of(url)
+        return "ssh", _place(host_of(url), None, "ssh")
     parts = urlsplit(url)
     if parts.scheme not in ("https", "http", "ssh"):
         return None

@@ -7,7 +7,7 @@ same commit, since nobody reads it again when somebody tags it.
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from pricore.addresses import host_of, is_local
+from pricore.addresses import host_of, is_local, path_of
 
 _SOURCE: Mapping[str, tuple[str, str]] = {
     "github": ("/tree/{name}", "/tree/{name}"),
@@ -25,14 +25,12 @@ def page_of(provider: str, url: str) -> str | None:
     """The page of a repository, without a slash at its end; None where its host is none that has any."""
     if provider not in _SOURCE or is_local(url):
         return None
-    scheme, host, path = "https", host_of(url), url.partition(":")[2]
-    if "://" in url:
-        parts = urlsplit(url)
-        path = parts.path
-        if parts.scheme in ("http", "https"):
-            # the port of a page is known where git is asked over HTTP only
-            scheme, host = parts.scheme, parts.netloc.rpartition("@")[2]
-    return f"{scheme}://{host}/{path.strip('/').removesuffix('.git').rstrip('/')}"
+    scheme, host = "https", host_of(url)
+    host = f"[{host}]" if ":" in host else host
+    if url.startswith(("http://", "https://")):
+        # the port of a page is known where git is asked over HTTP only
+        scheme, host = urlsplit(url).scheme, urlsplit(url).netloc
+    return f"{scheme}://{host}/{path_of(url).strip('/').removesuffix('.git').rstrip('/')}"
 
 
 def support_of(provider: str, page: str, name: str, commit: str, *, tag: bool) -> dict[str, str]:
