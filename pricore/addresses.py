@@ -48,6 +48,9 @@ _AUTHORITY = re.compile(
 )
 
 _USER = re.compile(r"[A-Za-z0-9_.%+~-]+")
+_BELOW = re.compile(r"(?P<host>[^/]+)(?P<path>(?:/[A-Za-z0-9_][A-Za-z0-9_.~-]*)+)")
+_BELOW_A_PATH: Final = ("gitlab", "gitea")
+"""What can be installed below a path of a host; there, owner/name begins behind it."""
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9_.][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 
 
@@ -66,16 +69,24 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Instance(msgspec.Struct, frozen=True):
-    """A provider at a host, with its port where that isn't the usual one; a `plain` one is spoken to over http://."""
+    """A provider at a host, with its port where that isn't the usual one; a `plain` one is spoken to over http://.
+
+    `path` is below which one there it is, with a slash in front, or empty.
+    """
 
     provider: str
     host: str
     plain: bool = False
+    path: str = ""
 
     @property
     def url(self) -> str:
         """Where it is, without a slash at the end."""
-        return f"{'http' if self.plain else 'https'}://{self.host}"
+        return f"{'http' if self.plain else 'https'}://{self.host}{self.path}"
+
+    def name_of(self, address: "Address") -> str:
+        """The owner/name there of a repository of this provider's."""
+        return address.identifier.removeprefix(f"{self.path.removeprefix('/')}/")
 
 
 def parse_address(text: str, provider: str | None = None, *, folders: bool = True) -> Address:
@@ -133,7 +144,8 @@ def parse_provider(text: str) -> str:
 def parse_instance(provider: str, host: str | None = None) -> Instance:
     """A provider where it is, or at a host of one's own: git.example.com:8443, or http://... to go without TLS.
 
-    Raises InvalidError for what is no provider or no host, and for one that has no host of its own.
+    A GitLab, Gitea or Forgejo may be below a path: git.example.com/gitlab. Raises InvalidError for what is no
+    provider or no host, and for one that has no host of its own.
     """
     provider = parse_provider(provider)
     if host is None:
@@ -145,7 +157,9 @@ def parse_instance(provider: str, host: str | None = None) -> Instance:
         scheme, rest = "https", host
     if scheme not in ("https", "http"):
         raise InvalidError(f"{host[:200]!r} is no host such as git.example.com", field="host")
-    return Instance(provider, parse_host(rest.rstrip("/"), scheme), plain=scheme == "http")
+    rest = rest.rstrip("/")
+    path = match["path"] if (match := _BELOW.fullmatch(rest)) and provider in _BELOW_A_PATH else ""
+    return Instance(provider, parse_host(rest.removesuffix(path), scheme), plain=scheme == "http", path=path)
 
 
 def address_at(instance: Instance, name: str) -> Address:
@@ -319,7 +333,9 @@ def login_place(url: str) -> tuple[str, str] | None:
 
 def parse_host(text: str, kind: str) -> str:
     """The host of a credential as `login_place` has it. Raises InvalidError for anything but a host and a port."""
-    match = _HOST.fullmatch(text)
+    # whatever is below a path there: git asks for a login by the host alone
+    below = _BELOW.fullmatch(text)
+    match = _HOST.fullmatch(below["host"] if below else text)
     # where git compares hosts for credentials, one with an underscore is none
     if match is None or ("_" in text and kind == "https") or not 0 < int(match["port"] or 1) < 65536:
         raise InvalidError(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pricore.addresses import Address, host_of, is_local, parse_address
+from pricore.addresses import Address, address_at, host_of, is_local, parse_address, parse_instance
 from pricore.errors import InvalidError
 
 
@@ -389,3 +389,30 @@ def test_an_unknown_provider_is_refused_with_those_there_are() -> None:
 def test_what_is_no_address_gets_an_example(text: str) -> None:
     """Nothing, and what looks like nothing that git opens, is refused with what an address looks like."""
     assert "https://git.example.com/team/name.git" in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("provider", "host", "url"),
+    [
+        ("gitlab", "git.example.com/gitlab", "https://git.example.com/gitlab"),
+        ("gitlab", "http://git.example.com:8080/a/b/", "http://git.example.com:8080/a/b"),
+        ("forgejo", "https://git.example.com/git", "https://git.example.com/git"),
+    ],
+)
+def test_a_provider_may_be_below_a_path(provider: str, host: str, url: str) -> None:
+    """Its API and its repositories are there; a login is for the host."""
+    instance = parse_instance(provider, host)
+    assert instance.url == url
+    assert "/" not in instance.host
+    address = address_at(instance, "acme/library")
+    assert address.url == f"{url}/acme/library.git"
+    assert instance.name_of(address) == "acme/library"
+
+
+@pytest.mark.parametrize(
+    "host", ["git.example.com/..", "git.example.com/-x", "git.example.com//a", "git.example.com/a?b", "/gitlab"]
+)
+def test_a_path_of_a_host_is_a_plain_one(host: str) -> None:
+    """It becomes a part of URLs, and nothing else of them."""
+    with pytest.raises(InvalidError, match="is no host"):
+        parse_instance("gitlab", host)

@@ -93,7 +93,7 @@ def webhook(
         instance = _instance_of(found, given or found.provider, host)
         login = await Credentials(store, sealer).for_api(organization, instance, credential)
         async with connect(instance, login, proxy=session.config.git_proxy) as asked:
-            name = parse_address(found.url, instance.provider).identifier
+            name = instance.name_of(parse_address(found.url, instance.provider))
             created = await register(asked, name, found, instance, secrets, session.config.public_url)
         return found, secret, created
 
