@@ -16,6 +16,9 @@ from pricore.models import Repository
 
 PROVIDERS: Final = ("github", "gitlab", "bitbucket", "gitea", "git")
 
+ALIASES: Final[Mapping[str, str]] = {"forgejo": "gitea", "gogs": "gitea"}
+"""Other names of providers: what began as Gogs goes by one set of rules."""
+
 HOSTS: Final[Mapping[str, str]] = {
     "github": "github.com",
     "gitlab": "gitlab.com",
@@ -132,8 +135,8 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
 
 
 def parse_provider(text: str) -> str:
-    """A provider by its name; Forgejo is a Gitea. Raises InvalidError."""
-    found = "gitea" if text == "forgejo" else text
+    """A provider by its name; Forgejo is a Gitea, and so is Gogs. Raises InvalidError."""
+    found = ALIASES.get(text, text)
     if found not in PROVIDERS:
         raise InvalidError(
             f"there is no provider {text[:80]}; choose one of {', '.join(PROVIDERS)}", field="provider"
