@@ -119,12 +119,12 @@ class _Walk:
         self.respelled: dict[str, tuple[str, str]] = {}
         self._files = files
         self._rules = rules
-        # what _identity says -> ref and commit that have it, and the version as it is shown
+        # what _identity says -> ref and commit that have it, and the version as it is shown and normalized
         self._taken = {
             _identity(package, version.version, version.normalized, released=version.ref.startswith(TAGS)): (
                 version.ref,
                 version.reference,
-                version.version,
+                (version.version, version.normalized),
             )
             for (package, _), version in rules.served.items()
         }
@@ -164,7 +164,7 @@ class _Walk:
         if tag is None:
             self._claim_branch(identity, version, at)
         else:
-            version = self._claim_release(identity, name, version, normalized, at, commit)
+            version, normalized = self._claim_release(identity, name, (version, normalized), at, commit)
         default = tag is None and branch == self._rules.default_branch
         # what is in a folder of it cannot be cloned
         source_url = None if path else self._rules.source_url
@@ -179,7 +179,7 @@ class _Walk:
             default_branch=default,
             support=None if source_url is None else self._support(source_url, tag, branch, commit),
         )
-        self._taken[identity] = (at, commit, version)
+        self._taken[identity] = (at, commit, (version, normalized))
         return Candidate(
             package=name,
             version=version,
@@ -204,22 +204,23 @@ class _Walk:
             raise _means_the_same(version, owner)
 
     def _claim_release(
-        self, identity: object, package: str, version: str, normalized: str, ref: str, commit: str
-    ) -> str:
-        """The version as it is shown: what is served keeps its name, under which lock files ask for it.
+        self, identity: object, package: str, version: tuple[str, str], ref: str, commit: str
+    ) -> tuple[str, str]:
+        """The version as it is shown and normalized: what is served keeps its name, under which lock files ask.
 
         Raises ValueError for one that another tag has, or that was released from another commit.
         """
         owner, reference, served = self._taken.get(identity, (ref, commit, version))
+        shown, _ = served
         if owner != ref and owner not in self._rules.gone:
-            raise _means_the_same(normalized, owner)
+            raise _means_the_same(version[1], owner)
         if commit not in (reference, self._rules.accepted.get(ref)):
             if owner != ref:
-                self.respelled[ref] = (package, served)
+                self.respelled[ref] = (package, shown)
             what = "the tag moved" if owner == ref else f"the tag {_short(owner)} is gone, and this one moved"
             raise ValueError(
                 f"{what} from {reference[:12]} to {commit[:12]}, and a released version stays what it is: "
-                f"{served} is served as it was; `pricore package accept` takes the new one"
+                f"{shown} is served as it was; `pricore package accept` takes the new one"
             )
         return served
 

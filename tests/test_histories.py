@@ -290,7 +290,11 @@ class History:
             case Accept(number) if moved := await self._registry.moved():
                 package, version = moved[number % len(moved)]
                 await self._registry.accept(package, version)
-                self._accepted[version.ref] = str(version.moved_to)
+                places = self._host.places(folders=self._registry.folders)
+                # where its own tag is gone, another one that means the same
+                refs = [ref for ref in places if claim(ref) == claim(version.ref)]
+                moved_refs = [version.ref] if version.ref in places else refs
+                self._accepted |= dict.fromkeys(moved_refs, str(version.moved_to))
             case Policy(vanished):
                 await self._registry.set_vanished(vanished)
                 self._vanished = vanished
