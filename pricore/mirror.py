@@ -17,6 +17,7 @@ from pricore.git import MOST_REFS, Git, read_all, split_lines
 from pricore.gitzip import GitZip, commit_of_folder
 from pricore.models import CommitFile
 from pricore.objects import Objects
+from pricore.pitfalls import FILES, MOST_BYTES, Pitfall
 from pricore.process import BOUNDS, Bounds
 
 T = TypeVar("T")
@@ -244,6 +245,23 @@ class Mirror:
 
         return await self._git.read(
             ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=[*commits, *sizes]
+        )
+
+    async def find_pitfalls(self, commits: Sequence[str]) -> set[Pitfall]:
+        """What commits have, by the files in their roots that say so, that `git archive` leaves out."""
+        wanted = [(commit, name) for commit in commits for name in FILES]
+
+        def consume(output: IO[bytes]) -> set[Pitfall]:
+            found = set()
+            for (_, name), (_, content) in zip(wanted, _batch_answers(output, MOST_BYTES), strict=False):
+                pitfall, pattern = FILES[name]
+                if pattern.search(content):
+                    found.add(pitfall)
+            return found
+
+        lines = [f"{commit}:{name}" for commit, name in wanted]
+        return await self._git.read(
+            ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=lines
         )
 
     async def _find_blobs(self, places: Sequence[str], name: str) -> dict[str, tuple[str, int]]:

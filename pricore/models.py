@@ -138,7 +138,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     `read` counts the refs that had moved since the last sync; `kept` are released versions whose tag is
     missing upstream, `moved` those whose tag leads elsewhere now and which stay what they are.
-    `left_out` lists every ref that makes no version, this time or before.
+    `left_out` lists every ref that makes no version, this time or before. `notes` are about what is in the
+    repository and not in its archives.
     """
 
     added: list[str] = []
@@ -148,6 +149,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     moved: list[str] = []
     left_out: list[LeftOut] = []
     read: int = 0
+    notes: list[str] = []
 
 
 class Trigger(StrEnum):

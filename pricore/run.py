@@ -53,6 +53,9 @@ _FIRST_BATCH: Final = 20
 _MOST_AHEAD: Final = 4
 """Archives that are begun before it is known what they are for; after a push there are one or two to make."""
 
+_MOST_LOOKED_AT: Final = 50
+"""Commits that are looked through for what archives leave out: the default branch, and some of what moved."""
+
 _MOST_PLACES: Final = 200_000
 """Versions that the folders of one repository may make."""
 
@@ -96,6 +99,7 @@ class Run:
         self._failed: dict[str, str] = {}
         # refs of which no archive can be made, ever
         self._unfit: dict[str, str] = {}
+        self._notes: list[str] = []
         # where folders are packages: their trees by commit:folder, and the commits whose root is none
         self._trees: dict[str, str] = {}
         self._empty: set[str] = set()
@@ -248,7 +252,10 @@ class Run:
             changed |= named | {ref: commit for ref, commit in refs.items() if split_place(ref)[0] == before}
         everything = everything or not repository.refs_digest.startswith(f"{_RULES}:")
         # the default branch in any case: a rename that was cut off has to be seen again
-        files = await self._files(refs if everything else changed | named)
+        read = refs if everything else changed | named
+        looked_at = list(dict.fromkeys([*named.values(), *read.values()]))[:_MOST_LOOKED_AT]
+        files, pitfalls = await asyncio.gather(self._files(read), self._mirror.find_pitfalls(looked_at))
+        self._notes = sorted(map(str, pitfalls))
         # a composer.json that broke doesn't take the name away from what is served
         names = dict(past.names)
         for ref, commit in named.items():
@@ -444,6 +451,7 @@ class Run:
             ],
             left_out=[LeftOut(ref, reason) for ref, reason in sorted(left_out.items())],
             read=len(changed),
+            notes=self._notes,
         )
 
 

@@ -116,7 +116,7 @@ class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
     `started_at` is null until it is taken up, `progress` when it isn't running.
     `read` counts the refs that had moved; `kept` are released versions whose tag is missing upstream, `moved`
     those whose tag leads elsewhere now and which stay what they are. `left_out` is each ref that makes no version,
-    and why.
+    and why. `notes` are about what is in the repository and not in its archives.
     """
 
     id: Id
@@ -132,6 +132,7 @@ class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
     kept: list[str]
     moved: list[str]
     left_out: list[LeftOut]
+    notes: list[str]
 
 
 class RefView(msgspec.Struct, frozen=True, kw_only=True):
@@ -367,6 +368,7 @@ def sync_run(item: SyncRun) -> SyncRunView:
         kept=item.outcome.kept,
         moved=item.outcome.moved,
         left_out=item.outcome.left_out,
+        notes=item.outcome.notes,
     )
 
 

@@ -550,3 +550,36 @@ async def test_a_version_that_composer_aborts_for_stays_out_with_a_reason(
     assert left_out.ref == "refs/tags/1.0.0"
     assert left_out.reason == "bin ../../x leads outside of the package: it must not contain .."
     assert list(await registry.versions()) == ["dev-main"]
+
+
+LFS = "*.png filter=lfs diff=lfs merge=lfs -text\n"
+MODULES = '[submodule "lib"]\n\tpath = lib\n\turl = https://example.com/lib.git\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({".gitattributes": LFS}, ["Git LFS"]),
+        ({".gitattributes": f"* text=auto\r\n{LFS.strip()}\r\n"}, ["Git LFS"]),
+        ({".gitmodules": MODULES}, ["submodules"]),
+        ({".gitattributes": LFS, ".gitmodules": MODULES}, ["Git LFS", "submodules"]),
+        ({".gitattributes": f"#{LFS}* filter=lfsx\n", ".gitmodules": "# path\n"}, []),
+        ({"src/.gitattributes": LFS}, []),
+        ({}, []),
+    ],
+)
+async def test_what_archives_leave_out_is_told(
+    registry: Registry, make_repository: MakeRepository, files: dict[str, str], words: list[str]
+) -> None:
+    """Of each sync that reads something, in its report and in the history; and no longer once it is mended."""
+    upstream = make_repository("library")
+    upstream.commit({"name": "acme/library"}, files=files)
+    report = await registry.add(upstream)
+    assert [word for note, word in zip(report.notes, words, strict=True) if word in note] == words
+    runs, _ = await registry.store.runs.of_repository((await registry.repository(upstream)).id, limit=1, offset=0)
+    assert runs[0].outcome.notes == report.notes
+
+    for name in files:
+        (upstream.folder / name).unlink()
+    upstream.commit()
+    assert (await registry.sync(upstream)).notes == []

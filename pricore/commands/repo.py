@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="repo", help="Git repositories that are followed.", no_args_is_help=True)
 
+_LATEST = 20
+"""Syncs among which there is one that read something, most of the time."""
+
 Org = Annotated[str, typer.Argument(metavar="ORG", help="The organization's slug.")]
 Host = Annotated[
     str | None,
@@ -130,14 +133,16 @@ def show_all(session: Session, org: Org) -> None:
 def show(session: Session, org: Org, repo: Repo) -> None:
     """Show a repository, what a sync of it is doing now, and which of its refs make no version and why."""
 
-    async def work(store: Store) -> tuple[Repository, str | None, list[str], list[Ref]]:
+    async def work(store: Store) -> tuple[Repository, str | None, list[str], list[Ref], list[str]]:
         found = await find_repository(store, await store.organizations.get(org), repo)
         refs = await store.repositories.refs(found.id)
         chosen = await Credentials(store, Sealer(session.config.key)).choose(found)
         name = None if chosen is None else chosen.name
-        return found, name, await store.packages.names(found.id), list(refs.values())
+        runs, _ = await store.runs.of_repository(found.id, limit=_LATEST, offset=0)
+        notes = next((run.outcome.notes for run in runs if run.status == "ok"), [])
+        return found, name, await store.packages.names(found.id), list(refs.values()), notes
 
-    found, credential, packages, refs = session.run(work)
+    found, credential, packages, refs, notes = session.run(work)
     doing = progress.read(session.config.repositories, found.id)
     shown = msgspec.structs.asdict(views.repository(found)) | {
         "credential": credential,
@@ -145,7 +150,7 @@ def show(session: Session, org: Org, repo: Repo) -> None:
     }
     # a mark of a deletion outlives its ref
     refs = [item for item in refs if item.deleted_at is None or item.reason]
-    document = shown | {"packages": packages, "refs": [views.ref(item) for item in refs]}
+    document = shown | {"packages": packages, "notes": notes, "refs": [views.ref(item) for item in refs]}
 
     def render(console: "Console") -> None:
         words = {
@@ -154,6 +159,8 @@ def show(session: Session, org: Org, repo: Repo) -> None:
             "progress": None if doing is None else _describe(doing),
         }
         print_fields(console, list((shown | words).items()))
+        for note in notes:
+            console.print(f"note: {note}", markup=False, soft_wrap=True)
         left_out = [(item.name, item.reason) for item in refs if item.reason]
         console.print(f"{len(refs)} refs, {len(left_out)} left out")
         if left_out:
@@ -414,6 +421,8 @@ def print_report(console: "Console", report: Report) -> None:
                 names = ", ".join(item if several else item.partition(":")[2] for item in items[:10])
                 more = f" and {len(items) - 10} more" if len(items) > 10 else ""
                 say(f"  {len(items)} {verb}: {names}{more}")
+    for note in report.notes:
+        say(f"  note: {note}")
     if report.left_out:
         print_table(console, ("left out", "why"), [(item.ref, item.reason) for item in report.left_out])
 

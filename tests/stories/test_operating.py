@@ -257,3 +257,16 @@ def test_a_sync_that_only_removes_says_what(
         ("ok", ["acme/library:dev-old"], []),
         ("ok", [], []),
     ]
+
+
+def test_a_repository_with_large_files_elsewhere_says_so(
+    pricore: Pricore, make_repository: Callable[[str], GitRepository]
+) -> None:
+    """When it is added, and whenever it is shown."""
+    upstream = make_repository("library")
+    upstream.commit({"name": "acme/library"}, files={".gitattributes": "*.png filter=lfs\n"})
+    note = "note: files in Git LFS are small pointers in the archives that clients install"
+    assert note in pricore.run("repo", "add", "acme", upstream.url).stdout
+    pricore.run("repo", "sync", "acme")
+    assert note in pricore.run("repo", "show", "acme", upstream.url).stdout
+    assert len(pricore.json("repo", "show", "acme", upstream.url)["notes"]) == 1
