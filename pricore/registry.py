@@ -153,12 +153,13 @@ class Registry:
 
     async def get_dist(self, request: web.Request) -> web.StreamResponse:
         """An archive: of a version, or of a commit that was advertised at any time."""
-        token, slug, revision = await self._admit(request, patient=False)
+        token, slug, _ = await self._admit(request)
         match = request.match_info
         name = f"{match['vendor']}/{match['package']}".lower()
         if not auth.may_see(token, name):
             raise NotFoundError(auth.NOT_HERE)
-        self._gate.admit_download(request, token, name)
+        await self._gate.admit_download(request, token, name)
+        revision = self._store.revision_of(slug)  # after it was held back
         encoding = _encoding(request)
         key = (request.rel_url.raw_path, encoding, "", None)
         version, _ = metadata.split_address(match["version"])
@@ -290,13 +291,13 @@ class Registry:
                 self._store.usage.installed(organization.id, name, item.version)
         return web.Response(status=204)
 
-    async def _admit(self, request: web.Request, *, patient: bool = True) -> tuple[Token, str, int]:
+    async def _admit(self, request: web.Request) -> tuple[Token, str, int]:
         """The caller's token, the slug of the organization that it asks about, and the revision of that.
 
-        Patient where one refusal ends the whole run of the client.
+        Over the limit it is held back: one refusal ends the whole run of the client.
         """
         slug = request.match_info["organization"]
-        token = await self._gate.admit(request, organization=slug, scope="packages:read", patient=patient)
+        token = await self._gate.admit(request, organization=slug, scope="packages:read", patient=True)
         # after it was held back: an answer must not be older than the request
         return token, slug, self._store.revision_of(slug)
 
