@@ -7,8 +7,10 @@ here can go.
 """
 
 import asyncio
+import errno
 import fcntl
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -35,7 +37,7 @@ from pricore.compression import (
 from pricore.config import Config
 from pricore.errors import ArchiveError, DistError, StorageError
 from pricore.models import Dist
-from pricore.storage import Bucket, Folder, Opened, Storage, open_bucket, shasum_of
+from pricore.storage import Bucket, Folder, Opened, Storage, Unkept, open_bucket, shasum_of
 
 _log = logging.getLogger("pricore.dists")
 
@@ -63,6 +65,16 @@ _MOST_REMOVE_SECONDS: Final = 15.0
 
 _BATCH: Final = 100
 """Files that are deleted before somebody who replaces one can have a turn."""
+
+_MOST_UNKEPT: Final = 64 * 1024**2
+"""Bytes of content that are made in memory where a disk is full, and how many at a time are."""
+_UNKEPT_AT_A_TIME: Final = 2
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class _NoRoomError(DistError):
+    """An archive can be made, and not kept."""
 
 
 def checksum(archive: IO[bytes]) -> tuple[str, int]:
@@ -115,6 +127,8 @@ class Dists:
         self._loose: asyncio.Queue[tuple[Storage, Dist]] = asyncio.Queue(_MOST_LOOSE)
         self._waiting: set[str] = set()
         self._made_at = 0.0
+        self._unkept = asyncio.Semaphore(_UNKEPT_AT_A_TIME)
+        self._full = False
 
     @property
     def storages(self) -> list[Storage]:
@@ -145,6 +159,26 @@ class Dists:
         if opened is None:
             raise DistError(f"the archive of {dist.treeish} was deleted while it was asked for")
         return opened
+
+    async def lend(self, dist: Dist, source: Source, encoding: Encoding) -> Opened:
+        """An archive as `open` has it, or where there is no room to keep it, one that is only to be sent."""
+        try:
+            return await self.open(dist, source, encoding)
+        except _NoRoomError as error:
+            if dist.size > _MOST_UNKEPT:
+                raise
+            if not self._full:
+                _log.warning("%s; until there is room, archives are sent without being kept", error)
+            self._full = True
+        await self._unkept.acquire()
+        try:
+            content = io.BytesIO()
+            digest = await self._write(dist, source, encoding, content)
+            _check_digest(dist, digest)
+            return Unkept(content.getvalue(), self._unkept.release)
+        except BaseException:
+            self._unkept.release()
+            raise
 
     async def sign(self, dist: Dist, encoding: Encoding) -> str:
         """A URL at which a client gets an archive by itself for some minutes, where it is kept in the bucket."""
@@ -208,16 +242,14 @@ class Dists:
             async with self._new_file(name) as file:
                 digest = await self._write(dist, source, encoding, file)
                 await asyncio.to_thread(file.flush)
-                if digest != dist.shasum:
-                    raise DistError(
-                        f"the archive of {dist.treeish} has the checksum {digest}, but {dist.shasum} was "
-                        "advertised: was this one changed, or is this another version of git?"
-                    )
+                _check_digest(dist, digest)
                 storage = await self._put(name, Path(file.name))
         except OSError as error:
-            raise DistError(
+            kind = _NoRoomError if error.errno in _NO_ROOM else DistError
+            raise kind(
                 f"cannot keep the archive of {dist.treeish} below {self.folder}: {error.strerror}"
             ) from None
+        self._full = False
         self._on_made()
         self._made_at = time.monotonic()
         self._keep(storage, dist, encoding)
@@ -399,6 +431,14 @@ class Dists:
                 await target.put(name, Path(copy.name))
         except OSError as error:
             raise StorageError(f"cannot copy {name} to {target}: {error.strerror}") from None
+
+
+def _check_digest(dist: Dist, digest: str) -> None:
+    if digest != dist.shasum:
+        raise DistError(
+            f"the archive of {dist.treeish} has the checksum {digest}, but {dist.shasum} was "
+            "advertised: was this one changed, or is this another version of git?"
+        )
 
 
 def open_dists(config: Config, *, on_made: Callable[[], None] = lambda: None) -> Dists:

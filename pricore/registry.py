@@ -181,12 +181,12 @@ class Registry:
             return delivery.unchanged()
         self._store.usage.dist_used(dist.shasum)
         kept: Encoding = "gzip" if encoding == "gzip" else "zstd"
-        with await self._dists.open(dist, self._syncer.source(dist), kept) as archive:
+        with await self._dists.lend(dist, self._syncer.source(dist), kept) as archive:
             if delivery.from_beginning():
                 sent()
             if encoding == "identity":
                 whole = await delivery.send_plain(read_plain(await archive.fetch(self._dists.folder.path)))
-            elif self._redirect and archive.path is None and request.method == hdrs.METH_GET:
+            elif self._redirect and archive.kept and archive.path is None and request.method == hdrs.METH_GET:
                 return delivery.redirect(await self._dists.sign(dist, kept))
             elif archive.size <= _SMALL_ARCHIVE:
                 answer = Answer(await archive.read(), delivery.response.headers)

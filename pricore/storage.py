@@ -1,6 +1,7 @@
 """Where finished archives are kept, by name: in a folder, or in a bucket of any store that speaks S3."""
 
 import asyncio
+import io
 import os
 import re
 import sys
@@ -50,8 +51,11 @@ class Stored(msgspec.Struct, frozen=True):
 class Opened:
     """A file that was found, until it is closed. It comes in `pieces`.
 
-    On a disk of this machine it is a `file`, and at a `path`; what comes over a network is neither.
+    On a disk of this machine it is a `file`, and at a `path`; what comes over a network is neither. What is not
+    `kept` is gone when it is closed.
     """
+
+    kept = True
 
     def __init__(
         self,
@@ -89,6 +93,27 @@ class Opened:
         except OSError as error:
             raise StorageError(f"cannot copy an archive to {folder}: {error.strerror}") from None
         return file
+
+
+class Unkept(Opened):
+    """A file in memory, for which there was no room anywhere else."""
+
+    kept = False
+
+    def __init__(self, content: bytes, on_closed: Callable[[], None]) -> None:
+        super().__init__(len(content), self._pieces)
+        self._content = content
+        self._on_closed = on_closed
+
+    def __exit__(self, *_: object) -> None:
+        self._on_closed()
+
+    async def fetch(self, folder: Path) -> IO[bytes]:
+        """The file, at its beginning."""
+        return io.BytesIO(self._content)
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        yield self._content
 
 
 class Storage(Protocol):
