@@ -39,12 +39,12 @@ def secret() -> Any:
 class Config:
     """Everything an operator can set.
 
-    `public_url` is where clients reach this registry, without a slash at the end; empty means "where the
-    request says that it came to". `inline_limit` is the size in bytes up to which an organization's
-    metadata travels inside packages.json; 0 keeps it out. Its default is some 50 kB on the wire: up to there
-    `composer update` is never slower for it, and over a network with a delay always faster (make bench).
-    `git_timeout` bounds every run of git, seconds, and `repository_limit` what is kept of a repository, megabytes,
-    0 for all of it.
+    `public_url` is where clients reach this registry, without a slash at the end; empty means "where the request
+    says that it came to". `inline_limit` is the size in bytes up to which an organization's metadata travels
+    inside packages.json; 0 keeps it out. Its default is some 50 kB on the wire: up to there `composer update` is
+    never slower for it, and over a network with a delay always faster (make bench). Dependabot reads versions from
+    packages.json alone; where it finds none, it runs Composer. `git_timeout` bounds every run of git, seconds, and
+    `repository_limit` what is kept of a repository, megabytes, 0 for all of it.
 
     `workers` are the processes that answer requests; one of them syncs.
 
