@@ -217,15 +217,22 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
         return self.replaced_by or (True if self.abandoned == "" else self.abandoned)
 
 
-class CommitFile(msgspec.Struct, frozen=True):
-    """A commit's time (its author's, seconds) and a file in it; None where it isn't there or isn't a file.
+class Entry:
+    """The metadata of one version as compact JSON, complete but for `dist`, in parts that versions share.
 
-    `found` is False where the object is no commit. A file past the limit isn't read: `content` is just too long.
+    `bytes()` joins them: a repository has thousands of versions with one composer.json, which is in memory once.
     """
 
-    found: bool
-    authored_at: int
-    content: bytes | None
+    __slots__ = ("_parts",)
+
+    def __init__(self, *parts: bytes) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self._parts)
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,7 +249,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     reference: str
     released_at: int
     default_branch: bool
-    entry: bytes
+    entry: Entry
 
 
 class NewVersion(Candidate, frozen=True, kw_only=True):

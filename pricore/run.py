@@ -10,14 +10,14 @@ from typing import Final
 
 import msgspec
 
-from pricore import discovery, metadata
+from pricore import discovery
 from pricore.access import Access
 from pricore.addresses import is_local
 from pricore.checksums import Checksums
 from pricore.clock import now
 from pricore.config import Config
 from pricore.credentials import find_access
-from pricore.discovery import BRANCHES, TAGS, Discovery, Rules, place, split_place
+from pricore.discovery import BRANCHES, NOT_READ, TAGS, CommitFile, Discovery, Rules, place, split_place
 from pricore.errors import (
     ArchiveError,
     ConflictError,
@@ -26,10 +26,10 @@ from pricore.errors import (
     SyncError,
 )
 from pricore.git import Git, Remote
+from pricore.manifests import Manifests
 from pricore.mirror import Mirror
 from pricore.models import (
     Candidate,
-    CommitFile,
     LeftOut,
     NewVersion,
     Outcome,
@@ -172,22 +172,7 @@ class Run:
     ) -> Report:
         """Read what has moved in the mirror, and publish it."""
         repository = self._repository
-        changed, files, names = await self._read_changed(refs, remote, everything=everything)
-        rules = Rules(
-            default_branch=remote.default_branch,
-            default_names=names,
-            paths=repository.paths,
-            source_url=None if is_local(repository.url) else repository.url,
-            accepted={ref.name: ref.accepted for ref in self._past.refs.values() if ref.accepted},
-            # a branch that is gone claims its version no longer; a release does, where it is kept
-            served={
-                key: version
-                for key, version in self._past.served.items()
-                if version.ref in refs or (self._keep and version.ref.startswith(TAGS))
-            },
-        )
-        found = await asyncio.to_thread(discovery.discover, changed, files, rules)
-        found = await self._without_foreign_names(found)
+        changed, names, found = await self._discover(refs, remote, everything=everything)
         if not (found.candidates or self._past.served or self._past.deleted):
             raise _nothing_found(repository.url, found.left_out)
 
@@ -206,6 +191,32 @@ class Run:
         change = self._last(_with_versions(change, last), found, refs, changed)
         await self._publish(change)
         return await self._report(change, changed, candidates=found.candidates)
+
+    async def _discover(
+        self, refs: Mapping[str, str], remote: Remote, *, everything: bool
+    ) -> tuple[dict[str, str], dict[str, str], Discovery]:
+        """The places that were read, the default names by folder, and the versions that there is room for."""
+        repository = self._repository
+        # what was read goes with this: of a hostile repository it is far more than there is room for
+        changed, files, names = await self._read_changed(refs, remote, everything=everything)
+        rules = Rules(
+            default_branch=remote.default_branch,
+            default_names=names,
+            paths=repository.paths,
+            source_url=None if is_local(repository.url) else repository.url,
+            accepted={ref.name: ref.accepted for ref in self._past.refs.values() if ref.accepted},
+            # a branch that is gone claims its version no longer; a release does, where it is kept
+            served={
+                key: version
+                for key, version in self._past.served.items()
+                if version.ref in refs or (self._keep and version.ref.startswith(TAGS))
+            },
+        )
+        found = await asyncio.to_thread(discovery.discover, changed, files, rules)
+        found = await self._without_foreign_names(found)
+        sizes = await self._store.packages.metadata_sizes(repository.id)
+        stays = {key: sizes.get(key, 0) for key in rules.served}
+        return changed, names, await asyncio.to_thread(discovery.within_limits, found, stays)
 
     async def _unchanged(self) -> Report:
         """What there is to tell where nothing is new; of a scheduled sync, nobody asks more than that."""
@@ -232,7 +243,8 @@ class Run:
         """
         repository = self._repository
         past = self._past
-        changed = past.moved(refs)
+        manifests = Manifests(self._mirror)
+        changed = past.moved(refs) | past.unread(refs)
         if past.vanished(refs, keep=self._keep) or any(
             ref not in refs and ref not in past.deleted for ref in past.refs
         ):
@@ -245,16 +257,15 @@ class Run:
             changed |= named | {ref: commit for ref, commit in refs.items() if split_place(ref)[0] == before}
         everything = everything or not repository.refs_digest.startswith(f"{_RULES}:")
         # the default branch in any case: a rename that was cut off has to be seen again
-        files = await self._files(refs if everything else changed | named)
+        files = await self._files(manifests, refs if everything else changed | named, named)
         # a composer.json that broke doesn't take the name away from what is served
         names = dict(past.names)
         for ref, commit in named.items():
-            _, path = split_place(ref)
-            if name := discovery.default_name(files[place(commit, path)]):
-                names[path] = name
+            if name := discovery.default_name(files[_treeish(ref, commit)]):
+                names[split_place(ref)[1]] = name
         if names != past.names and not everything:
             everything = True
-            files = await self._files(refs)
+            files = await self._files(manifests, refs, named)
         return past.without_deleted(refs if everything else _in_order(changed, refs)), files, names
 
     async def _places(self, refs: Mapping[str, str]) -> dict[str, str]:
@@ -282,15 +293,19 @@ class Run:
         await self._store.packages.publish(self._repository, change)
         self._there |= {item.package.lower() for item in change.versions}
 
-    async def _files(self, refs: Mapping[str, str]) -> dict[str, CommitFile]:
+    async def _files(
+        self, manifests: Manifests, refs: Mapping[str, str], default: Mapping[str, str]
+    ) -> dict[str, CommitFile]:
+        """The composer.json of each place by commit, or commit:folder; of the `default` branch before others."""
         self._progress(Step.READING, 0, len(refs))
-        wanted = list(dict.fromkeys(place(commit, split_place(ref)[1]) for ref, commit in refs.items()))
-        files = await self._mirror.read_files(
-            [at for at in wanted if at not in self._empty], "composer.json", limit=metadata.MAX_COMPOSER_JSON
+        wanted = list(dict.fromkeys(_treeish(ref, commit) for ref, commit in refs.items()))
+        files = await manifests.read(
+            [at for at in wanted if at not in self._empty],
+            first={_treeish(ref, commit) for ref, commit in default.items()},
         )
         self._progress(Step.READING, len(refs), len(refs))
         # nobody asked for what is in its root
-        return files | {at: CommitFile(True, 0, None) for at in wanted if at in self._empty}
+        return files | {at: CommitFile(True, 0) for at in wanted if at in self._empty}
 
     async def _without_foreign_names(self, found: Discovery) -> Discovery:
         """Leave out what another repository supplies. Raises ConflictError where nothing else is left."""
@@ -319,7 +334,7 @@ class Run:
         Those whose archive could not be made are noted in `_failed`, and tried again by the next sync; those of
         which there never will be one, in `_unfit`.
         """
-        ordered = sorted(candidates, key=lambda item: (item.default_branch, item.released_at), reverse=True)
+        ordered = sorted(candidates, key=discovery.newest_first)
         treeishes = self._treeishes(ordered)
         checksums.begin(treeishes.values())
         start, size = 0, _FIRST_BATCH
@@ -365,7 +380,7 @@ class Run:
         first: dict[str, str] = {}
         made: dict[str, str] = {}
         for candidate in candidates:
-            at = place(candidate.reference, split_place(candidate.ref)[1])
+            at = _treeish(candidate.ref, candidate.reference)
             made[candidate.ref] = first.setdefault(self._trees.get(at, at), at)
         return made
 
@@ -387,6 +402,7 @@ class Run:
             key = (ref.package or "").lower(), version.version
             if key not in supplied:
                 removed.append(key)
+        unread = any(reason.startswith(NOT_READ) for reason in found.left_out.values())
         left_out = [self._past.left_out(ref, changed[ref], reason) for ref, reason in found.left_out.items()]
         return msgspec.structs.replace(
             change,
@@ -394,8 +410,8 @@ class Run:
             gone=vanished if self._keep else [],
             refs=[*change.refs, *left_out],
             forgotten=[ref for ref in self._past.refs if ref not in refs],
-            # where an archive could not be made, the next sync has to look again
-            digest=f"{_RULES}:incomplete" if self._failed else self.digest,
+            # where an archive could not be made, or something not be read, the next sync has to look again
+            digest=f"{_RULES}:incomplete" if self._failed or unread else self.digest,
         )
 
     async def _report(
@@ -429,6 +445,11 @@ class Run:
             left_out=[LeftOut(ref, reason) for ref, reason in sorted(left_out.items())],
             read=len(changed),
         )
+
+
+def _treeish(ref: str, commit: str) -> str:
+    """The commit itself, or the folder of the ref in it."""
+    return place(commit, split_place(ref)[1])
 
 
 def _outcome(report: Report) -> Outcome:
