@@ -4,6 +4,7 @@ What is in service stays there whatever fails: removals come last.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -22,6 +23,7 @@ from pricore.errors import (
     ArchiveError,
     ConflictError,
     GitError,
+    GitUnavailableError,
     NoPackageError,
     SyncError,
 )
@@ -52,6 +54,12 @@ _FIRST_BATCH: Final = 20
 
 _MOST_AHEAD: Final = 4
 """Archives that are begun before it is known what they are for; after a push there are one or two to make."""
+
+_MOST_LOOKS: Final = 2
+"""How often it is listed and fetched again where the two don't agree."""
+
+_NO_NAME: Final = re.compile(r"/\.|\.\.|//|@\{|[\0-\x20~^:?*\[\x7f]|\.lock(?:/|$)|[./]$")
+"""What no name of a ref has."""
 
 _MOST_PLACES: Final = 200_000
 """Versions that the folders of one repository may make."""
@@ -130,10 +138,7 @@ class Run:
             await self._store.runs.begin(repository.id, run_id=self.id, started_at=self.started_at)
             await fetched()
         await self._keep_pinned()
-        there, past = await both(self._mirror.refs(), Past.read(self._store, repository.id))
-        if announced and there != remote.refs:
-            # something was pushed between the two: what was listed may not be here, and the next sync has to look
-            self.digest = f"{_RULES}:moving"
+        (remote, there), past = await both(self._fetched(remote, access), Past.read(self._store, repository.id))
         self._past, self._there = past, frozenset(package for package, _ in past.served)
         refs = await self._places(there)
         async with Checksums(self._mirror, past.made, seconds=self._config.git_timeout) as checksums:
@@ -161,6 +166,33 @@ class Run:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    async def _fetched(self, remote: Remote, access: Access) -> tuple[Remote, dict[str, str]]:
+        """What the mirror has, and what is listed upstream: the same, but for what moves all the time.
+
+        Git ends well where it was not given what was listed, and takes that for gone: nothing may be decided by
+        it, and GitUnavailableError is raised.
+        """
+        url = self._repository.url
+        there = await self._mirror.refs()
+        for _ in range(_MOST_LOOKS):
+            if there == _usual(remote.refs):
+                break
+            # something was pushed between the two, most likely
+            remote = await self._git.ls_remote(url, access=access)
+            await asyncio.to_thread(remote.check, url)
+            if there != _usual(remote.refs):
+                await self._mirror.fetch(url, access=access)
+                there = await self._mirror.refs()
+        wanted = _usual(remote.refs)
+        self.digest = f"{_RULES}:{remote.digest if there == wanted else 'moving'}"
+        if lacking := [ref for ref, commit in wanted.items() if there.get(ref) != commit]:
+            ref, commit = lacking[0].removeprefix("refs/"), wanted[lacking[0]][:12]
+            raise GitUnavailableError(
+                f"cannot read {url}: it lists {ref} at {commit} and does not give that: if it is a shallow clone, "
+                "`git fetch --unshallow` in it makes it whole"
+            )
+        return remote, there
 
     async def _keep_pinned(self) -> None:
         """Hold the commits that projects pin branches to: none may be lost to a force-push."""
@@ -445,6 +477,11 @@ class Run:
             left_out=[LeftOut(ref, reason) for ref, reason in sorted(left_out.items())],
             read=len(changed),
         )
+
+
+def _usual(refs: Mapping[str, str]) -> dict[str, str]:
+    """Those of some refs that git fetches: it passes over what cannot be the name of one."""
+    return {ref: commit for ref, commit in refs.items() if not _NO_NAME.search(ref)}
 
 
 def _treeish(ref: str, commit: str) -> str:
