@@ -395,8 +395,10 @@ class Mirror:
             )
         ).partition(b" ")
         text = commit_of_folder(at, tree.decode(), header)
-        if text is None or kind.strip() != b"tree":
+        if kind.strip() != b"tree":
             raise GitError(f"there is no folder {path} in {commit[:12]} of {self._about}")
+        if text is None:
+            raise ArchiveError(_NO_DATE)
         made = await self._git.run(
             ["hash-object", "-t", "commit", "-w", "--stdin"],
             folder=self.path,
@@ -406,9 +408,11 @@ class Mirror:
         return made.decode().strip()
 
 
+_NO_DATE: Final = "no archive can be made: the date of its commit is one that git cannot write"
 _NO_ARCHIVE: Final = (
     ("ut of memory", "too large for an archive: git needs more than 512 MB of memory for its files"),
     ("of a processor's time", "too large for an archive: git needs more than a minute for its folders"),
+    ("timestamp too large", _NO_DATE),
     ("invalid path '", "no archive can be made: a file in it has a name that git refuses, such as .. or .git"),
 )
 
