@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,11 @@ def test_all_commands_are_listed_in_their_order(pricore: Pricore) -> None:
     ]
     assert places == sorted(places)
     assert "webhook" in pricore.run("repo", "--help").stdout
+
+
+def test_the_program_says_its_version(pricore: Pricore) -> None:
+    """`pricore --version` is one line, for whoever reports a fault."""
+    assert pricore.run("--version").stdout == f"pricore {version('pricore')}\n"
 
 
 def test_a_mistyped_command_is_told_what_was_meant(pricore: Pricore) -> None:
