@@ -13,6 +13,8 @@ from tests.harness import Pricore
 HEAVY = ("aiohttp", "cryptography", "pydantic", "rich", "uvloop", "yaml")
 """What takes longer to load than most commands run; all of it is for few of them."""
 
+SHARED = {f"pricore.commands.{name}" for name in ("finding", "session", "typed")}
+
 RUN = """
 import sys
 from pricore.cli import main
@@ -45,7 +47,7 @@ def test_a_command_loads_nothing_heavy_that_it_does_not_use(pricore: Pricore, ar
     assert "pricore.store" in modules
     assert not modules.intersection(HEAVY)
     others = {name for name in modules if name.startswith("pricore.commands.")}
-    assert others - {"pricore.commands.session", "pricore.commands.typed"} == {f"pricore.commands.{arguments[0]}"}
+    assert others - SHARED == {f"pricore.commands.{arguments[0]}"}
 
 
 def test_a_number_is_taken_as_quickly(pricore: Pricore) -> None:

@@ -10,6 +10,7 @@ import typer
 from pricore import known_hosts, views
 from pricore.access import Access
 from pricore.addresses import parse_address, parse_host
+from pricore.commands.finding import find_credential, find_organization
 from pricore.commands.repo import Org
 from pricore.commands.session import Session, command, print_fields, print_table
 from pricore.credentials import Credentials, check_use, find_access
@@ -59,7 +60,7 @@ def add(
     token = "" if ssh else _read_token(token_file)
 
     async def work(store: Store) -> Credential:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         credentials = _credentials(store, session)
         if ssh:
             return await credentials.add_ssh(organization, name, host=host)
@@ -84,7 +85,7 @@ def show_all(session: Session, org: Org) -> None:
     """List the credentials of an organization, without their secrets; of two for a host, the first is its."""
 
     async def work(store: Store) -> list[Credential]:
-        return await store.credentials.of_organization((await store.organizations.get(org)).id)
+        return await store.credentials.of_organization((await find_organization(store, org)).id)
 
     found = [views.credential(item) for item in session.run(work)]
     session.show(
@@ -238,7 +239,7 @@ def _credentials(store: Store, session: Session) -> Credentials:
 
 
 async def _get(store: Store, org: str, name: str) -> Credential:
-    return await store.credentials.get(await store.organizations.get(org), name)
+    return await find_credential(store, await find_organization(store, org), name)
 
 
 async def _readers(store: Store, session: Session, credential: Credential) -> list[Repository]:

@@ -9,6 +9,7 @@ import typer
 
 from pricore import locks, views
 from pricore.clock import rfc3339
+from pricore.commands.finding import find_lock, find_organization
 from pricore.commands.repo import Org
 from pricore.commands.session import Session, command, print_table, warn
 from pricore.dists import open_dists
@@ -48,7 +49,7 @@ def register(
 
     async def work(store: Store) -> tuple[list[Lock], list[Finding]]:
         slugs = dict.fromkeys(item.organization for item in packages)
-        organizations = [await store.organizations.get(slug) for slug in slugs]
+        organizations = [await find_organization(store, slug) for slug in slugs]
         with _checking(store, session) as checker:
             named = await checker.name_archives(packages)
             made = [
@@ -106,7 +107,7 @@ def show_all(session: Session, org: Org) -> None:
     """List the lock files that are registered."""
 
     async def work(store: Store) -> list[Lock]:
-        return await store.locks.of_organization(await store.organizations.get(org))
+        return await store.locks.of_organization(await find_organization(store, org))
 
     found = session.run(work)
     session.show(
@@ -128,7 +129,8 @@ def remove(
     """Let go of a lock file: nothing is installed from it any more."""
 
     async def work(store: Store) -> None:
-        await store.locks.remove(await store.organizations.get(org), name)
+        organization = await find_organization(store, org)
+        await store.locks.remove(organization, await find_lock(store, organization, name))
 
     session.run(work)
     session.show({"removed": name}, lambda console: console.print(f"Removed {name}.", markup=False))

@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from pricore import auth, views
+from pricore.commands.finding import find_organization
 from pricore.commands.session import Session, SyncInterval, command, print_fields, print_table
 from pricore.dists import open_dists
 from pricore.errors import InvalidError
@@ -65,7 +66,7 @@ def show(session: Session, slug: Annotated[str, typer.Argument(help="Its name in
     """Show an organization."""
 
     async def work(store: Store) -> tuple[Organization, int, int, int]:
-        found = await store.organizations.get(slug)
+        found = await find_organization(store, slug)
         return (
             found,
             len(await store.repositories.of_organization(found.id)),
@@ -95,7 +96,7 @@ def change(
     description = None if description is None else check_description(description)
 
     async def work(store: Store) -> Organization:
-        found = await store.organizations.get(slug)
+        found = await find_organization(store, slug)
         if sync_interval is not None:
             await store.schedule.set_interval(found.id, None, interval)
         return await store.organizations.change(found, name=name, description=description)
@@ -116,7 +117,7 @@ def delete(
     """Delete an organization with its repositories, packages and tokens."""
 
     async def find(store: Store) -> Organization:
-        return await store.organizations.get(slug)
+        return await find_organization(store, slug)
 
     found = session.run(find)
     if not yes and (session.json or not sys.stdin.isatty()):

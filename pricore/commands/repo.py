@@ -9,6 +9,7 @@ from msgspec import UNSET
 from pricore import progress, views
 from pricore.addresses import Address, address_at, change_address, parse_address, parse_instance
 from pricore.clock import rfc3339
+from pricore.commands.finding import find_credential, find_organization, find_repository
 from pricore.commands.session import (
     STEPS,
     Bar,
@@ -22,10 +23,10 @@ from pricore.commands.session import (
     warn,
 )
 from pricore.credentials import Credentials, check_use
-from pricore.errors import InvalidError, PricoreError
+from pricore.errors import PricoreError
 from pricore.git import Git
 from pricore.management import parse_interval, parse_paths, parse_vanished
-from pricore.models import Organization, Progress, Ref, Repository, SyncRun
+from pricore.models import Progress, Ref, Repository, SyncRun
 from pricore.run import Report
 from pricore.sealing import Sealer
 from pricore.store import Store
@@ -47,7 +48,7 @@ Paths = Annotated[
         "--path", help="A folder that is a package, or packages/* for several; once or more. . is the root."
     ),
 ]
-Repo = Annotated[str, typer.Argument(metavar="REPO", help="Id, identifier or URL of a repository.")]
+Repo = Annotated[str, typer.Argument(metavar="REPO", help="Id, name or URL of a repository, or a package of it.")]
 
 
 @command(app, "add")
@@ -75,10 +76,10 @@ def add(
         raise typer.BadParameter("--backdate needs what a sync reads: run `pricore repo backdate` after that")
 
     async def work(store: Store) -> Report | None:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         given = None
         if credential is not None:
-            given = check_use(await store.credentials.get(organization, credential), address.url).id
+            given = check_use(await find_credential(store, organization, credential), address.url).id
         with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
             if sync:
                 syncer = Syncer(store, git, session.config)
@@ -109,7 +110,7 @@ def show_all(session: Session, org: Org) -> None:
     """List the repositories of an organization."""
 
     async def work(store: Store) -> list[Repository]:
-        return await store.repositories.of_organization((await store.organizations.get(org)).id)
+        return await store.repositories.of_organization((await find_organization(store, org)).id)
 
     found = session.run(work)
     session.show(
@@ -130,7 +131,7 @@ def show(session: Session, org: Org, repo: Repo) -> None:
     """Show a repository, what a sync of it is doing now, and which of its refs make no version and why."""
 
     async def work(store: Store) -> tuple[Repository, str | None, list[str], list[Ref]]:
-        found = await find_repository(store, await store.organizations.get(org), repo)
+        found = await find_repository(store, await find_organization(store, org), repo)
         refs = await store.repositories.refs(found.id)
         chosen = await Credentials(store, Sealer(session.config.key)).choose(found)
         name = None if chosen is None else chosen.name
@@ -169,7 +170,7 @@ def history(
     """List the syncs of a repository, newest first; those that found nothing new in a row are one."""
 
     async def work(store: Store) -> list[SyncRun]:
-        found = await find_repository(store, await store.organizations.get(org), repo)
+        found = await find_repository(store, await find_organization(store, org), repo)
         runs, _ = await store.runs.of_repository(found.id, limit=limit, offset=0)
         return [await progress.follow(store, session.config.repositories, found.id, run) for run in runs]
 
@@ -226,7 +227,7 @@ def change(
     moves = url is not None or provider is not None
 
     async def work(store: Store) -> Repository:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         found = await find_repository(store, organization, repo)
         address = None
         if moves:
@@ -234,7 +235,7 @@ def change(
         given = None
         if credential not in (None, "none"):
             given = check_use(
-                await store.credentials.get(organization, credential), address.url if address else found.url
+                await find_credential(store, organization, credential), address.url if address else found.url
             ).id
         if address is not None:
             await store.repositories.change(found, address, confined=found.confined and url is None)
@@ -265,7 +266,7 @@ def sync(
     session: Session,
     org: Org,
     repos: Annotated[
-        list[str] | None, typer.Argument(metavar="[REPO]...", help="Ids, identifiers or URLs.")
+        list[str] | None, typer.Argument(metavar="[REPO]...", help="Ids, names or URLs, or packages of them.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All repositories of the organization.")] = False,
 ) -> None:
@@ -274,7 +275,7 @@ def sync(
         raise typer.BadParameter("give repositories or --all, not both")
 
     async def work(store: Store) -> tuple[list[Report], list[tuple[str, str]]]:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         found = (
             [await find_repository(store, organization, repo) for repo in repos]
             if repos
@@ -340,7 +341,7 @@ def remove(session: Session, org: Org, repo: Repo) -> None:
     """Stop following a repository; its packages are no longer served."""
 
     async def work(store: Store) -> tuple[Repository, list[str]]:
-        found = await find_repository(store, await store.organizations.get(org), repo)
+        found = await find_repository(store, await find_organization(store, org), repo)
         packages = await store.packages.names(found.id)
         with Git(timeout=session.config.git_timeout) as git:
             await Syncer(store, git, session.config).remove(found)
@@ -364,15 +365,6 @@ def _parse(text: str, provider: str | None, host: str | None) -> Address:
     if "://" in text or ":" in text or text.startswith(("/", ".", "~")):
         raise typer.BadParameter("--host is for owner/name; a whole address has its host")
     return address_at(parse_instance(provider, host), text)
-
-
-async def find_repository(store: Store, organization: Organization, text: str) -> Repository:
-    """The repository that an id, an identifier or any way to write its address means. Raises NotFoundError."""
-    try:
-        key = parse_address(text).key
-    except InvalidError:
-        key = ""  # an id or an identifier, then
-    return await store.repositories.get(organization, text, url_key=key)
 
 
 async def _sync_all(

@@ -6,6 +6,7 @@ import typer
 
 from pricore import auth, views
 from pricore.clock import now, rfc3339
+from pricore.commands.finding import find_organization, find_package, find_token
 from pricore.commands.session import Session, command, print_table
 from pricore.models import Organization, Token
 from pricore.store import Store
@@ -29,7 +30,7 @@ def _parse(words: list[str], *, instance: bool, name: str = "") -> tuple[str | N
 
 
 async def _organization(store: Store, slug: str | None) -> Organization | None:
-    return None if slug is None else await store.organizations.get(slug)
+    return None if slug is None else await find_organization(store, slug)
 
 
 @command(app, "create")
@@ -62,7 +63,7 @@ def create(
 
     async def work(store: Store) -> Token:
         organization = await _organization(store, slug)
-        names = [(await store.packages.get(organization, item)).name for item in package or () if organization]
+        names = [(await find_package(store, organization, item)).name for item in package or () if organization]
         return await store.tokens.create(
             organization,
             name=name,
@@ -127,8 +128,11 @@ def revoke(
     """Revoke an access token: the next request with it is refused."""
     slug, token_id = _parse(words, instance=instance, name="ID")
 
-    async def work(store: Store) -> None:
-        await store.tokens.revoke(await _organization(store, slug), token_id)
+    async def work(store: Store) -> str:
+        organization = await _organization(store, slug)
+        found = await find_token(store, organization, token_id)
+        await store.tokens.revoke(organization, found.id)
+        return found.id
 
-    session.run(work)
-    session.show({"revoked": token_id}, lambda console: console.print(f"Revoked {token_id}.", markup=False))
+    revoked = session.run(work)
+    session.show({"revoked": revoked}, lambda console: console.print(f"Revoked {revoked}.", markup=False))

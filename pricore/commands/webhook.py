@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pricore.addresses import Instance, host_of, login_place, parse_address, parse_instance, parse_provider
-from pricore.commands.repo import Host, Org, Repo, find_repository
+from pricore.commands.finding import find_credential, find_organization, find_repository
+from pricore.commands.repo import Host, Org, Repo
 from pricore.commands.session import Session, base_url, command, print_fields
 from pricore.config import Config
 from pricore.credentials import Credentials
@@ -83,7 +84,7 @@ def webhook(
         raise typer.BadParameter("--host and --credential are for --register")
 
     async def work(store: Store) -> tuple[Repository, str, bool | None]:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         found = await find_repository(store, organization, repo)
         sealer = Sealer(session.config.key)
         secrets = WebhookSecrets(store, sealer)
@@ -91,7 +92,8 @@ def webhook(
         if not registers:
             return found, secret, None
         instance = _instance_of(found, given or found.provider, host)
-        login = await Credentials(store, sealer).for_api(organization, instance, credential)
+        given_name = None if credential is None else (await find_credential(store, organization, credential)).name
+        login = await Credentials(store, sealer).for_api(organization, instance, given_name)
         async with connect(instance, login, proxy=session.config.git_proxy) as asked:
             name = parse_address(found.url, instance.provider).identifier
             created = await register(asked, name, found, instance, secrets, session.config.public_url)
