@@ -138,7 +138,10 @@ def check_there(path: Path) -> None:
             f"cannot look into {path.parent}: {error.strerror}; run this as the user who serves"
         ) from None
     if not there:
-        raise StoreError(f"there is no registry in {path.parent}; give its folder with --data or PRICORE_DATA")
+        raise StoreError(
+            f"there is no registry in {path.parent}; give its folder with --data or PRICORE_DATA "
+            "(`pricore org create` makes one)"
+        )
 
 
 def schema_of(path: Path) -> int:

@@ -38,7 +38,7 @@ def create(
     async def work(store: Store) -> Organization:
         return await store.organizations.create(slug, name, description=description)
 
-    made = session.run(work)
+    made = session.run(work, creates=True)
     session.show(
         views.organization(made),
         lambda console: console.print(f"Created the organization {made.slug}.", markup=False),

@@ -90,7 +90,7 @@ def quickstart(
     with _listen(session.config) as bound:
         url = base_url(session.config, port=bound.getsockname()[1])
         organization, reports, secret = session.run(
-            lambda store: _set_up(session, store, name=org, addresses=addresses)
+            lambda store: _set_up(session, store, name=org, addresses=addresses), creates=True
         )
 
         async def packages(store: Store) -> list[str]:

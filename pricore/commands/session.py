@@ -97,9 +97,17 @@ class Session:
         """The same with settings from flags of the command's own; None counts as not given."""
         return Session(as_json=self.json, file=self._file, flags=self._flags | flags)
 
-    def run(self, work: "Callable[[Store], Awaitable[T]]") -> T:
-        """What `work` makes of the open store."""
+    def run(self, work: "Callable[[Store], Awaitable[T]]", *, creates: bool = False) -> T:
+        """What `work` makes of the open store.
+
+        One that isn't there is made only by a command that `creates` it: a forgotten PRICORE_DATA would make
+        another registry, and tell that everything is gone. Raises StoreError.
+        """
+        from pricore.database import check_there
         from pricore.store import Store
+
+        if not creates:
+            check_there(self.config.database)
 
         async def with_store() -> T:
             async with Store(self.config.database, sync_interval=self.config.sync_interval) as store:

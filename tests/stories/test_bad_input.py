@@ -218,7 +218,7 @@ def test_a_data_folder_without_write_permission(tmp_path: Path) -> None:
     if as_root and subprocess.run(["chattr", "+i", folder], capture_output=True, check=False).returncode:
         pytest.skip("this file system keeps root from nothing")
     try:
-        line = Pricore(folder).fail("org", "list")
+        line = Pricore(folder).fail("org", "create", "acme")
         assert f"cannot use the data folder {folder}" in line
         assert "with --data or PRICORE_DATA" in line
         assert list(folder.iterdir()) == []

@@ -1,6 +1,7 @@
 """What commands take for what: ids and the beginnings of them, names in full and in short, and guesses."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,39 @@ def test_an_organization_that_is_not_there_is_told_with_the_data_folder(pricore:
     """It may be in another folder: the command was run without PRICORE_DATA."""
     line = pricore.fail("repo", "list", "nowhere")
     assert f"there is no organization nowhere in {pricore.data};" in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["org", "list"],
+        ["repo", "add", "acme", "https://git.example.com/a/b.git"],
+        ["repo", "list", "acme"],
+        ["package", "list", "acme"],
+        ["token", "list", "acme"],
+        ["token", "create", "--instance", "x"],
+        ["credential", "list", "acme"],
+        ["credential", "trust", "127.0.0.1:1", "--yes"],
+        ["lock", "list", "acme"],
+        ["dist", "prune", "--max-size", "1G"],
+        ["dist", "move", "--to", "folder"],
+        ["verify"],
+        ["doctor"],
+        ["backup", "x.tar.zst"],
+    ],
+    ids=" ".join,
+)
+def test_only_what_is_meant_to_makes_a_registry(tmp_path: Path, arguments: list[str]) -> None:
+    """All others say which folder they looked into: a forgotten PRICORE_DATA looked like a lost registry."""
+    pricore = Pricore(tmp_path / "data")
+    assert f"there is no registry in {pricore.data}; give its folder with --data" in pricore.fail(*arguments)
+    assert not pricore.data.exists()
+
+
+def test_an_import_that_is_only_looked_at_makes_nothing(tmp_path: Path) -> None:
+    """What would be followed is known without a registry."""
+    satis = tmp_path / "satis.json"
+    satis.write_text('{"name": "acme/x", "repositories": [{"type": "vcs", "url": "https://git.example.com/a/b"}]}')
+    pricore = Pricore(tmp_path / "data")
+    assert [item["status"] for item in pricore.json("import", str(satis), "--dry-run")["repositories"]] == ["new"]
+    assert not pricore.data.exists()
