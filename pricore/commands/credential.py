@@ -12,7 +12,7 @@ from pricore.access import Access
 from pricore.addresses import parse_address, parse_host
 from pricore.commands.finding import find_credential, find_organization
 from pricore.commands.repo import Org
-from pricore.commands.session import Session, command, print_fields, print_table
+from pricore.commands.session import Session, Yes, command, print_fields, print_table
 from pricore.credentials import Credentials, check_use, find_access
 from pricore.errors import GitError, InvalidError, NotFoundError
 from pricore.git import Git
@@ -163,16 +163,17 @@ def check(
 
 
 @command(app, "remove")
-def remove(session: Session, org: Org, name: Name) -> None:
+def remove(session: Session, org: Org, name: Name, yes: Yes = False) -> None:
     """Forget a credential; refused while a repository is set to it by name."""
 
-    async def work(store: Store) -> tuple[Credential, int]:
+    async def find(store: Store) -> tuple[Credential, int]:
         found = await _get(store, org, name)
-        readers = await _readers(store, session, found)
-        await store.credentials.remove(found)
-        return found, len(readers)
+        return found, len(await _readers(store, session, found))
 
-    found, readers = session.run(work)
+    found, readers = session.run(find)
+    uses = f", with which {readers} repositories are read" if readers else ""
+    session.confirm(f"deletes the secret of {found.name} for {found.host}{uses}", yes=yes)
+    session.run(lambda store: store.credentials.remove(found))
 
     def render(console: "Console") -> None:
         text = f"Removed {found.name}."
@@ -190,7 +191,7 @@ def remove(session: Session, org: Org, name: Name) -> None:
 def trust(
     session: Session,
     host: Annotated[str, typer.Argument(metavar="HOST", help="An SSH host, with its port if that isn't 22.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Take the SSH keys that a host shows now for its own, in the place of those it had.
 
@@ -205,10 +206,8 @@ def trust(
 
     keys = session.run(work)
     shown = known_hosts.name_of(name, number)
-    if not yes:
-        for key in keys:
-            typer.echo(f"{key.kind} {key.fingerprint}", err=True)
-        typer.confirm(f"Are these the keys of {shown}?", abort=True, err=True)
+    offered = ", ".join(f"{key.kind} {key.fingerprint}" for key in keys)
+    session.confirm(f"puts the keys that {shown} shows now in the place of those it had: {offered}", yes=yes)
     known_hosts.trust(session.config.known_hosts, shown, keys)
     session.show(
         {"host": shown, "keys": [{"kind": key.kind, "fingerprint": key.fingerprint} for key in keys]},

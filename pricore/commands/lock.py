@@ -11,13 +11,13 @@ from pricore import locks, views
 from pricore.clock import rfc3339
 from pricore.commands.finding import find_lock, find_organization
 from pricore.commands.repo import Org
-from pricore.commands.session import Session, command, print_table, warn
+from pricore.commands.session import Session, Yes, command, print_table, warn
 from pricore.dists import open_dists
 from pricore.errors import InvalidError, NotFoundError
 from pricore.git import Git
 from pricore.locks import Checker
 from pricore.management import slug_of
-from pricore.models import Finding, Lock, LockedPackage
+from pricore.models import Finding, Lock, LockedPackage, Organization
 from pricore.pins import Pins
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -125,15 +125,18 @@ def remove(
     session: Session,
     org: Org,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name from `lock list`.")],
+    yes: Yes = False,
 ) -> None:
     """Let go of a lock file: nothing is installed from it any more."""
 
-    async def work(store: Store) -> None:
+    async def find(store: Store) -> tuple[Organization, str]:
         organization = await find_organization(store, org)
-        await store.locks.remove(organization, await find_lock(store, organization, name))
+        return organization, await find_lock(store, organization, name)
 
-    session.run(work)
-    session.show({"removed": name}, lambda console: console.print(f"Removed {name}.", markup=False))
+    organization, found = session.run(find)
+    session.confirm(f"removes the lock {found}: what it names is no longer kept from deletion", yes=yes)
+    session.run(lambda store: store.locks.remove(organization, found))
+    session.show({"removed": found}, lambda console: console.print(f"Removed {found}.", markup=False))
 
 
 def _read(session: Session, file: Path) -> list[LockedPackage]:

@@ -1,6 +1,5 @@
 """`pricore org`: organizations."""
 
-import sys
 from typing import Annotated
 
 import msgspec
@@ -8,9 +7,8 @@ import typer
 
 from pricore import auth, views
 from pricore.commands.finding import find_organization
-from pricore.commands.session import Session, SyncInterval, command, print_fields, print_table
+from pricore.commands.session import Session, SyncInterval, Yes, command, print_fields, print_table
 from pricore.dists import open_dists
-from pricore.errors import InvalidError
 from pricore.git import Git
 from pricore.management import check_description, check_slug, delete_organization, parse_interval, slug_of
 from pricore.models import Organization
@@ -112,7 +110,7 @@ def change(
 def delete(
     session: Session,
     slug: Annotated[str, typer.Argument(help="Its name in URLs.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete an organization with its repositories, packages and tokens."""
 
@@ -120,10 +118,7 @@ def delete(
         return await find_organization(store, slug)
 
     found = session.run(find)
-    if not yes and (session.json or not sys.stdin.isatty()):
-        raise InvalidError(f"this deletes {slug} with everything in it: add --yes", field="yes")
-    if not yes:
-        typer.confirm(f"Delete {slug} with everything in it?", abort=True, err=True)
+    session.confirm(f"deletes {slug} with everything in it", yes=yes)
 
     async def work(store: Store) -> None:
         with Git(timeout=session.config.git_timeout) as git:

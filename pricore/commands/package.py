@@ -1,7 +1,6 @@
 """`pricore package`: what is served."""
 
 import io
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from pricore import management, views
 from pricore.clock import now, rfc3339
 from pricore.commands.finding import find_organization, find_package, find_version
-from pricore.commands.session import Session, command, print_fields, print_table, steps_of
+from pricore.commands.session import Session, Yes, command, print_fields, print_table, steps_of
 from pricore.dists import open_dists
 from pricore.errors import ConflictError, InvalidError, NotFoundError
 from pricore.git import Git
@@ -164,7 +163,7 @@ def delete(
     org: _Org,
     name: _Name,
     version: Annotated[str | None, typer.Argument(help="The version; all of the package if not given.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete a package or a version; one out of Git stays deleted until upstream has another commit for it."""
 
@@ -176,10 +175,7 @@ def delete(
 
     organization, package, found = session.run(find)
     what = package.name if found is None else f"{package.name} {found.version}"
-    if not yes and (session.json or not sys.stdin.isatty()):
-        raise InvalidError(f"this deletes {what} with its archives: add --yes", field="yes")
-    if not yes:
-        typer.confirm(f"Delete {what} with its archives?", abort=True, err=True)
+    session.confirm(f"deletes {what} with its archives", yes=yes)
 
     async def work(store: Store) -> None:
         dists, uploads = open_dists(session.config), Uploads(store, session.config.uploads)

@@ -15,6 +15,7 @@ from pricore.commands.session import (
     Bar,
     Session,
     SyncInterval,
+    Yes,
     command,
     print_fields,
     print_table,
@@ -317,7 +318,7 @@ def backdate(
     """
 
     async def work(store: Store) -> list[tuple[Repository, int]]:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         found = (
             [await find_repository(store, organization, repo) for repo in repos]
             if repos
@@ -337,17 +338,22 @@ def backdate(
 
 
 @command(app, "remove")
-def remove(session: Session, org: Org, repo: Repo) -> None:
-    """Stop following a repository; its packages are no longer served."""
+def remove(session: Session, org: Org, repo: Repo, yes: Yes = False) -> None:
+    """Stop following a repository, and delete its packages with all that was released of them."""
 
-    async def work(store: Store) -> tuple[Repository, list[str]]:
+    async def find(store: Store) -> tuple[Repository, list[str]]:
         found = await find_repository(store, await find_organization(store, org), repo)
-        packages = await store.packages.names(found.id)
+        return found, await store.packages.names(found.id)
+
+    found, packages = session.run(find)
+    deletes = f" and deletes {', '.join(packages)} with all versions and archives" if packages else ""
+    session.confirm(f"stops following {found.url}{deletes}", yes=yes)
+
+    async def work(store: Store) -> None:
         with Git(timeout=session.config.git_timeout) as git:
             await Syncer(store, git, session.config).remove(found)
-        return found, packages
 
-    found, packages = session.run(work)
+    session.run(work)
     session.show(
         {"removed": found.url, "packages": packages},
         lambda console: console.print(

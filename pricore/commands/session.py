@@ -17,6 +17,7 @@ import typer
 
 from pricore.commands.typed import Command
 from pricore.config import Config, load_config, read_settings
+from pricore.errors import InvalidError
 from pricore.logs import escape_unprintable
 from pricore.models import Step
 
@@ -31,6 +32,9 @@ SyncInterval = Annotated[
     typer.Option(metavar="TIME", help="Between two looks without being asked: 10m, 2h, off, or default."),
 ]
 """The option of what has an interval."""
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+"""The option of what deletes something."""
 
 STEPS: Final[Mapping[Step, str]] = {
     Step.WAITING: "Waiting for another sync",
@@ -129,6 +133,18 @@ class Session:
         gc.freeze()  # what is loaded stays: at the end, looking it through would take a fifth of most commands
         gc.enable()
         return asyncio.run(until_told())
+
+    def confirm(self, does: str, *, yes: bool) -> None:
+        """Ask before something is deleted, unless `yes`; `does` says what, as "this ..." goes on.
+
+        Raises InvalidError where nobody can be asked.
+        """
+        if yes:
+            return
+        if self.json or not sys.stdin.isatty():
+            raise InvalidError(f"this {does}: add --yes", field="yes")
+        typer.echo(printable(f"This {does}."), err=True)
+        typer.confirm("Go on?", abort=True, err=True)
 
     def show(self, document: object, render: "Callable[[Console], None]") -> None:
         """Print the JSON document, or let `render` print it for people."""

@@ -7,7 +7,7 @@ import typer
 from pricore import auth, views
 from pricore.clock import now, rfc3339
 from pricore.commands.finding import find_organization, find_package, find_token
-from pricore.commands.session import Session, command, print_table
+from pricore.commands.session import Session, Yes, command, print_table
 from pricore.models import Organization, Token
 from pricore.store import Store
 
@@ -124,15 +124,16 @@ def revoke(
         list[str], typer.Argument(metavar="ORG ID", help="The organization's slug, and the id from `token list`.")
     ],
     instance: _Instance = False,
+    yes: Yes = False,
 ) -> None:
     """Revoke an access token: the next request with it is refused."""
     slug, token_id = _parse(words, instance=instance, name="ID")
 
-    async def work(store: Store) -> str:
+    async def find(store: Store) -> tuple[Organization | None, Token]:
         organization = await _organization(store, slug)
-        found = await find_token(store, organization, token_id)
-        await store.tokens.revoke(organization, found.id)
-        return found.id
+        return organization, await find_token(store, organization, token_id)
 
-    revoked = session.run(work)
-    session.show({"revoked": revoked}, lambda console: console.print(f"Revoked {revoked}.", markup=False))
+    organization, found = session.run(find)
+    session.confirm(f"revokes the token {found.name} ({found.id}) for good", yes=yes)
+    session.run(lambda store: store.tokens.revoke(organization, found.id))
+    session.show({"revoked": found.id}, lambda console: console.print(f"Revoked {found.id}.", markup=False))

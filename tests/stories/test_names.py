@@ -37,9 +37,9 @@ def test_a_package_goes_by_its_name_without_the_vendor(registry: Pricore) -> Non
 def test_a_token_goes_by_its_name_and_the_beginning_of_its_id(registry: Pricore) -> None:
     """What it was made for is what people know of it."""
     (made,) = registry.json("token", "list", "acme")
-    assert registry.json("token", "revoke", "acme", "CI") == {"revoked": made["id"]}
+    assert registry.json("token", "revoke", "acme", "CI", "--yes") == {"revoked": made["id"]}
     made = registry.json("token", "create", "acme", "other")
-    assert registry.json("token", "revoke", "acme", made["id"][:8]) == {"revoked": made["id"]}
+    assert registry.json("token", "revoke", "acme", made["id"][:8], "--yes") == {"revoked": made["id"]}
 
 
 def test_what_means_several_is_refused_with_all_of_them(
