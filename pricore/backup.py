@@ -28,7 +28,7 @@ import msgspec
 from pricore import packing
 from pricore.clock import now
 from pricore.config import Config
-from pricore.database import find_damage, sync_folder
+from pricore.database import check_owner, find_damage, sync_folder
 from pricore.dists import Dists
 from pricore.errors import BackupError, GitError
 from pricore.git import Git
@@ -199,6 +199,7 @@ async def restore(
     """
     data = config.data
     try:
+        check_owner(config.database)
         made = not data.exists()
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:

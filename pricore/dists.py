@@ -33,7 +33,7 @@ from pricore.compression import (
     read_plain,
 )
 from pricore.config import Config
-from pricore.errors import ArchiveError, DistError, StorageError
+from pricore.errors import ArchiveError, DistError, StorageError, explain
 from pricore.models import Dist
 from pricore.storage import Bucket, Folder, Opened, Storage, open_bucket, shasum_of
 
@@ -216,7 +216,7 @@ class Dists:
                 storage = await self._put(name, Path(file.name))
         except OSError as error:
             raise DistError(
-                f"cannot keep the archive of {dist.treeish} below {self.folder}: {error.strerror}"
+                f"cannot keep the archive of {dist.treeish} below {self.folder}: {explain(error)}"
             ) from None
         self._on_made()
         self._made_at = time.monotonic()
@@ -334,7 +334,7 @@ class Dists:
             self.folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(self.folder.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise StorageError(f"cannot lock {self.folder}: {error.strerror}") from None
+            raise StorageError(f"cannot lock {self.folder}: {explain(error)}") from None
         deadline = time.monotonic() + _MOST_LOCK_SECONDS
         try:
             while True:
@@ -398,7 +398,7 @@ class Dists:
                 await asyncio.to_thread(copy.flush)
                 await target.put(name, Path(copy.name))
         except OSError as error:
-            raise StorageError(f"cannot copy {name} to {target}: {error.strerror}") from None
+            raise StorageError(f"cannot copy {name} to {target}: {explain(error)}") from None
 
 
 def open_dists(config: Config, *, on_made: Callable[[], None] = lambda: None) -> Dists:

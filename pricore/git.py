@@ -255,7 +255,8 @@ class Git:
         if full := next((line for line in message.splitlines() if any(sign in line for sign in _FULL)), None):
             detail = _short(full if folder is None else _without_paths(full, folder))
             raise GitUnavailableError(f"git {arguments[0]} of {url or about} failed: {detail}")
-        if folder is not None and (not url or str(folder) in _reason(message)):
+        here = str(folder) in _reason(message) or "insufficient permission" in message or "FETCH_HEAD" in message
+        if folder is not None and (not url or here):
             _log.info("git %s in %s: %r", arguments[0], folder, message)
             raise _mirror_failure(arguments[0], message, folder, about)
         _log.debug("git %s of %s: %r", arguments[0], url or about, message)
@@ -413,8 +414,10 @@ def _failure(command: str, message: str, target: str, access: Access) -> GitErro
 
 _MIRROR_ADVICE: Final = (
     ("not a git repository", "it is not there, or not whole; a sync makes it anew"),
-    ("detected dubious ownership", "it belongs to another user; run Pricore as that one"),
+    ("detected dubious ownership", "it belongs to another user; `chown -R` {} gives it to the one who serves"),
 )
+_NOT_OURS: Final = ("Permission denied", "insufficient permission")
+"""What git says of a file in a mirror that another user has made."""
 
 
 def _kind(message: str) -> type[GitError]:
@@ -426,10 +429,20 @@ def _mirror_failure(command: str, message: str, folder: Path, about: str) -> Git
     """The error where the trouble is on this side, until that is mended; it names no folder of the server."""
     for sign, meaning in _MIRROR_ADVICE:
         if sign in message:
-            return GitUnavailableError(f"cannot read {about}: {meaning}")
+            return GitUnavailableError(f"cannot read {about}: {meaning.format(_named(folder))}")
     kind = _kind(message)
     reason = _short(_without_paths(_reason(message), folder))
+    if any(sign in reason for sign in _NOT_OURS):
+        advice = (
+            f"a file in it belongs to another user; `chown -R` {_named(folder)} gives it to the one who serves"
+        )
+        return GitUnavailableError(f"git {command} of {about} failed: {reason}: {advice}")
     return kind(f"git {command} of {about} failed: {reason} (look at its folder in the data folder)")
+
+
+def _named(folder: Path) -> str:
+    """A mirror's folder as it is in the data folder."""
+    return f"{folder.parent.name}/{folder.name}"
 
 
 def _without_paths(text: str, folder: Path) -> str:

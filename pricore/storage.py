@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pricore.config import Config
-from pricore.errors import ConfigError, StorageError
+from pricore.errors import ConfigError, StorageError, explain
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -87,7 +87,7 @@ class Opened:
                     await asyncio.to_thread(file.write, piece)
             file.seek(0)
         except OSError as error:
-            raise StorageError(f"cannot copy an archive to {folder}: {error.strerror}") from None
+            raise StorageError(f"cannot copy an archive to {folder}: {explain(error)}") from None
         return file
 
 
@@ -152,7 +152,7 @@ class Folder:
         try:
             await asyncio.to_thread(unlink)
         except OSError as error:
-            raise StorageError(f"cannot delete archives in {self}: {error.strerror}") from None
+            raise StorageError(f"cannot delete archives in {self}: {explain(error)}") from None
 
     def create(self, name: str) -> IO[bytes]:
         """A new file on the disk where `name` will be. Who made it removes it, if it wasn't put in its place."""

@@ -19,7 +19,15 @@ import zstandard
 
 from pricore import metadata, versions, zips
 from pricore.clock import now
-from pricore.errors import ComposerJsonError, DistError, ForbiddenError, InvalidError, PricoreError, StoreError
+from pricore.errors import (
+    ComposerJsonError,
+    DistError,
+    ForbiddenError,
+    InvalidError,
+    PricoreError,
+    StoreError,
+    explain,
+)
 from pricore.metadata import Manifest
 from pricore.models import NewVersion, Organization, Version
 from pricore.store import Store
@@ -143,7 +151,7 @@ class Uploads:
         try:
             yield
         except OSError as error:
-            raise StoreError(f"cannot keep the archive below {self._folder}: {error.strerror or error}") from error
+            raise StoreError(f"cannot keep the archive below {self._folder}: {explain(error)}") from error
 
 
 def _pack(
