@@ -20,7 +20,7 @@ from typing import IO, Final, Self, TypeVar
 
 from pricore.access import AGENT, BY_ITSELF, PROXIES, Access, Way, prepare
 from pricore.errors import GitError, GitUnavailableError, SyncError
-from pricore.process import BOUNDS, Bounds, Child, Messages
+from pricore.process import BOUNDS, Bounds, Child, Messages, OnReceived
 
 T = TypeVar("T")
 
@@ -148,12 +148,15 @@ class Git:
         hold: int | None = None,
         seconds: float | None = None,
         bounds: Bounds = BOUNDS,
+        on_received: OnReceived | None = None,
     ) -> bytes:
         """The output of one git command, at most 64 MB. `lines` are its standard input.
 
         Errors speak of `url`, and where the trouble is in `folder`, of `about`: never of where that folder is.
         `access` is how it may read that. `seconds` bound it where they are less than the timeout, `bounds` what it
         takes of the machine.
+
+        `on_received` is told how far a fetch with --progress is.
 
         `hold` is a descriptor that git gets too: a lock on it ends with git, even when this process is killed.
 
@@ -175,6 +178,7 @@ class Git:
             hold=hold,
             seconds=seconds,
             bounds=bounds,
+            on_received=on_received,
         )
 
     async def read(
@@ -191,6 +195,7 @@ class Git:
         hold: int | None = None,
         seconds: float | None = None,
         bounds: Bounds = BOUNDS,
+        on_received: OnReceived | None = None,
     ) -> T:
         """What `consume` makes of a command's output, read in a thread of its own; the rest is as for `run`."""
 
@@ -209,6 +214,7 @@ class Git:
             accept=accept,
             limit=limit,
             bounds=bounds,
+            on_received=on_received,
         )
 
     async def converse(
@@ -242,11 +248,19 @@ class Git:
         accept: Sequence[int] = (0,),
         limit: float,
         bounds: Bounds,
+        on_received: OnReceived | None = None,
     ) -> T:
         """What `work` gives, where git ends well within the limit, seconds."""
         async with prepare(url, access) as way:
             result, status, message = await self._run(
-                arguments, work, way, folder=folder, limit=limit, bounds=bounds, target=url or about
+                arguments,
+                work,
+                way,
+                folder=folder,
+                limit=limit,
+                bounds=bounds,
+                target=url or about,
+                on_received=on_received,
             )
         if status in accept:
             return result
@@ -274,6 +288,7 @@ class Git:
         limit: float,
         bounds: Bounds,
         target: str,
+        on_received: OnReceived | None,
     ) -> tuple[T, int, str]:
         """What `work` gives, git's exit status and its last messages, within the limit, seconds."""
         child = Child(_environment(way), bounds)
@@ -281,7 +296,7 @@ class Git:
         if folder is not None:
             options.append(f"--git-dir={folder}")
         command = [*options, *arguments]
-        with Messages(child.kill) as messages:
+        with Messages(child.kill, on_received) as messages:
             working = asyncio.get_running_loop().run_in_executor(
                 self._threads, work, child, command, messages.descriptor, way.descriptors
             )
@@ -413,7 +428,10 @@ def _failure(command: str, message: str, target: str, access: Access) -> GitErro
 
 
 _MIRROR_ADVICE: Final = (
-    ("not a git repository", "it is not there, or not whole; a sync makes it anew"),
+    (
+        "not a git repository",
+        "it is not there, or not whole; a sync makes it anew, without the commits that upstream no longer has",
+    ),
     ("detected dubious ownership", "it belongs to another user; `chown -R` {} gives it to the one who serves"),
 )
 _NOT_OURS: Final = ("Permission denied", "insufficient permission")

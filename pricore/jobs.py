@@ -9,7 +9,8 @@ from typing import Final
 
 from pricore.errors import NotFoundError, PricoreError, StoreError
 from pricore.metrics import Metrics, Syncs
-from pricore.models import Job, Step, Trigger
+from pricore.models import Job, Trigger
+from pricore.progress import ignore
 from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.tables.jobs import BY_HAND, BY_WEBHOOK
@@ -150,7 +151,7 @@ class Queue:
         begun, outcome = self._counts.begin(), "failed"
         try:
             run_id, trigger = (None, Trigger.SCHEDULE) if job is None else (job.id, job.trigger)
-            report = await self._syncer.sync(repository, progress=_unwatched, run_id=run_id, trigger=trigger)
+            report = await self._syncer.sync(repository, progress=ignore, run_id=run_id, trigger=trigger)
             outcome = "changed" if report.added or report.updated or report.removed else "unchanged"
             for version in report.moved:
                 _log.warning(
@@ -186,7 +187,3 @@ class Queue:
         """Seconds until there may be something to do that nobody tells of."""
         due = None if full else await self._store.schedule.next_at(self._busy)
         return _POLL_SECONDS if due is None else min(_POLL_SECONDS, max(_LEAST_SECONDS, due - time.time()))
-
-
-def _unwatched(step: Step, done: int, total: int) -> None:
-    """Progress that nobody looks at."""

@@ -169,12 +169,16 @@ class Step(StrEnum):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a sync is: `done` of the `total` in its step; a total of 0 means that nobody knows."""
+    """How far a sync is: `done` of the `total` in its step; a total of 0 means that nobody knows.
+
+    `received` are the bytes that a fetch has got so far.
+    """
 
     run_id: str
     step: Step
     done: int
     total: int
+    received: int = 0
 
 
 class SyncRun(msgspec.Struct, frozen=True):

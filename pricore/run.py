@@ -109,6 +109,7 @@ class Run:
         self._empty: set[str] = set()
         # packages that were there when it began, or that it made
         self._there: frozenset[str] = frozenset()
+        self._fetching_told = False
         # whether releases outlive their tags
         self._keep = (repository.vanished_versions or config.vanished_versions) == "keep"
 
@@ -133,6 +134,7 @@ class Run:
             await asyncio.to_thread(remote.check, repository.url)
             # before the run is in the history: what nobody tells of was interrupted
             self._progress(Step.FETCHING, 0, 0)
+            self._fetching_told = True
             # known before its row is there: stopped in between, it would be running for ever
             self.id = self._run_id
             await self._store.runs.begin(repository.id, run_id=self.id, started_at=self.started_at)
@@ -150,12 +152,17 @@ class Run:
         await self._store.runs.finish(self.id, _outcome(report), error=error)
         return report
 
+    def _received(self, done: int, total: int, received: int) -> None:
+        """Tell how far the fetch is, which may have begun before it is the step that is told."""
+        if self._fetching_told:
+            self._progress(Step.FETCHING, done, total, received)
+
     @asynccontextmanager
     async def _fetching(self, access: Access, *, now: bool) -> AsyncIterator[Callable[[], Awaitable[None]]]:
         """What brings the mirror to what is upstream; begun `now`, and given up where it is never called."""
 
         def fetch() -> Coroutine[object, object, None]:
-            return self._mirror.fetch(self._repository.url, access=access)
+            return self._mirror.fetch(self._repository.url, access=access, on_received=self._received)
 
         if not now:
             yield fetch

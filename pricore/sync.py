@@ -190,11 +190,11 @@ class Syncer:
                     _after(_QUIET_SECONDS, tell, Step.LISTING, 0, 0) as listing,
                 ):
 
-                    def on_progress(step: Step, done: int, total: int) -> None:
+                    def on_progress(step: Step, done: int, total: int, received: int = 0, /) -> None:
                         if step is not Step.LISTING or run_id is not None:
                             listing.cancel()
-                            tell(step, done, total)
-                        progress(step, done, total)
+                            tell(step, done, total, received)
+                        progress(step, done, total, received)
 
                     mirror = self.mirror(found.id, url=found.url, hold=hold)
                     run = Run(
@@ -312,7 +312,7 @@ async def _maintain(mirror: Mirror, url: str) -> None:
     try:
         await mirror.maintain()
     except (GitError, OSError) as error:
-        reason = explain(error) if isinstance(error, OSError) else error
+        reason = explain(error, within=mirror.path.parent.parent) if isinstance(error, OSError) else error
         _log.warning("the mirror of %s cannot be put in order: %s", url, reason)
 
 

@@ -30,7 +30,7 @@ INTERVAL = 1000
 MakeRepository = Callable[[str], GitRepository]
 
 
-def silent(text: str, done: int, total: int) -> None:
+def silent(text: str, done: int, total: int, received: int = 0) -> None:
     """Progress that nobody watches."""
 
 

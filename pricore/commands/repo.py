@@ -11,12 +11,12 @@ from pricore.addresses import Address, address_at, change_address, parse_address
 from pricore.clock import rfc3339
 from pricore.commands.finding import find_credential, find_organization, find_repository
 from pricore.commands.session import (
-    STEPS,
     Bar,
     Session,
     SyncInterval,
     Yes,
     command,
+    describe,
     print_fields,
     print_table,
     printable,
@@ -415,7 +415,8 @@ def print_report(console: "Console", report: Report) -> None:
 
 def _describe(doing: Progress) -> str:
     """A progress in words, such as "Making checksums, 12 of 646"."""
-    return STEPS[doing.step] + (f", {doing.done} of {doing.total}" if doing.total else "")
+    far = f", {doing.done} of {doing.total} ({100 * doing.done // doing.total}%)" if doing.total else ""
+    return describe(doing.step, doing.received) + far
 
 
 def _time(seconds: int | None) -> str | None:

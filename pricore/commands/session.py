@@ -24,6 +24,7 @@ from pricore.models import Step
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pricore.progress import OnProgress
     from pricore.store import Store
 
 T = TypeVar("T")
@@ -175,15 +176,24 @@ class Session:
             task = bar.add_task("", total=None, count="")
 
             def show(text: str, done: int, total: int) -> None:
-                count = f"{done}/{total}" if total else ""
+                count = f"{done}/{total} ({100 * done // total}%)" if total else ""
                 bar.update(task, description=text, completed=done, total=total or None, count=count)
 
             yield show
 
 
-def steps_of(bar: Bar, *, about: str = "") -> Callable[[Step, int, int], None]:
+def steps_of(bar: Bar, *, about: str = "") -> "OnProgress":
     """Shows the steps of a sync on a bar, and what it is `about` where there are several."""
-    return lambda step, done, total: bar(about + STEPS[step], done, total)
+
+    def show(step: Step, done: int, total: int, received: int = 0, /) -> None:
+        bar(about + describe(step, received), done, total)
+
+    return show
+
+
+def describe(step: Step, received: int) -> str:
+    """A step in words, such as "Fetching, 1.2 MB"."""
+    return STEPS[step] + (f", {received / 1024**2:,.1f} MB" if received else "")
 
 
 def base_url(config: Config, *, port: int | None = None) -> str:
