@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from pricore.addresses import parse_address
+from pricore.commands.session import shorten
 from pricore.errors import ConflictError, InvalidError, NotFoundError
 from pricore.models import Credential, Organization, Package, Repository, Token, Version
 from pricore.store import Store
@@ -125,15 +126,6 @@ async def find_lock(store: Store, organization: Organization, text: str) -> str:
         missing=f"{organization.slug} has no lock {text}",
         advice=f"`pricore lock list {organization.slug}` shows those it has",
     ).name
-
-
-def shorten(ids: Iterable[str]) -> dict[str, str]:
-    """The beginning of each id that means it alone among them, eight characters and more."""
-    ids = [*ids]
-    size = 8
-    while len({item[:size] for item in ids}) < len({*ids}):
-        size += 1
-    return {item: item[:size] for item in ids}
 
 
 def guess(text: str, names: Iterable[str]) -> str:

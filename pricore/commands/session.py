@@ -4,10 +4,11 @@ import asyncio
 import functools
 import gc
 import inspect
+import re
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
@@ -46,6 +47,10 @@ STEPS: Final[Mapping[Step, str]] = {
 }
 """Each step in words."""
 
+
+_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_WHOLE: Final = re.compile(r"-|never|[0-9a-f-]{7,64}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z")
+"""What stays in one line of a table on a terminal: ids and times, which are copied from there."""
 
 Bar = Callable[[str, int, int], None]
 """Shows what is going on, how much of it is done, and how much there is (0: nobody knows)."""
@@ -238,7 +243,10 @@ class _Lines:
 
 
 def print_table(console: "Console", columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table of text; None is shown as a dash."""
+    """A table of text; None is shown as a dash.
+
+    On a terminal ids are in short, and neither they nor times are broken; what goes into a pipe is whole.
+    """
     shown = [["-" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     if not console.is_terminal:
         widths = [max(map(len, cells)) for cells in zip(columns, *shown, strict=True)]
@@ -251,12 +259,30 @@ def print_table(console: "Console", columns: Sequence[str], rows: Sequence[Seque
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in shown:
+    cells = [_shorten(column) for column in zip(*shown, strict=True)] or [[] for _ in columns]
+    whole = [bool(column) and all(_WHOLE.fullmatch(cell) for cell in column) for column in cells]
+    for title, is_whole in zip(columns, whole, strict=True):
+        table.add_column(title, overflow="fold", no_wrap=is_whole)
+    for row in zip(*cells, strict=True):
         # Text: what comes from repositories must not be read as markup
         table.add_row(*map(Text, row))
     console.print(table)
+
+
+def _shorten(column: Sequence[str]) -> list[str]:
+    """A column of ids as the beginnings that mean one alone, which every command takes; others as they are."""
+    if not all(map(_ID.fullmatch, column)):
+        return [*column]
+    short = shorten(column)
+    return [short[cell] for cell in column]
+
+
+def shorten(ids: Iterable[str]) -> dict[str, str]:
+    """The beginning of each id that means it alone among them, eight characters and more."""
+    ids, size = {*ids}, 8
+    while len({item[:size] for item in ids}) < len(ids):
+        size += 1
+    return {item: item[:size] for item in ids}
 
 
 def print_fields(console: "Console", fields: Sequence[tuple[str, object]]) -> None:
