@@ -13,7 +13,7 @@ from tests.harness import Pricore
 HEAVY = ("aiohttp", "cryptography", "pydantic", "rich", "uvloop", "yaml")
 """What takes longer to load than most commands run; all of it is for few of them."""
 
-SHARED = {f"pricore.commands.{name}" for name in ("finding", "session", "typed")}
+SHARED = {f"pricore.commands.{name}" for name in ("completing", "finding", "session", "typed")}
 
 RUN = """
 import sys

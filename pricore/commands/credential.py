@@ -10,6 +10,7 @@ import typer
 from pricore import known_hosts, views
 from pricore.access import Access
 from pricore.addresses import parse_address, parse_host
+from pricore.commands.completing import offer
 from pricore.commands.finding import find_credential, find_organization
 from pricore.commands.repo import Org
 from pricore.commands.session import Session, Yes, command, print_fields, print_table
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="credential", help="Tokens and SSH keys for Git hosts.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The credential's name.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The credential's name.", autocompletion=offer("credentials")),
+]
 Host = Annotated[str, typer.Option("--host", metavar="HOST", help="The one host that it is for, with its port.")]
 Username = Annotated[
     str | None, typer.Option(metavar="USER", help="The user that the token is for; most hosts take any.")

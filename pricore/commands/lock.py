@@ -9,6 +9,7 @@ import typer
 
 from pricore import locks, views
 from pricore.clock import rfc3339
+from pricore.commands.completing import offer
 from pricore.commands.finding import find_lock, find_organization
 from pricore.commands.repo import Org
 from pricore.commands.session import Session, Yes, command, print_table, warn
@@ -124,7 +125,9 @@ def show_all(session: Session, org: Org) -> None:
 def remove(
     session: Session,
     org: Org,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name from `lock list`.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The name from `lock list`.", autocompletion=offer("locks"))
+    ],
     yes: Yes = False,
 ) -> None:
     """Let go of a lock file: nothing is installed from it any more."""

@@ -6,6 +6,7 @@ import msgspec
 import typer
 
 from pricore import auth, views
+from pricore.commands.completing import offer
 from pricore.commands.finding import find_organization
 from pricore.commands.session import Session, SyncInterval, Yes, command, print_fields, print_table
 from pricore.dists import open_dists
@@ -19,6 +20,8 @@ from pricore.uploads import Uploads
 app = typer.Typer(
     name="org", help="Organizations: who owns repositories, packages and tokens.", no_args_is_help=True
 )
+
+_Slug = Annotated[str, typer.Argument(help="Its name in URLs.", autocompletion=offer("organizations"))]
 
 
 @command(app, "create")
@@ -60,7 +63,10 @@ def show_all(session: Session) -> None:
 
 
 @command(app, "show")
-def show(session: Session, slug: Annotated[str, typer.Argument(help="Its name in URLs.")]) -> None:
+def show(
+    session: Session,
+    slug: _Slug,
+) -> None:
     """Show an organization."""
 
     async def work(store: Store) -> tuple[Organization, int, int, int]:
@@ -81,7 +87,9 @@ def show(session: Session, slug: Annotated[str, typer.Argument(help="Its name in
 @command(app, "change")
 def change(
     session: Session,
-    slug: Annotated[str, typer.Argument(help="Its name in URLs, which stays.")],
+    slug: Annotated[
+        str, typer.Argument(help="Its name in URLs, which stays.", autocompletion=offer("organizations"))
+    ],
     name: Annotated[str | None, typer.Option(help="Its name for people.")] = None,
     description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
     sync_interval: SyncInterval = None,
@@ -109,7 +117,7 @@ def change(
 @command(app, "delete")
 def delete(
     session: Session,
-    slug: Annotated[str, typer.Argument(help="Its name in URLs.")],
+    slug: _Slug,
     yes: Yes = False,
 ) -> None:
     """Delete an organization with its repositories, packages and tokens."""

@@ -11,6 +11,7 @@ import typer
 
 from pricore import management, views
 from pricore.clock import now, rfc3339
+from pricore.commands.completing import offer
 from pricore.commands.finding import find_organization, find_package, find_version
 from pricore.commands.session import Session, Yes, command, print_fields, print_table, steps_of
 from pricore.dists import open_dists
@@ -26,8 +27,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="package", help="Packages that are served.", no_args_is_help=True)
 
-_Org = Annotated[str, typer.Argument(metavar="ORG", help="The organization's slug.")]
-_Name = Annotated[str, typer.Argument(metavar="VENDOR/NAME", help="The package's name.")]
+_Org = Annotated[
+    str,
+    typer.Argument(metavar="ORG", help="The organization's slug.", autocompletion=offer("organizations")),
+]
+_Name = Annotated[
+    str,
+    typer.Argument(metavar="VENDOR/NAME", help="The package's name.", autocompletion=offer("packages")),
+]
 
 
 @command(app, "list")

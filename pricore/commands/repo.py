@@ -9,6 +9,7 @@ from msgspec import UNSET
 from pricore import progress, views
 from pricore.addresses import Address, address_at, change_address, parse_address, parse_instance
 from pricore.clock import rfc3339
+from pricore.commands.completing import offer
 from pricore.commands.finding import find_credential, find_organization, find_repository
 from pricore.commands.session import (
     Bar,
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="repo", help="Git repositories that are followed.", no_args_is_help=True)
 
-Org = Annotated[str, typer.Argument(metavar="ORG", help="The organization's slug.")]
+Org = Annotated[
+    str,
+    typer.Argument(metavar="ORG", help="The organization's slug.", autocompletion=offer("organizations")),
+]
 Host = Annotated[
     str | None,
     typer.Option(metavar="HOST", help="Where the provider is, unless at its usual host: git.example.com:8443."),
@@ -49,7 +53,14 @@ Paths = Annotated[
         "--path", help="A folder that is a package, or packages/* for several; once or more. . is the root."
     ),
 ]
-Repo = Annotated[str, typer.Argument(metavar="REPO", help="Id, name or URL of a repository, or a package of it.")]
+Repo = Annotated[
+    str,
+    typer.Argument(
+        metavar="REPO",
+        help="Id, name or URL of a repository, or a package of it.",
+        autocompletion=offer("repositories"),
+    ),
+]
 
 
 @command(app, "add")
@@ -267,7 +278,12 @@ def sync(
     session: Session,
     org: Org,
     repos: Annotated[
-        list[str] | None, typer.Argument(metavar="[REPO]...", help="Ids, names or URLs, or packages of them.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[REPO]...",
+            help="Ids, names or URLs, or packages of them.",
+            autocompletion=offer("repositories"),
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All repositories of the organization.")] = False,
 ) -> None:

@@ -6,9 +6,10 @@ import typer
 
 from pricore import auth, views
 from pricore.clock import now, rfc3339
+from pricore.commands.completing import offer_packages, offer_scopes, offer_words
 from pricore.commands.finding import find_organization, find_package, find_token
 from pricore.commands.session import Session, Yes, command, print_table
-from pricore.models import Organization, Token
+from pricore.models import SCOPES, Organization, Token
 from pricore.store import Store
 
 if TYPE_CHECKING:
@@ -37,16 +38,36 @@ async def _organization(store: Store, slug: str | None) -> Organization | None:
 def create(
     session: Session,
     words: Annotated[
-        list[str], typer.Argument(metavar="ORG NAME", help="The organization's slug, and who or what it is for.")
+        list[str],
+        typer.Argument(
+            metavar="ORG NAME",
+            help="The organization's slug, and who or what it is for.",
+            autocompletion=offer_words(),
+        ),
     ],
     scope: Annotated[
-        list[str] | None, typer.Option(metavar="SCOPE", help="What it may do; packages:read if not given.")
+        list[str] | None,
+        typer.Option(
+            metavar="SCOPE",
+            help=f"What it may do, once or more: {', '.join(SCOPES)}; packages:read if not given.",
+            autocompletion=offer_scopes,
+        ),
     ] = None,
     package: Annotated[
-        list[str] | None, typer.Option(metavar="VENDOR/NAME", help="See only this package; can be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="VENDOR/NAME",
+            help="See only this package; can be repeated.",
+            autocompletion=offer_packages,
+        ),
     ] = None,
     expires: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="A date (2027-01-01, to its end, UTC) or a span (90d).")
+        str | None,
+        typer.Option(
+            metavar="WHEN",
+            help="A date (2027-01-01, to its end, UTC), a time (2027-01-01T12:00Z), or a span in hours (12h), "
+            "days (90d) or weeks (8w); never if not given.",
+        ),
     ] = None,
     instance: _Instance = False,
 ) -> None:
@@ -63,6 +84,9 @@ def create(
 
     async def work(store: Store) -> Token:
         organization = await _organization(store, slug)
+        there = await store.tokens.of_organization(organization.id if organization else None)
+        if any(item.name == name for item in there):
+            typer.echo(f"note: there is a token {name} already; this is another one", err=True)
         names = [(await find_package(store, organization, item)).name for item in package or () if organization]
         return await store.tokens.create(
             organization,
@@ -85,7 +109,10 @@ def create(
 @command(app, "list")
 def show_all(
     session: Session,
-    words: Annotated[list[str] | None, typer.Argument(metavar="ORG", help="The organization's slug.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ORG", help="The organization's slug.", autocompletion=offer_words()),
+    ] = None,
     instance: _Instance = False,
 ) -> None:
     """List the access tokens of an organization."""
@@ -121,7 +148,12 @@ def show_all(
 def revoke(
     session: Session,
     words: Annotated[
-        list[str], typer.Argument(metavar="ORG ID", help="The organization's slug, and the id from `token list`.")
+        list[str],
+        typer.Argument(
+            metavar="ORG ID",
+            help="The organization's slug, and the id from `token list`, or the token's name.",
+            autocompletion=offer_words("tokens"),
+        ),
     ],
     instance: _Instance = False,
     yes: Yes = False,
