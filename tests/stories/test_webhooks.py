@@ -111,6 +111,8 @@ def test_a_hook_of_git_s_own_tells_of_a_push(story: Story) -> None:
     printed = story.pricore.run("repo", "webhook", "acme", repository["id"]).stdout
     (line,) = [line.strip() for line in printed.splitlines() if "curl" in line]
     assert secret in line
+    # a push shows no meter, and doesn't wait for a registry that hangs
+    assert {"--silent", "--show-error", "--max-time"} <= {*line.split()}
     hook = story.bare / "hooks" / "post-receive"
     # the server of a test has a port of its own, which the settings don't know
     hook.write_text(f"#!/bin/sh\n{line.rsplit(maxsplit=1)[0]} {url}\n")
