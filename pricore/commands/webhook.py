@@ -48,8 +48,7 @@ _STEPS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "git": (
         "Any host that can send a POST with a header; each one counts as a push. As a hook (hooks/post-receive):",
-        "    curl --fail --silent --show-error --max-time 10 --request POST "
-        "--header 'X-Webhook-Secret: {secret}' {url}",
+        "    curl -f --silent --show-error --max-time 10 --request POST --header 'X-Webhook-Secret: {secret}' {url}",
         "`Authorization: Bearer` with the secret is taken as well.",
     ),
 }

@@ -101,7 +101,7 @@ CASES: dict[str, tuple[Callable[[World], list[str]], str]] = {
         "`pricore org list` shows those there are",
     ),
     "an organization twice": (lambda world: ["org", "create", "acme"], "choose another slug"),
-    "a name of which no slug can be made": (lambda world: ["org", "create", "!!!"], "give one"),
+    "a name of which no slug can be made": (lambda world: ["org", "create", "!!!"], "give a slug (--slug)"),
     "a malformed slug": (lambda world: ["org", "create", "x", "--slug", "a/b"], "is not a slug"),
     "an unknown repository": (lambda world: ["repo", "sync", "acme", "nothing"], "`pricore repo list acme`"),
     "an unknown package": (lambda world: ["package", "show", "acme", "a/b"], "`pricore package list acme`"),
