@@ -31,7 +31,7 @@ _DAYS: Final = 30
 
 
 def slug_of(name: str) -> str:
-    """A slug for a name: lower case, in ASCII, with dashes. Raises InvalidError for a name without such letters."""
+    """A slug for a name: lower case, in ASCII, with dashes. Raises InvalidError for one without such letters."""
     text = unicodedata.normalize("NFC", name).lower().translate(_LETTERS)
     # of other letters with accents the letter stays
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))

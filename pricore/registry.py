@@ -178,14 +178,17 @@ class Registry:
         key = (request.rel_url.raw_path, encoding, "", None)
         version, _ = metadata.split_address(match["version"])
 
+        probes = token.name == auth.PROBE
+
         def sent() -> None:
-            if request.method == hdrs.METH_GET:
+            if request.method == hdrs.METH_GET and not probes:
                 self._store.usage.downloaded(slug, name, version)
 
         found = self._recall.archives.find(key, revision)
         if found is not None and found.archive is not None and hdrs.IF_NONE_MATCH not in request.headers:
             sent()
-            self._store.usage.dist_used(found.archive.shasum)
+            if not probes:
+                self._store.usage.dist_used(found.archive.shasum)
             return found.answer.respond(request)
         dist = await self._pins.find(slug, name, match["version"])
         if dist is None:
@@ -193,7 +196,8 @@ class Registry:
         delivery = Delivery(request, dist, encoding)
         if delivery.is_known():
             return delivery.unchanged()
-        self._store.usage.dist_used(dist.shasum)
+        if not probes:
+            self._store.usage.dist_used(dist.shasum)
         kept: Encoding = "gzip" if encoding == "gzip" else "zstd"
         with await self._dists.open(dist, self._syncer.source(dist), kept) as archive:
             if delivery.from_beginning():

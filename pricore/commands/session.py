@@ -6,7 +6,6 @@ import gc
 import inspect
 import re
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import typer
 from pricore.commands.typed import Command
 from pricore.config import Config, load_config, read_settings
 from pricore.errors import InvalidError
+from pricore.lease import listening_url
 from pricore.logs import escape_unprintable
 from pricore.models import Step
 
@@ -205,8 +205,7 @@ def base_url(config: Config, *, port: int | None = None) -> str:
     """Where clients reach the registry: as configured, else where it listens (on `port`, where that is known)."""
     if config.public_url:
         return config.public_url
-    host = config.host if config.host not in ("0.0.0.0", "::", "") else socket.gethostname()  # noqa: S104
-    return f"http://{f'[{host}]' if ':' in host else host}:{port or config.port}"
+    return listening_url(config, port=port)
 
 
 def _terminal() -> "Console":

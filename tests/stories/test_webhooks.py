@@ -135,3 +135,16 @@ def test_a_rotated_secret_ends_the_old_one(story: Story) -> None:
     assert post(url, github(new, body), body)[0] == 200
 
     story.update_until("1.1.0")
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"public_url": "https://packages.example.com"}], ids=["port", "public URL"]
+)
+def test_the_printed_url_is_the_running_server_s(tmp_path: Path, settings: dict[str, str]) -> None:
+    """Whoever types the command needn't have the settings with which the server was started."""
+    server = Pricore(tmp_path / "data", **settings)
+    server.found()
+    server.run("repo", "add", "acme", "https://git.example.com/acme/library.git", "--no-sync")
+    with server.serving() as served:
+        shown = Pricore(tmp_path / "data").json("repo", "webhook", "acme", "library")
+    assert shown["url"].startswith(f"{settings.get('public_url', served['url'])}/webhooks/git/")
