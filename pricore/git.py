@@ -28,6 +28,8 @@ _log = logging.getLogger("pricore.git")
 
 _CONFIG: Final = Path(__file__).with_name("gitconfig")
 _PASSED_ON: Final = (
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
     "HOME",
     "PATH",
     AGENT,
@@ -321,8 +323,11 @@ class Git:
 
 def _environment(way: Way) -> dict[str, str]:
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ and name not in way.withheld}
+    # git takes no notice of OpenSSL's variable, unless it was built with that
+    authorities = {"GIT_SSL_CAINFO": os.environ["SSL_CERT_FILE"]} if os.environ.get("SSL_CERT_FILE") else {}
     return (
-        passed_on
+        authorities
+        | passed_on
         | {
             "GIT_ALLOW_PROTOCOL": "https:http:ssh:git:file",
             "GIT_ASKPASS": "",
@@ -361,7 +366,12 @@ _SAID: Final = "remote: fatal: "
 _FULL: Final = ("No space left on device", "Disk quota exceeded", "couldn't write '")
 """What git says of a disk without room; of the file of a ref it says no more than the last."""
 _LIMITED: Final = ("ut of memory", "of a processor's time", "died of signal")
+_UNKNOWN_AUTHORITY: Final = (
+    "its certificate is not for that name, or its authority is not trusted: ca_file names one"
+)
 _ADVICE: Final = (
+    ("server certificate verification failed", _UNKNOWN_AUTHORITY),
+    ("SSL certificate problem", _UNKNOWN_AUTHORITY),
     ("ut of memory", "git needs more than 1 GB of memory for it"),
     (
         "Host key verification failed",

@@ -24,6 +24,7 @@ from pricore.answers import SERVER
 from pricore.api import Api
 from pricore.api.streams import Streams
 from pricore.auth import Authenticator
+from pricore.authority import trust
 from pricore.clients import Clients
 from pricore.config import Config
 from pricore.connection import SETTINGS, Connection
@@ -60,6 +61,7 @@ _FIXED: Final = (
     "host",
     "port",
     "workers",
+    "ca_file",
     "dist_storage",
     "s3_endpoint",
     "s3_region",
@@ -298,6 +300,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
     async with Store(config.database, sync_interval=config.sync_interval) as store:
+        trust(config)
         with (
             hold(config.data, listening_url(config, port=bound.getsockname()[1]))
             if syncs

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Protocol, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -175,6 +175,17 @@ class Folder:
         await asyncio.to_thread(unlink)
 
 
+def _authorities() -> dict[str, Any]:
+    """What is trusted beside the system's own, which it takes no notice of by itself."""
+    named = os.environ.get("SSL_CERT_FILE")
+    if not named:
+        return {}
+    try:
+        return {"root_certificate": Path(named).read_text(encoding="utf-8", errors="replace")}
+    except OSError as error:
+        raise ConfigError(f"SSL_CERT_FILE: cannot read {named}: {explain(error)}") from None
+
+
 class Bucket:
     """A bucket of a store that speaks S3, or what is below a prefix in it, at an address such as s3://bucket/prefix.
 
@@ -210,11 +221,12 @@ class Bucket:
             config=keys,  # type: ignore[arg-type]  # they are S3Config's
             # one by one: not every store knows how to delete many
             disable_bulk_delete=True,
-            client_options={
+            client_options={  # type: ignore[arg-type]  # they are ClientConfig's
                 "allow_http": endpoint.startswith("http://"),
                 "connect_timeout": timedelta(seconds=5),
                 "read_timeout": timedelta(seconds=20),
                 "timeout": timedelta(hours=1),  # of a whole transfer, to a slow client too
+                **_authorities(),
             },
             retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
         )

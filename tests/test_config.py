@@ -78,6 +78,7 @@ VALUES = {
     "trusted_proxies": ("10.0.0.0/8, ::1", (ip_network("10.0.0.0/8"), ip_network("::1"))),
     "internal_hosts": ("Git.Lan,192.168.0.0/16", ("git.lan", ip_network("192.168.0.0/16"))),
     "git_proxy": ("http://proxy.example.com:3128/", "http://proxy.example.com:3128"),
+    "ca_file": ("/etc/pricore/ca.pem", Path("/etc/pricore/ca.pem")),
     "key_file": ("/etc/pricore/key", Path("/etc/pricore/key")),
     "log_format": ("json", "json"),
     "log_level": ("debug", "debug"),

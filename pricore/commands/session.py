@@ -113,6 +113,7 @@ class Session:
         One that isn't there is made only by a command that `creates` it: a forgotten PRICORE_DATA would make
         another registry, and tell that everything is gone. Raises StoreError.
         """
+        from pricore.authority import trust
         from pricore.database import check_there
         from pricore.store import Store
 
@@ -121,6 +122,7 @@ class Session:
 
         async def with_store() -> T:
             async with Store(self.config.database, sync_interval=self.config.sync_interval) as store:
+                trust(self.config)
                 return await work(store)
 
         return self.run_without_store(with_store)

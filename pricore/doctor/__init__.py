@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 
 from pricore import auth
+from pricore.authority import trust
 from pricore.clock import now
 from pricore.config import Config
 from pricore.database import check_there
@@ -43,6 +44,7 @@ _STORED: Final[dict[str, Callable[[Store, Config], Awaitable[Result]]]] = {
 async def examine(config: Config) -> AsyncIterator[Result]:
     """What is found, one thing after another. Raises StoreError where there is no registry at all."""
     check_there(config.database)
+    trust(config)
     readable = True
     for name, check in _MACHINE.items():
         result = await _result(name, check(config))
