@@ -50,7 +50,8 @@ class Queue:
 
     async def add(self, repository_id: str, *, by_webhook: bool = False) -> None:
         """Ask for a sync; it is on disk when this returns."""
-        await self._store.jobs.add(repository_id, priority=BY_WEBHOOK if by_webhook else BY_HAND)
+        priority, cause = (BY_WEBHOOK, Trigger.WEBHOOK) if by_webhook else (BY_HAND, Trigger.API)
+        await self._store.jobs.add(repository_id, priority=priority, cause=cause)
         self.notify()
 
     def notify(self) -> None:
@@ -153,6 +154,15 @@ class Queue:
             run_id, trigger = (None, Trigger.SCHEDULE) if job is None else (job.id, job.trigger)
             report = await self._syncer.sync(repository, progress=ignore, run_id=run_id, trigger=trigger)
             outcome = "changed" if report.added or report.updated or report.removed else "unchanged"
+            if outcome == "changed":
+                _log.info(
+                    "%s: %d added, %d updated, %d removed (%s)",
+                    repository.url,
+                    len(report.added),
+                    len(report.updated),
+                    len(report.removed),
+                    Trigger.FIRST if repository.last_synced_at is None else trigger,
+                )
             for version in report.moved:
                 _log.warning(
                     "%s: the tag of %s moved; it stays as it was, and `pricore package accept` takes the new one",

@@ -151,11 +151,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trigger(StrEnum):
-    """Why there is a sync: somebody asked, it was due, or a webhook says that something is new."""
+    """Why there is a sync.
 
-    MANUAL = "manual"
+    Somebody asked, in this process or over the API; it was due; a webhook says that something is new; how the
+    repository is followed was changed; or there was none before.
+    """
+
+    MANUAL = "cli"
+    API = "api"
     SCHEDULE = "schedule"
     WEBHOOK = "webhook"
+    CHANGE = "change"
+    FIRST = "first"
 
 
 class Step(StrEnum):
@@ -186,6 +193,7 @@ class SyncRun(msgspec.Struct, frozen=True):
 
     `status` is queued, running, ok, unchanged (it found nothing new), failed or interrupted. `started_at` is None
     until somebody works at it, `progress` as long as nobody says what it is doing. `error` is why it failed.
+    `cause` is what set it off, a Trigger, or None where that is not known.
     """
 
     id: str
@@ -194,6 +202,7 @@ class SyncRun(msgspec.Struct, frozen=True):
     started_at: int | None
     finished_at: int | None
     outcome: Outcome
+    cause: str | None = None
     progress: Progress | None = None
 
 

@@ -93,6 +93,8 @@ class Run:
         self.digest: str | None = None  # of what is upstream, from when it was seen
         self.started_at = now()
         self._run_id = run_id
+        # as the history tells it
+        self.cause = Trigger.FIRST if repository.last_synced_at is None else trigger
         self._config = config
         self._trigger = trigger
         self._store = store
@@ -125,7 +127,7 @@ class Run:
             digest = self.digest = f"{_RULES}:{remote.digest}"
             if digest == repository.refs_digest and mirrored:
                 await self._store.repositories.record_unchanged(
-                    repository.id, run_id=self.id, started_at=self.started_at
+                    repository.id, run_id=self.id, started_at=self.started_at, cause=self.cause
                 )
                 return unchanged
             if self._trigger is Trigger.SCHEDULE and digest == repository.failed_digest:
@@ -137,7 +139,9 @@ class Run:
             self._fetching_told = True
             # known before its row is there: stopped in between, it would be running for ever
             self.id = self._run_id
-            await self._store.runs.begin(repository.id, run_id=self.id, started_at=self.started_at)
+            await self._store.runs.begin(
+                repository.id, run_id=self.id, started_at=self.started_at, cause=self.cause
+            )
             await fetched()
         await self._keep_pinned()
         (remote, there), past = await both(self._fetched(remote, access), Past.read(self._store, repository.id))

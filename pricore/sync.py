@@ -259,6 +259,7 @@ class Syncer:
                 run_id=run.id,
                 digest=run.digest,
                 refs_digest=repository.refs_digest,
+                cause=run.cause,
                 retry=isinstance(error, GitUnavailableError | StoreError) or not isinstance(error, PricoreError),
             )
         elif run.id is not None:

@@ -35,6 +35,8 @@ from pricore.store import Store
 from pricore.sync import Syncer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
 app = typer.Typer(name="repo", help="Git repositories that are followed.", no_args_is_help=True)
@@ -191,18 +193,14 @@ def history(
         [views.sync_run(item) for item in found],
         lambda console: print_table(
             console,
-            ("started", "finished", "status", "added", "updated", "removed", "kept", "left out", "error"),
+            ("started", "took", "by", "status", "what"),
             [
                 (
                     _time(item.started_at),
-                    _time(item.finished_at),
+                    None if item.finished_at is None else f"{item.finished_at - (item.started_at or 0)} s",
+                    item.cause,
                     item.status,
-                    len(item.outcome.added),
-                    len(item.outcome.updated),
-                    len(item.outcome.removed),
-                    len(item.outcome.kept),
-                    len(item.outcome.left_out),
-                    item.error,
+                    _told(item),
                 )
                 for item in found
             ],
@@ -433,6 +431,20 @@ def _describe(doing: Progress) -> str:
     """A progress in words, such as "Making checksums, 12 of 646"."""
     far = f", {doing.done} of {doing.total} ({100 * doing.done // doing.total}%)" if doing.total else ""
     return describe(doing.step, doing.received) + far
+
+
+def _told(run: SyncRun) -> str | None:
+    """What came of a sync, in words."""
+    outcome = run.outcome
+    counts: dict[str, Sequence[object]] = {
+        "added": outcome.added,
+        "updated": outcome.updated,
+        "removed": outcome.removed,
+        "kept": outcome.kept,
+    }
+    counts["left out"] = outcome.left_out
+    parts = [f"{len(items)} {what}" for what, items in counts.items() if items]
+    return "; ".join([*([", ".join(parts)] if parts else []), *([run.error] if run.error else [])]) or None
 
 
 def _time(seconds: int | None) -> str | None:
