@@ -64,8 +64,8 @@ class Config:
     `trusted_proxies` are the networks whose forwarding headers are believed. `internal_hosts` are names and
     networks of hosts on the inside that a repository added over the API may be on. `git_proxy` is the URL of the
     proxy to Git hosts over http and https; empty is the environment's, which a repository added over the API
-    doesn't get. `key_file` holds the key that seals secrets in the database; None is `key` in the data folder. `ca_file`
-    has certificates, in PEM, of authorities that are trusted beside the system's.
+    doesn't get. `key_file` holds the key that seals secrets in the database; None is `key` in the data folder.
+    `ca_file` has certificates, in PEM, of authorities that are trusted beside the system's.
 
     `log_format` and `log_level` are those of the server's log, to which `access_log` adds a line for each request.
     `stop_timeout` is the time that running requests have to end once the server is stopped, seconds.
