@@ -35,7 +35,7 @@ from pricore.compression import (
     read_plain,
 )
 from pricore.config import Config
-from pricore.errors import ArchiveError, DistError, StorageError
+from pricore.errors import ArchiveError, DistError, StorageError, explain
 from pricore.models import Dist
 from pricore.storage import Bucket, Folder, Opened, Storage, Unkept, open_bucket, shasum_of
 
@@ -247,7 +247,7 @@ class Dists:
         except OSError as error:
             kind = _NoRoomError if error.errno in _NO_ROOM else DistError
             raise kind(
-                f"cannot keep the archive of {dist.treeish} below {self.folder}: {error.strerror}"
+                f"cannot keep the archive of {dist.treeish} below {self.folder}: {explain(error)}"
             ) from None
         self._full = False
         self._on_made()
@@ -366,7 +366,7 @@ class Dists:
             self.folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(self.folder.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise StorageError(f"cannot lock {self.folder}: {error.strerror}") from None
+            raise StorageError(f"cannot lock {self.folder}: {explain(error)}") from None
         deadline = time.monotonic() + _MOST_LOCK_SECONDS
         try:
             while True:
@@ -430,7 +430,7 @@ class Dists:
                 await asyncio.to_thread(copy.flush)
                 await target.put(name, Path(copy.name))
         except OSError as error:
-            raise StorageError(f"cannot copy {name} to {target}: {error.strerror}") from None
+            raise StorageError(f"cannot copy {name} to {target}: {explain(error)}") from None
 
 
 def _check_digest(dist: Dist, digest: str) -> None:

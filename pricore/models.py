@@ -153,11 +153,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trigger(StrEnum):
-    """Why there is a sync: somebody asked, it was due, or a webhook says that something is new."""
+    """Why there is a sync.
 
-    MANUAL = "manual"
+    Somebody asked, in this process or over the API; it was due; a webhook says that something is new; how the
+    repository is followed was changed; or there was none before.
+    """
+
+    MANUAL = "cli"
+    API = "api"
     SCHEDULE = "schedule"
     WEBHOOK = "webhook"
+    CHANGE = "change"
+    FIRST = "first"
 
 
 class Step(StrEnum):
@@ -171,12 +178,16 @@ class Step(StrEnum):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a sync is: `done` of the `total` in its step; a total of 0 means that nobody knows."""
+    """How far a sync is: `done` of the `total` in its step; a total of 0 means that nobody knows.
+
+    `received` are the bytes that a fetch has got so far.
+    """
 
     run_id: str
     step: Step
     done: int
     total: int
+    received: int = 0
 
 
 class SyncRun(msgspec.Struct, frozen=True):
@@ -184,6 +195,7 @@ class SyncRun(msgspec.Struct, frozen=True):
 
     `status` is queued, running, ok, unchanged (it found nothing new), failed or interrupted. `started_at` is None
     until somebody works at it, `progress` as long as nobody says what it is doing. `error` is why it failed.
+    `cause` is what set it off, a Trigger, or None where that is not known.
     """
 
     id: str
@@ -192,6 +204,7 @@ class SyncRun(msgspec.Struct, frozen=True):
     started_at: int | None
     finished_at: int | None
     outcome: Outcome
+    cause: str | None = None
     progress: Progress | None = None
 
 
@@ -219,15 +232,22 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
         return self.replaced_by or (True if self.abandoned == "" else self.abandoned)
 
 
-class CommitFile(msgspec.Struct, frozen=True):
-    """A commit's time (its author's, seconds) and a file in it; None where it isn't there or isn't a file.
+class Entry:
+    """The metadata of one version as compact JSON, complete but for `dist`, in parts that versions share.
 
-    `found` is False where the object is no commit. A file past the limit isn't read: `content` is just too long.
+    `bytes()` joins them: a repository has thousands of versions with one composer.json, which is in memory once.
     """
 
-    found: bool
-    authored_at: int
-    content: bytes | None
+    __slots__ = ("_parts",)
+
+    def __init__(self, *parts: bytes) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self._parts)
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,7 +264,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     reference: str
     released_at: int
     default_branch: bool
-    entry: bytes
+    entry: Entry
 
 
 class NewVersion(Candidate, frozen=True, kw_only=True):

@@ -4,32 +4,34 @@ What is in service stays there whatever fails: removals come last.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
 
-from pricore import discovery, metadata
+from pricore import discovery
 from pricore.access import Access
 from pricore.addresses import is_local
 from pricore.checksums import Checksums
 from pricore.clock import now
 from pricore.config import Config
 from pricore.credentials import find_access
-from pricore.discovery import BRANCHES, TAGS, Discovery, Rules, place, split_place
+from pricore.discovery import BRANCHES, NOT_READ, TAGS, CommitFile, Discovery, Rules, place, split_place
 from pricore.errors import (
     ArchiveError,
     ConflictError,
     GitError,
+    GitUnavailableError,
     NoPackageError,
     SyncError,
 )
 from pricore.git import Git, Remote
+from pricore.manifests import Manifests
 from pricore.mirror import Mirror
 from pricore.models import (
     Candidate,
-    CommitFile,
     LeftOut,
     NewVersion,
     Outcome,
@@ -55,6 +57,11 @@ _MOST_AHEAD: Final = 4
 
 _MOST_LOOKED_AT: Final = 50
 """Commits that are looked through for what archives leave out: the default branch, and some of what moved."""
+_MOST_LOOKS: Final = 2
+"""How often it is listed and fetched again where the two don't agree."""
+
+_NO_NAME: Final = re.compile(r"/\.|\.\.|//|@\{|[\0-\x20~^:?*\[\x7f]|\.lock(?:/|$)|[./]$")
+"""What no name of a ref has."""
 
 _MOST_PLACES: Final = 200_000
 """Versions that the folders of one repository may make."""
@@ -88,6 +95,8 @@ class Run:
         self.digest: str | None = None  # of what is upstream, from when it was seen
         self.started_at = now()
         self._run_id = run_id
+        # as the history tells it
+        self.cause = Trigger.FIRST if repository.last_synced_at is None else trigger
         self._config = config
         self._trigger = trigger
         self._store = store
@@ -105,6 +114,7 @@ class Run:
         self._empty: set[str] = set()
         # packages that were there when it began, or that it made
         self._there: frozenset[str] = frozenset()
+        self._fetching_told = False
         # whether releases outlive their tags
         self._keep = (repository.vanished_versions or config.vanished_versions) == "keep"
 
@@ -120,7 +130,7 @@ class Run:
             digest = self.digest = f"{_RULES}:{remote.digest}"
             if digest == repository.refs_digest and mirrored:
                 await self._store.repositories.record_unchanged(
-                    repository.id, run_id=self.id, started_at=self.started_at
+                    repository.id, run_id=self.id, started_at=self.started_at, cause=self.cause
                 )
                 return unchanged
             if self._trigger is Trigger.SCHEDULE and digest == repository.failed_digest:
@@ -129,15 +139,15 @@ class Run:
             await asyncio.to_thread(remote.check, repository.url)
             # before the run is in the history: what nobody tells of was interrupted
             self._progress(Step.FETCHING, 0, 0)
+            self._fetching_told = True
             # known before its row is there: stopped in between, it would be running for ever
             self.id = self._run_id
-            await self._store.runs.begin(repository.id, run_id=self.id, started_at=self.started_at)
+            await self._store.runs.begin(
+                repository.id, run_id=self.id, started_at=self.started_at, cause=self.cause
+            )
             await fetched()
         await self._keep_pinned()
-        there, past = await both(self._mirror.refs(), Past.read(self._store, repository.id))
-        if announced and there != remote.refs:
-            # something was pushed between the two: what was listed may not be here, and the next sync has to look
-            self.digest = f"{_RULES}:moving"
+        (remote, there), past = await both(self._fetched(remote, access), Past.read(self._store, repository.id))
         self._past, self._there = past, frozenset(package for package, _ in past.served)
         refs = await self._places(there)
         async with Checksums(self._mirror, past.made, seconds=self._config.git_timeout) as checksums:
@@ -149,12 +159,17 @@ class Run:
         await self._store.runs.finish(self.id, _outcome(report), error=error)
         return report
 
+    def _received(self, done: int, total: int, received: int) -> None:
+        """Tell how far the fetch is, which may have begun before it is the step that is told."""
+        if self._fetching_told:
+            self._progress(Step.FETCHING, done, total, received)
+
     @asynccontextmanager
     async def _fetching(self, access: Access, *, now: bool) -> AsyncIterator[Callable[[], Awaitable[None]]]:
         """What brings the mirror to what is upstream; begun `now`, and given up where it is never called."""
 
         def fetch() -> Coroutine[object, object, None]:
-            return self._mirror.fetch(self._repository.url, access=access)
+            return self._mirror.fetch(self._repository.url, access=access, on_received=self._received)
 
         if not now:
             yield fetch
@@ -166,6 +181,33 @@ class Run:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    async def _fetched(self, remote: Remote, access: Access) -> tuple[Remote, dict[str, str]]:
+        """What the mirror has, and what is listed upstream: the same, but for what moves all the time.
+
+        Git ends well where it was not given what was listed, and takes that for gone: nothing may be decided by
+        it, and GitUnavailableError is raised.
+        """
+        url = self._repository.url
+        there = await self._mirror.refs()
+        for _ in range(_MOST_LOOKS):
+            if there == _usual(remote.refs):
+                break
+            # something was pushed between the two, most likely
+            remote = await self._git.ls_remote(url, access=access)
+            await asyncio.to_thread(remote.check, url)
+            if there != _usual(remote.refs):
+                await self._mirror.fetch(url, access=access)
+                there = await self._mirror.refs()
+        wanted = _usual(remote.refs)
+        self.digest = f"{_RULES}:{remote.digest if there == wanted else 'moving'}"
+        if lacking := [ref for ref, commit in wanted.items() if there.get(ref) != commit]:
+            ref, commit = lacking[0].removeprefix("refs/"), wanted[lacking[0]][:12]
+            raise GitUnavailableError(
+                f"cannot read {url}: it lists {ref} at {commit} and does not give that: if it is a shallow clone, "
+                "`git fetch --unshallow` in it makes it whole"
+            )
+        return remote, there
+
     async def _keep_pinned(self) -> None:
         """Hold the commits that projects pin branches to: none may be lost to a force-push."""
         if pinned := await self._store.pins.of_repository(self._repository.id):
@@ -176,6 +218,32 @@ class Run:
     ) -> Report:
         """Read what has moved in the mirror, and publish it."""
         repository = self._repository
+        changed, names, found = await self._discover(refs, remote, everything=everything)
+        if not (found.candidates or self._past.served or self._past.deleted):
+            raise _nothing_found(repository.url, found.left_out)
+
+        last: list[NewVersion] = []
+        async for batch, more in self._with_checksums(found.candidates, checksums):
+            if more:
+                await self._publish(_with_versions(Publication(), batch))
+            else:
+                last = batch
+        without = self._failed | self._unfit
+        if without and not self._past.served and len(without) == len(found.candidates):
+            raise SyncError(f"no archive can be made of {repository.url}: {next(iter(without.values()))}")
+        found = Discovery(found.candidates, found.left_out | self._unfit, found.respelled)
+        # the names last: where a rename is cut off, the next sync has to see it again
+        change = Publication(default_branch=remote.default_branch, default_names=names)
+        change = self._last(_with_versions(change, last), found, refs, changed)
+        await self._publish(change)
+        return await self._report(change, changed, candidates=found.candidates, respelled=found.respelled)
+
+    async def _discover(
+        self, refs: Mapping[str, str], remote: Remote, *, everything: bool
+    ) -> tuple[dict[str, str], dict[str, str], Discovery]:
+        """The places that were read, the default names by folder, and the versions that there is room for."""
+        repository = self._repository
+        # what was read goes with this: of a hostile repository it is far more than there is room for
         changed, files, names = await self._read_changed(refs, remote, everything=everything)
         # a branch that is gone claims its version no longer; a release does, where it is kept
         served = {
@@ -195,24 +263,9 @@ class Run:
         )
         found = await asyncio.to_thread(discovery.discover, changed, files, rules)
         found = await self._without_foreign_names(found)
-        if not (found.candidates or self._past.served or self._past.deleted):
-            raise _nothing_found(repository.url, found.left_out)
-
-        last: list[NewVersion] = []
-        async for batch, more in self._with_checksums(found.candidates, checksums):
-            if more:
-                await self._publish(_with_versions(Publication(), batch))
-            else:
-                last = batch
-        without = self._failed | self._unfit
-        if without and not self._past.served and len(without) == len(found.candidates):
-            raise SyncError(f"no archive can be made of {repository.url}: {next(iter(without.values()))}")
-        found = Discovery(found.candidates, found.left_out | self._unfit, found.respelled)
-        # the names last: where a rename is cut off, the next sync has to see it again
-        change = Publication(default_branch=remote.default_branch, default_names=names)
-        change = self._last(_with_versions(change, last), found, refs, changed)
-        await self._publish(change)
-        return await self._report(change, changed, candidates=found.candidates, respelled=found.respelled)
+        sizes = await self._store.packages.metadata_sizes(repository.id)
+        stays = {key: sizes.get(key, 0) for key in rules.served}
+        return changed, names, await asyncio.to_thread(discovery.within_limits, found, stays)
 
     async def _unchanged(self) -> Report:
         """What there is to tell where nothing is new; of a scheduled sync, nobody asks more than that."""
@@ -239,7 +292,8 @@ class Run:
         """
         repository = self._repository
         past = self._past
-        changed = past.moved(refs)
+        manifests = Manifests(self._mirror)
+        changed = past.moved(refs) | past.unread(refs)
         if past.vanished(refs, keep=self._keep) or any(
             ref not in refs and ref not in past.deleted for ref in past.refs
         ):
@@ -254,17 +308,16 @@ class Run:
         # the default branch in any case: a rename that was cut off has to be seen again
         read = refs if everything else changed | named
         looked_at = list(dict.fromkeys([*named.values(), *read.values()]))[:_MOST_LOOKED_AT]
-        files, pitfalls = await asyncio.gather(self._files(read), self._mirror.find_pitfalls(looked_at))
+        files, pitfalls = await both(self._files(manifests, read, named), self._mirror.find_pitfalls(looked_at))
         self._notes = sorted(map(str, pitfalls))
         # a composer.json that broke doesn't take the name away from what is served
         names = dict(past.names)
         for ref, commit in named.items():
-            _, path = split_place(ref)
-            if name := discovery.default_name(files[place(commit, path)]):
-                names[path] = name
+            if name := discovery.default_name(files[_treeish(ref, commit)]):
+                names[split_place(ref)[1]] = name
         if names != past.names and not everything:
             everything = True
-            files = await self._files(refs)
+            files = await self._files(manifests, refs, named)
         return past.without_deleted(refs if everything else _in_order(changed, refs)), files, names
 
     async def _places(self, refs: Mapping[str, str]) -> dict[str, str]:
@@ -292,15 +345,19 @@ class Run:
         await self._store.packages.publish(self._repository, change)
         self._there |= {item.package.lower() for item in change.versions}
 
-    async def _files(self, refs: Mapping[str, str]) -> dict[str, CommitFile]:
+    async def _files(
+        self, manifests: Manifests, refs: Mapping[str, str], default: Mapping[str, str]
+    ) -> dict[str, CommitFile]:
+        """The composer.json of each place by commit, or commit:folder; of the `default` branch before others."""
         self._progress(Step.READING, 0, len(refs))
-        wanted = list(dict.fromkeys(place(commit, split_place(ref)[1]) for ref, commit in refs.items()))
-        files = await self._mirror.read_files(
-            [at for at in wanted if at not in self._empty], "composer.json", limit=metadata.MAX_COMPOSER_JSON
+        wanted = list(dict.fromkeys(_treeish(ref, commit) for ref, commit in refs.items()))
+        files = await manifests.read(
+            [at for at in wanted if at not in self._empty],
+            first={_treeish(ref, commit) for ref, commit in default.items()},
         )
         self._progress(Step.READING, len(refs), len(refs))
         # nobody asked for what is in its root
-        return files | {at: CommitFile(True, 0, None) for at in wanted if at in self._empty}
+        return files | {at: CommitFile(True, 0) for at in wanted if at in self._empty}
 
     async def _without_foreign_names(self, found: Discovery) -> Discovery:
         """Leave out what another repository supplies. Raises ConflictError where nothing else is left."""
@@ -329,7 +386,7 @@ class Run:
         Those whose archive could not be made are noted in `_failed`, and tried again by the next sync; those of
         which there never will be one, in `_unfit`.
         """
-        ordered = sorted(candidates, key=lambda item: (item.default_branch, item.released_at), reverse=True)
+        ordered = sorted(candidates, key=discovery.newest_first)
         treeishes = self._treeishes(ordered)
         checksums.begin(treeishes.values())
         start, size = 0, _FIRST_BATCH
@@ -375,7 +432,7 @@ class Run:
         first: dict[str, str] = {}
         made: dict[str, str] = {}
         for candidate in candidates:
-            at = place(candidate.reference, split_place(candidate.ref)[1])
+            at = _treeish(candidate.ref, candidate.reference)
             made[candidate.ref] = first.setdefault(self._trees.get(at, at), at)
         return made
 
@@ -397,6 +454,7 @@ class Run:
             key = (ref.package or "").lower(), version.version
             if key not in supplied:
                 removed.append(key)
+        unread = any(reason.startswith(NOT_READ) for reason in found.left_out.values())
         left_out = [
             self._past.left_out(ref, changed[ref], reason, means=found.respelled.get(ref))
             for ref, reason in found.left_out.items()
@@ -408,8 +466,8 @@ class Run:
             refs=[*change.refs, *left_out],
             forgotten=[ref for ref in self._past.refs if ref not in refs],
             back=[ref for ref in self._past.deleted if ref in refs and self._past.refs[ref].reason is None],
-            # where an archive could not be made, the next sync has to look again
-            digest=f"{_RULES}:incomplete" if self._failed else self.digest,
+            # where an archive could not be made, or something not be read, the next sync has to look again
+            digest=f"{_RULES}:incomplete" if self._failed or unread else self.digest,
         )
 
     async def _report(
@@ -453,6 +511,16 @@ class Run:
             read=len(changed),
             notes=self._notes,
         )
+
+
+def _usual(refs: Mapping[str, str]) -> dict[str, str]:
+    """Those of some refs that git fetches: it passes over what cannot be the name of one."""
+    return {ref: commit for ref, commit in refs.items() if not _NO_NAME.search(ref)}
+
+
+def _treeish(ref: str, commit: str) -> str:
+    """The commit itself, or the folder of the ref in it."""
+    return place(commit, split_place(ref)[1])
 
 
 def _outcome(report: Report) -> Outcome:

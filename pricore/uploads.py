@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar, cast
+from typing import IO, Final, TypeVar, cast
 
 import zstandard
 
@@ -28,7 +28,9 @@ from pricore.errors import (
     InvalidError,
     PricoreError,
     StoreError,
+    explain,
 )
+from pricore.metadata import Manifest
 from pricore.models import NewVersion, Organization, Version
 from pricore.store import Store
 
@@ -172,7 +174,7 @@ class Uploads:
         try:
             yield
         except OSError as error:
-            raise StoreError(f"cannot keep the archive below {self._folder}: {error.strerror or error}") from error
+            raise StoreError(f"cannot keep the archive below {self._folder}: {explain(error)}") from error
 
 
 def _pack(
@@ -194,13 +196,13 @@ def _pack(
     compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
     size = 0
     with zips.read_upload(file) as upload:
-        data = _read_composer_json(upload)
-        name = metadata.package_name(data)
+        manifest = _read_composer_json(upload)
+        name = manifest.name
         if name is None:
             raise InvalidError('composer.json has no "name"', field="file")
         if only is not None and name.lower() not in only:
             raise ForbiddenError(f"the access token is for other packages than {name[:80]}")
-        pretty, normalized = _version_of(data, version)
+        pretty, normalized = _version_of(manifest, version)
         for piece in upload.pack(content, as_before=as_before):
             if stopped.is_set():
                 raise PricoreError("nobody waits for it any more")
@@ -214,7 +216,7 @@ def _pack(
     shasum, reference, at = digest.hexdigest(), content.hexdigest(), now()
     try:
         entry = metadata.version_entry(
-            data,
+            manifest,
             name=name,
             version=pretty,
             normalized=normalized,
@@ -246,17 +248,18 @@ def _before(upload: zips.Upload) -> str:
     return digest.hexdigest()
 
 
-def _read_composer_json(upload: zips.Upload) -> dict[str, Any]:
+def _read_composer_json(upload: zips.Upload) -> Manifest:
     try:
-        return metadata.parse_composer_json(upload.composer_json(limit=metadata.MAX_COMPOSER_JSON))
+        content = upload.composer_json(limit=metadata.MAX_COMPOSER_JSON)
+        return metadata.read_manifest(metadata.parse_composer_json(content))
     except ComposerJsonError as error:
         raise InvalidError(str(error), field="file") from None
 
 
-def _version_of(data: dict[str, Any], given: str | None) -> tuple[str, str]:
+def _version_of(manifest: Manifest, given: str | None) -> tuple[str, str]:
     """The version, pretty and normalized, that is given or that composer.json declares."""
-    declared = data.get("version")
-    if declared is not None and not isinstance(declared, str):
+    declared = manifest.version
+    if declared is False:
         raise InvalidError('"version" in composer.json is not a string', field="file")
     if given is None and declared is None:
         raise InvalidError("it has no version: give one, or put it into composer.json", field="version")

@@ -28,6 +28,7 @@ from pricore.models import (
     Step,
     SyncRun,
     Token,
+    Trigger,
     Version,
 )
 
@@ -113,6 +114,8 @@ class ProgressView(msgspec.Struct, frozen=True, kw_only=True):
 class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
     """A sync; `status` is queued, running, ok, unchanged (nothing was new), failed or interrupted.
 
+    `cause` is what set it off: somebody on the command line (cli) or over the API, the schedule, a webhook, a
+    change of how the repository is followed, or that there was none before (first); null if that is not known.
     `started_at` is null until it is taken up, `progress` when it isn't running.
     `read` counts the refs that had moved; `kept` are released versions whose tag is missing upstream, `moved`
     those whose tag leads elsewhere now and which stay what they are. `left_out` is each ref that makes no version,
@@ -125,6 +128,7 @@ class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
     progress: ProgressView | None
     started_at: Time | None
     finished_at: Time | None
+    cause: Annotated[str, _one_of(*Trigger)] | None
     read: int
     added: list[str]
     updated: list[str]
@@ -361,6 +365,7 @@ def sync_run(item: SyncRun) -> SyncRunView:
         progress=None if item.progress is None else progress(item.progress),
         started_at=_time(item.started_at),
         finished_at=_time(item.finished_at),
+        cause=item.cause,
         read=item.outcome.read,
         added=item.outcome.added,
         updated=item.outcome.updated,

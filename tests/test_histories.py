@@ -30,6 +30,7 @@ from pricore.dists import Dists
 from pricore.errors import PricoreError
 from pricore.git import Git
 from pricore.models import Package, Version
+from pricore.progress import ignore
 from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.uploads import Uploads
@@ -204,7 +205,7 @@ class Registry:
     async def sync(self) -> bool:
         """Whether it could be synced; the reason why not is one of the product's own."""
         with suppress(PricoreError):
-            await self._syncer.sync(self._repository, progress=lambda text, done, total: None)
+            await self._syncer.sync(self._repository, progress=ignore)
             return True
         return False
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pricore.discovery import Rules, discover
-from pricore.models import CommitFile
+from pricore import metadata
+from pricore.discovery import CommitFile, Rules, discover
 from pricore.support import page_of
 from tests.githost import GitHost
 from tests.harness import Client, GitRepository, Pricore
@@ -17,10 +17,10 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 def support(provider: str, url: str | None, ref: str, **composer: object) -> dict[str, str] | None:
     """The `support` of the version that a ref makes."""
-    content = json.dumps({"name": "acme/library", **composer}).encode()
+    manifest = metadata.read_manifest({"name": "acme/library", **composer})
     rules = Rules(default_branch="main", default_names={}, source_url=url, provider=provider, served={})
-    (found,) = discover({ref: COMMIT}, {COMMIT: CommitFile(True, 1, content)}, rules).candidates
-    supported: dict[str, str] | None = json.loads(found.entry).get("support")
+    (found,) = discover({ref: COMMIT}, {COMMIT: CommitFile(True, 1, manifest)}, rules).candidates
+    supported: dict[str, str] | None = json.loads(bytes(found.entry)).get("support")
     return supported
 
 

@@ -25,10 +25,12 @@ async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Mappi
     if package.replaced_by is not None:
         return  # renamed: its refs make versions of another package by now
     rows: Any = await db.execute_fetchall(
-        "SELECT name, reference, lower(package) FROM refs WHERE repository_id = ?", (package.repository_id,)
+        "SELECT name, reference, lower(package), reason FROM refs WHERE repository_id = ?",
+        (package.repository_id,),
     )
-    others = {ref for ref, _, supplies in rows if supplies not in (None, package.name)}
-    commits = {ref: commit for ref, commit, _ in rows if ref not in others}
+    others = {ref for ref, _, supplies, _ in rows if supplies not in (None, package.name)}
+    commits = {ref: commit for ref, commit, _, _ in rows if ref not in others}
+    waiting = any((reason or "").startswith(discovery.NO_ROOM) for _, _, _, reason in rows)
     # not the commit of the ref, but of what it made: a tag that moved and was refused is let in now
     marks = {ref: commit for ref, (_, commit) in deleted.items() if ref not in others}
     there = {ref for ref, *_ in rows}
@@ -44,7 +46,8 @@ async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Mappi
         {ref: (*made.get(ref, (None, None)), commit) for ref, commit in marked.items()},
         nowhere=marked.keys() - there,
     )
-    if let_in or any(commits.get(ref, commit) != commit for ref, commit in marks.items()):
+    # what there was no room for, too
+    if let_in or waiting or any(commits.get(ref, commit) != commit for ref, commit in marks.items()):
         await db.execute(
             f"UPDATE repositories SET refs_digest = {READ_ANEW}, failed_digest = NULL WHERE id = ?",
             (package.repository_id,),

@@ -1,7 +1,9 @@
 """What publishing does inside its transaction: packages, refs, and the documents that are made of versions."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -10,7 +12,7 @@ import zstandard
 
 from pricore import metadata, versions
 from pricore.clock import now, rfc3339
-from pricore.discovery import BRANCHES, split_place
+from pricore.discovery import BRANCHES, MOST_OF_PACKAGE, split_place, too_much
 from pricore.errors import ConflictError, NotFoundError
 from pricore.metadata import Published
 from pricore.models import NewVersion, Ref, Repository
@@ -28,6 +30,12 @@ PUBLISHED: Final = """
 
 _MOST_DESCRIPTION: Final = 1000
 """Characters of a description that lists and searches go through; the metadata has it whole."""
+
+_LEVEL: Final = 6
+_PORTION: Final = 256 * 1024
+
+_MOST_TYPE: Final = 255
+"""Characters of a type that lists go through, likewise."""
 
 _DIST_SIZE: Final = 300
 """Bytes that `dist` and `uid` add to a version, about; for deciding what is small enough to be inline."""
@@ -187,6 +195,17 @@ async def same_version(db: "aiosqlite.Connection", package_id: str, item: NewVer
     return None
 
 
+async def check_room(db: "aiosqlite.Connection", package_id: str, item: NewVersion) -> None:
+    """Refuse with ConflictError an upload for whose metadata its package has no room."""
+    rows: Any = await db.execute_fetchall(
+        "SELECT version, length(entry) FROM versions WHERE package_id = ?", (package_id,)
+    )
+    sizes: dict[str, int] = dict(rows)
+    more = len(item.entry) - sizes.get(item.version, 0)
+    if more > 0 and sum(sizes.values()) + more > MOST_OF_PACKAGE:
+        raise ConflictError(too_much(item.package.lower(), MOST_OF_PACKAGE))
+
+
 def _meaning(normalized: str) -> object:
     """What no two versions of a package have: releases are told apart by their order (1.0 is 01.0)."""
     return normalized if versions.is_dev(normalized) else versions.sort_key(normalized)
@@ -215,7 +234,8 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
             first_reference = CASE WHEN excluded.ref LIKE 'refs/tags/%' AND reference <> excluded.reference
                 THEN coalesce(first_reference, reference) ELSE first_reference END
         """,
-        [
+        # made one by one: all of them together are many times what they share
+        (
             (
                 ids[item.package.lower()],
                 item.version,
@@ -223,13 +243,13 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
                 item.ref,
                 item.reference,
                 item.shasum,
-                item.entry,
+                bytes(item.entry),
                 item.default_branch,
                 item.released_at,
                 now(),
             )
             for item in items
-        ],
+        ),
     )
     await db.executemany(
         """
@@ -320,21 +340,23 @@ async def unmark(db: "aiosqlite.Connection", repository: Repository, change: Pub
         return {}
     rows: Any = await db.execute_fetchall(
         """
-        SELECT versions.id, entry, packages.name, packages.id FROM versions
+        SELECT versions.id, packages.name, packages.id FROM versions
         JOIN packages ON packages.id = package_id
         WHERE repository_id = ?1 AND default_branch AND replaced_by IS NULL
             AND ref <> ?2 AND substr(ref, 1, length(?2) + 1) <> ?2 || ':'
         """,
         (repository.id, f"{BRANCHES}{change.default_branch or ''}"),
     )
-    for version_id, content, _, _ in rows:
+    for version_id, _, _ in rows:
+        # one at a time: in a repository of many folders each has its own
+        ((content,),) = await db.execute_fetchall("SELECT entry FROM versions WHERE id = ?", (version_id,))
         entry = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
         entry.pop("default-branch", None)
         await db.execute(
             "UPDATE versions SET default_branch = 0, entry = ? WHERE id = ?",
             (msgspec.json.encode(entry), version_id),
         )
-    return {name: package_id for _, _, name, package_id in rows}
+    return {name: package_id for _, name, package_id in rows}
 
 
 async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> None:
@@ -342,9 +364,12 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
     rows: Any = await db.execute_fetchall(f"SELECT {PUBLISHED} FROM versions WHERE package_id = ?", (package_id,))
     ((replaced_by,),) = await db.execute_fetchall("SELECT replaced_by FROM packages WHERE id = ?", (package_id,))
     published = metadata.newest_first(as_published(name, row) for row in rows)
-    halves, provided = await asyncio.to_thread(
-        lambda: (_documents(name, published, replaced_by), metadata.provided_names(published))
-    )
+    del rows
+    latest = metadata.find_latest(published)
+    entry = _read_entry(b"{}" if latest is None else latest.entry)
+    size = sum(len(item.entry) + _DIST_SIZE for item in published)
+    provided = await asyncio.to_thread(metadata.provided_names, published)
+    halves = await asyncio.to_thread(_documents, name, published, replaced_by)
     await db.execute("DELETE FROM provided_names WHERE package_id = ?", (package_id,))
     await db.executemany(
         "INSERT INTO provided_names (package_id, name) VALUES (?, ?)",
@@ -378,8 +403,6 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
             """,
             (package_id,),
         )
-    latest = metadata.find_latest(published)
-    entry = _read_entry(b"{}" if latest is None else latest.entry)
     # people mark what they abandon on its default branch, and seldom in a release
     rows = await db.execute_fetchall(
         "SELECT entry FROM versions WHERE package_id = ? AND default_branch ORDER BY id LIMIT 1", (package_id,)
@@ -394,9 +417,9 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
         """,
         (
             entry.get("description", "")[:_MOST_DESCRIPTION],
-            entry.get("type", "library"),
+            entry.get("type", "library")[:_MOST_TYPE],
             None if latest is None else latest.version,
-            sum(len(item.entry) + _DIST_SIZE for item in published),
+            size,
             metadata.DOCUMENT_FORMAT,
             "" if abandoned is True else abandoned,
             package_id,
@@ -408,18 +431,46 @@ def _read_entry(content: bytes) -> dict[str, Any]:
     return msgspec.json.decode(content, type=dict[str, Any])
 
 
-def _documents(name: str, published: Sequence[Published], replaced_by: str | None) -> dict[str, bytes]:
-    compress = zstandard.ZstdCompressor(level=6).compress
+def _documents(name: str, published: list[Published], replaced_by: str | None) -> dict[str, bytes]:
+    """Both documents of versions given newest first, which are let go as they get into them."""
+    halves: dict[str, deque[Published]] = {"stable": deque(), "dev": deque()}
+    for item in published:
+        halves["dev" if versions.is_dev(item.normalized) else "stable"].append(item)
+    published.clear()
     return {
-        half: compress(
-            metadata.build_document(
-                name,
-                [item for item in published if versions.is_dev(item.normalized) == (half == "dev")],
-                replaced_by=replaced_by,
-            )
-        )
-        for half in ("stable", "dev")
+        half: _compress(metadata.build_document(name, _taken(items), replaced_by=replaced_by))
+        for half, items in halves.items()
     }
+
+
+def _taken(items: deque[Published]) -> Iterator[Published]:
+    while items:
+        yield items.popleft()
+
+
+def _compress(document: Iterable[bytes]) -> bytes:
+    """A document as it is stored: a large one is never whole for that, and its size isn't told."""
+    compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    first: list[bytes] = []
+    portions = _in_portions(document)
+    while sum(map(len, first)) < metadata.LARGE:
+        portion = next(portions, None)
+        if portion is None:
+            return compressor.compress(b"".join(first))
+        first.append(portion)
+    stream = compressor.compressobj()
+    return b"".join([*map(stream.compress, chain(first, portions)), stream.flush()])
+
+
+def _in_portions(document: Iterable[bytes]) -> Iterator[bytes]:
+    """A document in few pieces, which depend on nothing but what it is."""
+    portion = bytearray()
+    for piece in document:
+        portion += piece
+        if len(portion) >= _PORTION:
+            yield bytes(portion)
+            portion.clear()
+    yield bytes(portion)
 
 
 def as_published(name: str, fields: Sequence[Any]) -> Published:

@@ -190,7 +190,7 @@ def test_what_is_deleted_goes_with_its_archive(world: World) -> None:
     assert "the lock production names" in world.pricore.fail("package", "delete", "acme", NAME, "--yes")
     world.pricore.run("lock", "check", lock)
 
-    world.pricore.run("lock", "remove", "acme", "production")
+    world.pricore.run("lock", "remove", "acme", "production", "--yes")
     entry = world.client.versions(NAME)["1.0.0"]
     world.pricore.run("package", "delete", "acme", NAME, "1.0.0", "--yes")
     assert world.client.ask("GET", "/" + entry["dist"]["url"].split("/", 3)[3])[0] == 404
