@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
 from pricore.errors import NotFoundError, PricoreError, StoreError
 from pricore.metrics import Metrics, Syncs
-from pricore.models import Job, Trigger
-from pricore.progress import ignore
+from pricore.models import Job, Step, Trigger
 from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.tables.jobs import BY_HAND, BY_WEBHOOK
@@ -26,14 +26,47 @@ _NOTICE_SECONDS: Final = 0.05
 _LEAST_SECONDS: Final = 0.05
 """How often the schedule is asked at most."""
 
+_SLOW_SECONDS: Final = 30.0
+"""A sync that hasn't read anything after so long waits for its host, and needs no worker for that."""
+
+_MOST_SLOW: Final = 8
+"""Such syncs beside the workers; each further one takes a worker."""
+
+_MOST_ASKED: Final = 3
+"""Syncs that were asked for, one after the other, before one that is due gets a turn."""
+
+_OUTSIDE: Final = (Step.WAITING, Step.LISTING, Step.FETCHING)
+"""The steps in which a sync waits for others: another process, or its host."""
+
+
+class _Work:
+    """A sync at work for an organization."""
+
+    def __init__(self, organization_id: str) -> None:
+        self.organization_id = organization_id
+        # since when it waits for others, None from when it reads what it got
+        self._waits_since: float | None = time.monotonic()
+
+    def tell(self, step: Step, *_: int) -> None:
+        """Take its progress, of which the step is enough."""
+        if step not in _OUTSIDE:
+            self._waits_since = None
+
+    def is_slow(self) -> bool:
+        """Whether it has been waiting for so long that it needs no worker."""
+        return self._waits_since is not None and time.monotonic() - self._waits_since >= _SLOW_SECONDS
+
 
 class Queue:
     """The queue of syncs, the schedule behind it and the workers that empty both, in the server.
 
     A repository is never at work twice, here because `busy` has it, in other processes because of its lock.
-    `workers` is how many may be at work; it can be changed at any time. Where there are several, and one
-    organization has them all, one more is there for the others: hosts of that one that send next to nothing must
-    not stop them. `counts` is where syncs are counted.
+    `workers` is how many may be at work; it can be changed at any time. `counts` is where syncs are counted.
+
+    The load of one organization is not the latency of another. Organizations take turns. A sync that waits for its
+    host for long needs no worker, so that others begin; an organization with more of these than there are workers
+    begins no more until one ends. Where there are several workers, and one organization has them all, one more is
+    there for the others.
     """
 
     def __init__(self, store: Store, syncer: Syncer, *, workers: int, counts: Syncs | None = None) -> None:
@@ -42,9 +75,11 @@ class Queue:
         self._syncer = syncer
         self._counts = counts or Metrics().syncs
         self._wake = asyncio.Event()
-        self._busy: dict[str, str] = {}
+        self._busy: dict[str, _Work] = {}
         # organizations that had their turn, the latest last
         self._served: list[str] = []
+        # syncs that were asked for since the last one that was due
+        self._asked = 0
         # whether the log has been told that the database cannot be written
         self._failing = False
 
@@ -80,12 +115,12 @@ class Queue:
             self._wake.clear()
             tasks.difference_update([task for task in tasks if task.done()])
             seen = self._store.changes()
-            while task := await self._begin(len(tasks)):
+            while task := await self._begin():
                 tasks.add(task)
                 task.add_done_callback(lambda _: self._wake.set())
             # not wait_for: in Python 3.11 it loses a cancellation that comes together with the event
             with suppress(TimeoutError):
-                async with asyncio.timeout(await self._pause(full=len(tasks) >= self.workers)):
+                async with asyncio.timeout(await self._pause()):
                     await self._woken(seen)
 
     async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
@@ -106,34 +141,65 @@ class Queue:
                 async with asyncio.timeout(_NOTICE_SECONDS):
                     await self._wake.wait()
 
-    async def _begin(self, at_work: int) -> asyncio.Task[None] | None:
+    async def _begin(self) -> asyncio.Task[None] | None:
         """A worker for what comes first beside those at work, None where nothing is to be done or all are."""
-        but = None
-        if at_work >= self.workers:
-            organizations = set(self._busy.values())
-            if at_work > self.workers or self.workers == 1 or len(organizations) != 1:
+        at_work, slow = self._at_work()
+        held = self._held(slow)
+        taken = self._taken(slow)
+        if taken >= self.workers:
+            if taken > self.workers or self.workers == 1 or len(at_work) != 1:
                 return None
-            (but,) = organizations
-        if job := await self._store.jobs.take(self._busy, self._served, but=but):
-            return self._work_on(job.repository_id, job.organization_id, job)
-        if found := [due for due in await self._store.schedule.due(self._busy) if due.organization_id != but]:
-            turns = {organization_id: turn for turn, organization_id in enumerate(self._served)}
-            first = min(found, key=lambda due: (turns.get(due.organization_id, -1), due.at))
-            return self._work_on(first.repository_id, first.organization_id, None)
+            held |= at_work.keys()  # one more, of another
+        turns = {organization_id: turn for turn, organization_id in enumerate(self._served)}
+
+        def rank(organization_id: str) -> tuple[int, int]:
+            """Who comes first: those with the fewest at work, of these the one whose turn was longest ago."""
+            return at_work[organization_id], turns.get(organization_id, -1)
+
+        waiting = await self._store.jobs.first(self._busy)
+        waiting = {organization_id: row for organization_id, row in waiting.items() if organization_id not in held}
+        if not waiting or self._asked >= _MOST_ASKED:
+            # an organization that has asked for something gets its turn by that
+            passed_over = held | waiting.keys()
+            due = await self._store.schedule.due(self._busy)
+            if found := [item for item in due if item.organization_id not in passed_over]:
+                first = min(found, key=lambda item: (*rank(item.organization_id), item.at))
+                self._asked = 0
+                return self._work_on(first.repository_id, first.organization_id, None)
+        if waiting:
+            organization_id = min(waiting, key=lambda item: (*rank(item), waiting[item]))
+            if job := await self._store.jobs.take(waiting[organization_id][1]):
+                self._asked += 1
+                return self._work_on(job.repository_id, job.organization_id, job)
         return None
 
+    def _at_work(self) -> tuple[Counter[str], Counter[str]]:
+        """How many syncs each organization has that need a worker, and how many that wait for their hosts."""
+        at_work, slow = Counter[str](), Counter[str]()
+        for work in self._busy.values():
+            (slow if work.is_slow() else at_work)[work.organization_id] += 1
+        return at_work, slow
+
+    def _taken(self, slow: Counter[str]) -> int:
+        """How many workers are at work."""
+        return len(self._busy) - min(slow.total(), _MOST_SLOW)
+
+    def _held(self, slow: Counter[str]) -> set[str]:
+        """The organizations that begin nothing more: their hosts keep back as many syncs as they may."""
+        return {organization_id for organization_id, count in slow.items() if count > self.workers}
+
     def _work_on(self, repository_id: str, organization_id: str, job: Job | None) -> asyncio.Task[None]:
-        self._busy[repository_id] = organization_id
+        self._busy[repository_id] = work = _Work(organization_id)
         with suppress(ValueError):
             self._served.remove(organization_id)
         self._served.append(organization_id)
-        return asyncio.create_task(self._do(repository_id, job))
+        return asyncio.create_task(self._do(repository_id, job, work))
 
-    async def _do(self, repository_id: str, job: Job | None) -> None:
+    async def _do(self, repository_id: str, job: Job | None, work: _Work) -> None:
         end = self._store.jobs.finish
         try:
             try:
-                await self._sync(repository_id, job)
+                await self._sync(repository_id, job, work)
             except Exception as error:  # noqa: BLE001  # a worker's failure is its own
                 await self._wait_for_store(error)
                 end = self._store.jobs.put_back
@@ -145,14 +211,14 @@ class Queue:
         finally:
             del self._busy[repository_id]
 
-    async def _sync(self, repository_id: str, job: Job | None) -> None:
+    async def _sync(self, repository_id: str, job: Job | None, work: _Work) -> None:
         repository = await self._store.repositories.find(repository_id)
         if repository is None:
             return
         begun, outcome = self._counts.begin(), "failed"
         try:
             run_id, trigger = (None, Trigger.SCHEDULE) if job is None else (job.id, job.trigger)
-            report = await self._syncer.sync(repository, progress=ignore, run_id=run_id, trigger=trigger)
+            report = await self._syncer.sync(repository, progress=work.tell, run_id=run_id, trigger=trigger)
             outcome = "changed" if report.added or report.updated or report.removed else "unchanged"
             if outcome == "changed":
                 _log.info(
@@ -193,7 +259,10 @@ class Queue:
         self._failing = True
         await asyncio.sleep(_POLL_SECONDS)
 
-    async def _pause(self, *, full: bool) -> float:
+    async def _pause(self) -> float:
         """Seconds until there may be something to do that nobody tells of."""
-        due = None if full else await self._store.schedule.next_at(self._busy)
+        _, slow = self._at_work()
+        if self._taken(slow) >= self.workers:
+            return _POLL_SECONDS
+        due = await self._store.schedule.next_at(self._busy, held=self._held(slow))
         return _POLL_SECONDS if due is None else min(_POLL_SECONDS, max(_LEAST_SECONDS, due - time.time()))

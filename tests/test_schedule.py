@@ -18,7 +18,7 @@ from pricore.errors import GitError, InvalidError, PricoreError
 from pricore.git import Git
 from pricore.jobs import Queue
 from pricore.management import parse_interval
-from pricore.models import Organization, Repository, Trigger
+from pricore.models import Organization, Repository, Step, Trigger
 from pricore.several import both
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -250,12 +250,14 @@ class Recorder:
         self.at_work = 0
         self.most = 0
         self.stopped = 0
+        self.reading = False
         self.gate = asyncio.Semaphore(0)
 
     async def sync(self, repository: Repository, *, progress: Any, run_id: str | None, trigger: Trigger) -> None:
         self.begun.append((repository.identifier.rpartition("/")[2], trigger))
         self.at_work += 1
         self.most = max(self.most, self.at_work)
+        progress(Step.READING if self.reading else Step.FETCHING, 0, 0)
         try:
             await self.gate.acquire()
         except asyncio.CancelledError:
@@ -391,6 +393,112 @@ async def test_one_worker_stays_one(registry: Registry, recorder: Recorder, begi
 
     assert await recorder.wait_for(2) == ["a", "x"]
     assert recorder.most == 1
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sync that doesn't read yet has been waiting for its host for long."""
+    monkeypatch.setattr("pricore.jobs._SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("pricore.jobs._POLL_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("slow")
+async def test_what_waits_for_its_host_for_long_needs_no_worker(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+) -> None:
+    """Hosts of one organization that send next to nothing stop nobody else, also where there is one worker."""
+    many, few = await add(registry, "many", "abcd"), await add(registry, "few", "x")
+    queue = begin(1)
+    for repository in many.values():
+        await queue.add(repository.id)
+    assert await recorder.wait_for(2) == ["a", "b"]
+    recorder.reading = True
+    await queue.add(few["x"].id)
+
+    assert (await recorder.wait_for(3))[2] == "x"
+
+
+@pytest.mark.usefixtures("slow")
+async def test_an_organization_waits_for_its_own_hosts_alone(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+) -> None:
+    """One more than there are workers may wait for its hosts; then it begins nothing, of what is due neither."""
+    await add(registry, "many", "abcdef")
+    registry.at += 3600
+    begin(2)
+    await recorder.wait_for(3)
+    ours = (await registry.store.organizations.get("many")).id
+    assert await registry.store.schedule.next_at([], held=[ours]) is None, "nobody waits for what can't begin"
+    recorder.reading = True
+    recorder.gate.release()
+
+    await recorder.wait_for(5)
+    assert recorder.most == 4, "two wait for their hosts, and two read"
+
+
+@pytest.mark.usefixtures("slow")
+async def test_those_that_wait_for_their_hosts_are_bounded(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond so many in all, whichever organizations they are of, each takes a worker."""
+    monkeypatch.setattr("pricore.jobs._MOST_SLOW", 3)
+    for number in range(10):
+        (repository,) = (await add(registry, f"org-{number}", "a")).values()
+        await registry.store.jobs.add(repository.id)
+    begin(2)
+
+    await recorder.wait_for(5)
+
+
+async def test_what_reads_needs_a_worker(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes: a processor is what there are few of."""
+    many, few = await add(registry, "many", "a"), await add(registry, "few", "x")
+    recorder.reading = True
+    queue = begin(1)
+    await queue.add(many["a"].id)
+    assert await recorder.wait_for(1) == ["a"]
+    monkeypatch.setattr("pricore.jobs._SLOW_SECONDS", 0.0)
+    await queue.add(few["x"].id)
+
+    assert await recorder.wait_for(1) == ["a"]
+
+
+async def test_webhooks_of_one_organization_do_not_stop_what_is_due_of_another(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+) -> None:
+    """Of four syncs, one is of an organization that has asked for none."""
+    many = await add(registry, "many", "abcdefgh")
+    await add(registry, "few", "xy")
+    registry.at += 3600
+    for repository in many.values():
+        await registry.store.jobs.add(repository.id, priority=BY_WEBHOOK)
+    begin(1)
+    for count in range(1, 9):
+        await recorder.wait_for(count)
+        recorder.gate.release()
+
+    triggers = [trigger for _, trigger in recorder.begun[:8]]
+    assert triggers == [*[Trigger.WEBHOOK] * 3, Trigger.SCHEDULE] * 2
+    assert {name for name, trigger in recorder.begun[:8] if trigger is Trigger.SCHEDULE} <= {"x", "y"}
+
+
+async def test_webhooks_of_one_organization_do_not_come_before_all_that_others_ask_for(
+    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+) -> None:
+    """Organizations take turns first; webhooks come before people within each."""
+    many, few = await add(registry, "many", "abc"), await add(registry, "few", "xy")
+    for repository in many.values():
+        await registry.store.jobs.add(repository.id, priority=BY_WEBHOOK)
+    await registry.store.jobs.add(few["x"].id, priority=BY_HAND)
+    await registry.store.jobs.add(few["y"].id, priority=BY_WEBHOOK)
+    begin(1)
+    for count in range(1, 5):
+        await recorder.wait_for(count)
+        recorder.gate.release()
+
+    assert await recorder.wait_for(5) == ["a", "y", "b", "x", "c"]
 
 
 async def test_due_repositories_take_turns_too(

@@ -1,7 +1,6 @@
 """Syncs that were asked for: rows, so that nothing that was promised is lost with the process."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -52,43 +51,37 @@ class Jobs:
             (str(uuid4()), now(), priority, cause, repository_id),
         )
 
-    async def take(self, busy: Mapping[str, str], served: Sequence[str], *, but: str | None = None) -> Job | None:
-        """The job that comes first, which counts as begun; it is of none of the repositories that are `busy`.
+    async def first(self, busy: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """Of each organization the job that comes first, as (priority, number), for `take`.
 
-        It is not of the organization `but`. `busy` are repositories at work with their organizations, `served` the
-        organizations that had their turn, the latest last. First comes the higher priority, then the organization
-        with the fewest at work, then the one whose turn was longest ago, then who waits longest.
+        The highest priority is the lowest number, and who waits longest has the lowest number. Nothing of the
+        repositories that are `busy`.
         """
         rows = await self._store.fetch_all(
             """
-            SELECT priority, organization_id, min(jobs.rowid) FROM jobs
+            SELECT organization_id, priority, min(jobs.rowid) FROM jobs
             JOIN repositories ON repositories.id = repository_id
             WHERE started_at IS NULL AND repository_id NOT IN (SELECT value FROM json_each(?))
-            GROUP BY priority, organization_id
+            GROUP BY organization_id, priority ORDER BY priority DESC
             """,
             (msgspec.json.encode(list(busy)).decode(),),
         )
-        rows = [row for row in rows if row[1] != but]
-        if not rows:
-            return None  # without the writer's lock: this is asked all the time
-        at_work = Counter(busy.values())
+        # the last of an organization is its highest priority
+        return {organization_id: (priority, number) for organization_id, priority, number in rows}
 
-        def order(row: tuple[int, str, int]) -> tuple[int, int, int, int]:
-            priority, organization_id, number = row
-            turn = served.index(organization_id) if organization_id in served else -1
-            return priority, at_work[organization_id], turn, number
-
-        first = min(rows, key=order)
+    async def take(self, number: int) -> Job | None:
+        """The job of that number, which counts as begun; None where its repository was removed in the meantime."""
         async with self._store.transaction(revise=False) as db:
             taken: Any = await db.execute_fetchall(
                 """
-                UPDATE jobs SET started_at = ? WHERE rowid = ? AND started_at IS NULL
-                RETURNING id, repository_id, cause
+                UPDATE jobs SET started_at = ?1 WHERE rowid = ?2 AND started_at IS NULL
+                RETURNING id, repository_id, cause,
+                    (SELECT organization_id FROM repositories WHERE id = repository_id)
                 """,
-                (now(), first[2]),
+                (now(), number),
             )
-        for job_id, repository_id, cause in taken:
-            return Job(job_id, repository_id, first[1], Trigger(cause))
+        for job_id, repository_id, cause, organization_id in taken:
+            return Job(job_id, repository_id, organization_id, Trigger(cause))
         return None
 
     async def waiting(self) -> tuple[int, int | None]:

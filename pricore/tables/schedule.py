@@ -49,11 +49,18 @@ class Schedule:
         )
         return [Due(*row) for row in rows]
 
-    async def next_at(self, busy: Iterable[str]) -> int | None:
-        """When the next repository is due that isn't at work, seconds; None where none ever is."""
+    async def next_at(self, busy: Iterable[str], *, held: Iterable[str] = ()) -> int | None:
+        """When the next repository is due that isn't at work, seconds; None where none ever is.
+
+        None of the organizations that are `held` back.
+        """
         ((at,),) = await self._store.fetch_all(
-            "SELECT min(next_sync_at) FROM repositories WHERE id NOT IN (SELECT value FROM json_each(?))",
-            (msgspec.json.encode(list(busy)).decode(),),
+            """
+            SELECT min(next_sync_at) FROM repositories
+            WHERE id NOT IN (SELECT value FROM json_each(?))
+                AND organization_id NOT IN (SELECT value FROM json_each(?))
+            """,
+            (msgspec.json.encode(list(busy)).decode(), msgspec.json.encode(list(held)).decode()),
         )
         return None if at is None else int(at)
 

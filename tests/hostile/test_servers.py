@@ -156,6 +156,54 @@ async def test_a_pack_that_comes_byte_by_byte_costs_its_timeout(
         assert not [*registry.syncer.mirror(slow.id).path.rglob("tmp_*")]
 
 
+async def test_hosts_of_one_organization_stop_no_other(
+    upstream: GitRepository,
+    make_repository: MakeRepository,
+    tmp_path: Path,
+    unused_tcp_port_factory: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two fetches that get next to nothing keep the only worker no longer than a sync may wait for its host."""
+    monkeypatch.setattr("pricore.jobs._SLOW_SECONDS", 0.2)
+    monkeypatch.setattr("pricore.jobs._POLL_SECONDS", 0.1)
+    fetching = asyncio.Semaphore(0)
+
+    async def trickle(connection: int, piece: bytes, writer: asyncio.StreamWriter) -> bytes:
+        if connection > 1 and b"PACK" in piece:  # the first one is ls-remote's
+            fetching.release()
+            await asyncio.sleep(3600)
+        return piece
+
+    async with (
+        opened(Config(data=tmp_path / "data", git_timeout=60)) as registry,
+        between(upstream, unused_tcp_port_factory(), trickle) as first,
+        between(upstream, unused_tcp_port_factory(), trickle) as second,
+    ):
+        other = make_repository("other")
+        other.commit({"name": "umbrella/other"})
+        umbrella = await registry.store.organizations.create("umbrella", "Umbrella")
+        quick = await registry.store.repositories.add(umbrella, parse_address(other.url))
+        slow = [
+            await registry.store.repositories.add(registry.organization, parse_address(url))
+            for url in (first, second)
+        ]
+        queue = Queue(registry.store, registry.syncer, workers=1)
+        work = asyncio.create_task(queue.work())
+        try:
+            for repository in slow:
+                await queue.add(repository.id)
+            async with asyncio.timeout(10):
+                await fetching.acquire()
+                await fetching.acquire()
+            await queue.add(quick.id)
+            await _until(registry, quick.id, "ok")
+            for repository in slow:
+                await _until(registry, repository.id, "pending")
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+
 async def _until(registry: Registry, repository_id: str, status: str) -> Repository:
     async with asyncio.timeout(10):
         while True:
