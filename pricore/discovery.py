@@ -15,6 +15,7 @@ from pricore import metadata, versions
 from pricore.errors import ComposerJsonError
 from pricore.metadata import Manifest
 from pricore.models import Candidate, Version
+from pricore.several import OnShare, counted
 from pricore.support import page_of, support_of
 
 TAGS: Final = "refs/tags/"
@@ -84,13 +85,20 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     paths: Sequence[str] = ()
 
 
-def discover(refs: Mapping[str, str], files: Mapping[str, CommitFile], rules: Rules) -> Discovery:
+def discover(
+    refs: Mapping[str, str],
+    files: Mapping[str, CommitFile],
+    rules: Rules,
+    *,
+    on_share: OnShare = lambda share: None,
+) -> Discovery:
     """The versions that `refs` (full name to commit, in git's order) and the folders in them make.
 
     A folder of a ref is written as `place` has it; `files` has the composer.json of each commit, or folder of one.
+    `on_share` is told how far that is.
     """
     walk = _Walk(files, rules)
-    for ref in _in_order(refs, rules.default_branch):
+    for ref in counted(_in_order(refs, rules.default_branch), len(refs), on_share):
         try:
             walk.candidates.append(walk.candidate(ref, refs[ref]))
         except (ComposerJsonError, ValueError) as error:

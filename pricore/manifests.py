@@ -10,6 +10,7 @@ from pricore.discovery import NOT_READ, CommitFile, split_place
 from pricore.errors import ComposerJsonError
 from pricore.metadata import MAX_COMPOSER_JSON, Manifest
 from pricore.mirror import Mirror
+from pricore.several import OnShare
 
 _MOST_BYTES: Final = 32 * 1024 * 1024
 """Of different ones that one sync reads; a repository of one package seldom has 10 MB."""
@@ -21,18 +22,21 @@ _MOST_SECONDS: Final = 10.0
 class Manifests:
     """Reads the composer.json of commits, and of folders as commit:folder, for one sync.
 
-    Newest first: what is too much leaves out the oldest.
+    Newest first: what is too much leaves out the oldest. `on_share` is told in a thread how far a `read` is.
     """
 
-    def __init__(self, mirror: Mirror) -> None:
+    def __init__(self, mirror: Mirror, on_share: OnShare = lambda share: None) -> None:
         self._mirror = mirror
+        self._on_share = on_share
         self._read: dict[str, Manifest | str] = {}
         self._bytes = 0
         self._seconds = 0.0
 
     async def read(self, places: Sequence[str], *, first: Collection[str] = ()) -> dict[str, CommitFile]:
         """What is in each of some places; those that come `first` are read before newer ones. Raises GitError."""
-        times, blobs = await self._mirror.find_files(places, "composer.json")
+        times, blobs = await self._mirror.find_files(
+            places, "composer.json", on_share=lambda share: self._on_share(share / 2)
+        )
 
         def choose() -> list[str]:
             def newest(at: str) -> tuple[bool, int]:
@@ -42,7 +46,12 @@ class Manifests:
             return [blob for blob, size in found.items() if self._may_read(blob, size)]
 
         if wanted := await asyncio.to_thread(choose):
-            await self._mirror.read_blobs(wanted, self._take, limit=MAX_COMPOSER_JSON)
+            await self._mirror.read_blobs(
+                wanted,
+                self._take,
+                limit=MAX_COMPOSER_JSON,
+                on_share=lambda share: self._on_share((1 + share) / 2),
+            )
         return await asyncio.to_thread(
             lambda: {at: self._file(times[split_place(at)[0]], blobs.get(at)) for at in places}
         )

@@ -18,7 +18,7 @@ from pricore.gitzip import GitZip, commit_of_folder
 from pricore.objects import Objects
 from pricore.pitfalls import FILES, MOST_BYTES, Pitfall
 from pricore.process import BOUNDS, Bounds, OnReceived
-from pricore.several import both
+from pricore.several import OnShare, both, counted
 
 T = TypeVar("T")
 
@@ -228,15 +228,15 @@ class Mirror:
         return found
 
     async def find_files(
-        self, places: Sequence[str], name: str
+        self, places: Sequence[str], name: str, *, on_share: OnShare = lambda share: None
     ) -> tuple[dict[str, int | None], dict[str, tuple[str, int]]]:
         """One file in many commits, or folders (commit:folder), without reading it.
 
         Gives the time of each commit (its author's, seconds; None for what is no commit), and the file's id and
-        bytes in each place that has it.
+        bytes in each place that has it. `on_share` is told in a thread how far that is.
         """
         commits = dict.fromkeys(split_place(at)[0] for at in places)
-        return await both(self._find_times(list(commits)), self._find_blobs(places, name))
+        return await both(self._find_times(list(commits)), self._find_blobs(places, name, on_share))
 
     async def _find_times(self, commits: Sequence[str]) -> dict[str, int | None]:
         def consume(output: IO[bytes]) -> dict[str, int | None]:
@@ -248,11 +248,22 @@ class Mirror:
             ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=commits
         )
 
-    async def read_blobs(self, blobs: Sequence[str], take: Callable[[str, bytes], None], *, limit: int) -> None:
-        """Give files by id, one after the other, to `take`, in a thread; `limit` is the bytes of the largest."""
+    async def read_blobs(
+        self,
+        blobs: Sequence[str],
+        take: Callable[[str, bytes], None],
+        *,
+        limit: int,
+        on_share: OnShare = lambda share: None,
+    ) -> None:
+        """Give files by id, one after the other, to `take`, in a thread; `limit` is the bytes of the largest.
+
+        `on_share` is told there how far that is.
+        """
 
         def consume(output: IO[bytes]) -> None:
-            for blob, (_, content) in zip(blobs, _batch_answers(output, limit), strict=False):
+            answers = zip(blobs, _batch_answers(output, limit), strict=False)
+            for blob, (_, content) in counted(answers, len(blobs), on_share):
                 take(blob, content)
 
         await self._git.read(["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=blobs)
@@ -274,14 +285,16 @@ class Mirror:
             ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=lines
         )
 
-    async def _find_blobs(self, places: Sequence[str], name: str) -> dict[str, tuple[str, int]]:
+    async def _find_blobs(self, places: Sequence[str], name: str, on_share: OnShare) -> dict[str, tuple[str, int]]:
         """The id and the size of a file in each place that has it; what is large is never unpacked for it."""
         lines = [f"{at}/{name}" if split_place(at)[1] else f"{at}:{name}" for at in places]
 
         def consume(output: IO[bytes]) -> dict[str, tuple[str, int]]:
-            answers = split_lines(read_all(output, f"git cat-file of {self._about}"))
-            found = ((at, line.split(" ")) for at, line in zip(places, answers, strict=False))
-            return {at: (fields[0], int(fields[2])) for at, fields in found if fields[1:2] == ["blob"]}
+            answers = counted(zip(places, output, strict=False), len(places), on_share)
+            found = ((at, line.decode(errors="backslashreplace").split()) for at, line in answers)
+            return {
+                at: (fields[0], int(fields[2])) for at, fields in found if len(fields) == 3 and fields[1] == "blob"
+            }
 
         return await self._git.read(
             ["cat-file", "--batch-check"],

@@ -24,12 +24,19 @@ _MOST_MESSAGES: Final = 48 * 1024 * 1024
 
 
 OnReceived = Callable[[int, int, int], None]
-"""Told how many objects a fetch has, how many there are, and the bytes that were received."""
+"""Told how many objects a fetch has, how many there are, and the bytes that were received.
+
+That begins anew for what the host prepares, what it sends, what is made of that here, and for refs, of which git
+doesn't say how many there are: 0.
+"""
 
 _RECEIVED: Final = re.compile(
-    rb"Receiving objects: +[0-9]+% \(([0-9]{1,12})/([0-9]{1,12})\)"
+    rb"[A-Z][a-z]+ (?:objects|deltas): +[0-9]+% \(([0-9]{1,12})/([0-9]{1,12})\)"
     rb"(?:, ([0-9]{1,9}(?:\.[0-9]{1,3})?) (bytes|[KMG]iB))?"
 )
+_REFS: Final = re.compile(rb"^From [^\n]*\n", re.MULTILINE)
+"""After this, git names each ref that it has brought to what it is upstream."""
+
 _PROGRESS: Final = re.compile(
     rb"(?:remote: )?[A-Z][a-z]+ [a-z]+: +[0-9]+% \([0-9]+/[0-9]+\)[^\r\n]*[\r\n]*"
     rb"|^(?:From |remote: (?:Enumerating|Total) | [*+t-] \[| {3}[0-9a-f]+\.\.| \+ [0-9a-f]+\.{3})[^\n]*\n",
@@ -189,6 +196,9 @@ class Messages:
         self._on_received = on_received
         self._end = b""
         self._count = 0
+        self._received = 0
+        # refs that were named; None as long as objects are fetched
+        self._refs: int | None = None
         self._own, self.descriptor = os.pipe()
 
     def __enter__(self) -> Self:
@@ -215,10 +225,22 @@ class Messages:
             return False
         self._end = (self._end + piece)[-_MOST_END:]
         self._count += len(piece)
-        if self._on_received is not None and (found := [*_RECEIVED.finditer(self._end[-_MOST_LINE:])]):
-            done, total, size, unit = found[-1].groups()
-            self._on_received(int(done), int(total), int(float(size or 0) * _UNITS[unit or b"bytes"]))
+        if self._on_received is not None:
+            self._tell(piece, self._on_received)
         if self._count > _MOST_MESSAGES and not self.too_many:
             self.too_many = True
             self._flood()
         return True
+
+    def _tell(self, piece: bytes, on_received: OnReceived) -> None:
+        """Tell how far a fetch is by what came last, of which a piece is new."""
+        if self._refs is not None:
+            self._refs += piece.count(b"\n")
+            on_received(self._refs, 0, self._received)
+        elif _REFS.search(self._end):
+            self._refs = 0
+        elif found := [*_RECEIVED.finditer(self._end[-_MOST_LINE:])]:
+            done, total, size, unit = found[-1].groups()
+            if size is not None:
+                self._received = int(float(size) * _UNITS[unit])
+            on_received(int(done), int(total), self._received)

@@ -42,7 +42,7 @@ from pricore.models import (
 )
 from pricore.past import Past
 from pricore.progress import OnProgress
-from pricore.several import both
+from pricore.several import OnShare, both
 from pricore.store import Store
 from pricore.tables.publishing import Publication, name_taken
 
@@ -115,6 +115,10 @@ class Run:
         # packages that were there when it began, or that it made
         self._there: frozenset[str] = frozenset()
         self._fetching_told = False
+        # refs, and folders in them, that are read
+        self._to_read = 0
+        # versions that are in service, those of the batch that is at work, and all that there are
+        self._batch = (0, 0, 0)
         # whether releases outlive their tags
         self._keep = (repository.vanished_versions or config.vanished_versions) == "keep"
 
@@ -148,6 +152,7 @@ class Run:
             await fetched()
         await self._keep_pinned()
         (remote, there), past = await both(self._fetched(remote, access), Past.read(self._store, repository.id))
+        self._progress(Step.READING, 0, 0)
         self._past, self._there = past, frozenset(package for package, _ in past.served)
         refs = await self._places(there)
         async with Checksums(self._mirror, past.made, seconds=self._config.git_timeout) as checksums:
@@ -261,7 +266,9 @@ class Run:
             gone={version.ref for version in served.values()} - refs.keys(),
             served=served,
         )
-        found = await asyncio.to_thread(discovery.discover, changed, files, rules)
+        on_share = self._in_thread(lambda share: self._tell_read((2 + share) / 3))
+        found = await asyncio.to_thread(discovery.discover, changed, files, rules, on_share=on_share)
+        self._tell_read(1)
         found = await self._without_foreign_names(found)
         sizes = await self._store.packages.metadata_sizes(repository.id)
         stays = {key: sizes.get(key, 0) for key in rules.served}
@@ -292,7 +299,7 @@ class Run:
         """
         repository = self._repository
         past = self._past
-        manifests = Manifests(self._mirror)
+        manifests = Manifests(self._mirror, self._in_thread(lambda share: self._tell_read(share * 2 / 3)))
         changed = past.moved(refs) | past.unread(refs)
         if past.vanished(refs, keep=self._keep) or any(
             ref not in refs and ref not in past.deleted for ref in past.refs
@@ -342,20 +349,23 @@ class Run:
 
     async def _publish(self, change: Publication) -> None:
         change = msgspec.structs.replace(change, deleted=self._past.deleted, there=self._there)
-        await self._store.packages.publish(self._repository, change)
+        await self._store.packages.publish(
+            self._repository, change, on_share=lambda share: self._tell_batch((1 + share) / 2)
+        )
+        self._tell_batch(1)
         self._there |= {item.package.lower() for item in change.versions}
 
     async def _files(
         self, manifests: Manifests, refs: Mapping[str, str], default: Mapping[str, str]
     ) -> dict[str, CommitFile]:
         """The composer.json of each place by commit, or commit:folder; of the `default` branch before others."""
-        self._progress(Step.READING, 0, len(refs))
+        self._to_read = len(refs)
+        self._tell_read(0)
         wanted = list(dict.fromkeys(_treeish(ref, commit) for ref, commit in refs.items()))
         files = await manifests.read(
             [at for at in wanted if at not in self._empty],
             first={_treeish(ref, commit) for ref, commit in default.items()},
         )
-        self._progress(Step.READING, len(refs), len(refs))
         # nobody asked for what is in its root
         return files | {at: CommitFile(True, 0) for at in wanted if at in self._empty}
 
@@ -378,6 +388,25 @@ class Run:
         }
         return Discovery(own, found.left_out | refused, found.respelled)
 
+    def _tell_read(self, share: float) -> None:
+        """Tell how much has been read: two thirds when its files are here, all when it is known what they make."""
+        self._progress(Step.READING, int(share * self._to_read), self._to_read)
+
+    def _tell_batch(self, share: float) -> None:
+        """Tell how many versions are done: half of a batch when it has its checksums, all when it is published."""
+        start, size, total = self._batch
+        if total:
+            self._progress(Step.CHECKSUMS, start + int(share * size), total)
+
+    def _in_thread(self, tell: OnShare) -> OnShare:
+        """The same for who is in another thread."""
+        loop = asyncio.get_running_loop()
+
+        def pass_on(share: float) -> None:
+            loop.call_soon_threadsafe(tell, share)
+
+        return pass_on
+
     async def _with_checksums(
         self, candidates: Sequence[Candidate], checksums: Checksums
     ) -> AsyncIterator[tuple[list[NewVersion], bool]]:
@@ -392,9 +421,10 @@ class Run:
         start, size = 0, _FIRST_BATCH
         while start < len(ordered):
             part = ordered[start : start + size]
+            self._batch = start, len(part), len(ordered)
             # before anybody is told of them: nothing that is served may be lost to a force-push
             kept = self._mirror.keep(candidate.reference for candidate in part)
-            finished = self._finished(part, treeishes, checksums, done=start, total=len(ordered))
+            finished = self._finished(part, treeishes, checksums)
             batch, _ = await both(finished, kept)
             start, size = start + size, size * 2
             yield batch, start < len(ordered)
@@ -404,15 +434,11 @@ class Run:
         candidates: Sequence[Candidate],
         treeishes: Mapping[str, str],
         checksums: Checksums,
-        *,
-        done: int,
-        total: int,
     ) -> list[NewVersion]:
         """Those of the candidates of which there is an archive, when each has one or never will."""
         found = []
-        for candidate in candidates:
-            self._progress(Step.CHECKSUMS, done, total)
-            done += 1
+        for number, candidate in enumerate(candidates):
+            self._tell_batch(number / len(candidates) / 2)
             treeish = treeishes[candidate.ref]
             try:
                 shasum, bytes_ = await checksums.of(treeish)
@@ -424,7 +450,7 @@ class Run:
                 fields = msgspec.structs.asdict(candidate)
                 folder = None if treeish == candidate.reference else treeish
                 found.append(NewVersion(**fields, shasum=shasum, size=bytes_, treeish=folder))
-        self._progress(Step.CHECKSUMS, done, total)
+        self._tell_batch(1 / 2)
         return found
 
     def _treeishes(self, candidates: Iterable[Candidate]) -> dict[str, str]:

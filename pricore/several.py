@@ -1,7 +1,8 @@
 """Work on many things, several of them at a time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -9,7 +10,23 @@ U = TypeVar("U")
 OnDone = Callable[[str, int, int], None]
 """Is told what is being done, how much of it is done, and how much there is."""
 
+OnShare = Callable[[float], None]
+"""Is told how much of something is done, from 0 to 1, in the thread that does it."""
+
 _AT_ONCE: Final = 4
+
+_TELL_SECONDS: Final = 0.1
+"""Between two times that it is told how far something is."""
+
+
+def counted(items: Iterable[T], count: int, on_share: OnShare) -> Iterator[T]:
+    """The items, so many, of which it is told now and then how far they have been gone through."""
+    told = time.monotonic()
+    for number, item in enumerate(items):
+        if (at := time.monotonic()) - told >= _TELL_SECONDS:
+            on_share(number / count)
+            told = at
+        yield item
 
 
 async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]], text: str, progress: OnDone) -> None:

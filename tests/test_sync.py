@@ -313,7 +313,7 @@ async def test_the_newest_of_a_large_import_are_served_first(registry: Registry,
 
 
 async def test_a_fetch_tells_how_far_it_is(registry: Registry, upstream: GitRepository) -> None:
-    """In objects, of which there is a number, and in the bytes that were received."""
+    """In objects, of which there is a number, and in the bytes received; what comes behind counts anew."""
     upstream.commit(files={"large": random.Random(1).randbytes(3_000_000)})
     told: list[tuple[int, int, int]] = []
 
@@ -323,10 +323,8 @@ async def test_a_fetch_tells_how_far_it_is(registry: Registry, upstream: GitRepo
 
     repository = await registry.store.repositories.add(registry.organization, parse_address(upstream.url))
     await registry.syncer.sync(repository, progress=watch)
-    done, total, received = told[-1]
-    assert done == total > 3
-    assert received > 2_900_000
-    assert told == sorted(told)
+    assert any(done == total > 3 and received > 2_900_000 for done, total, received in told)
+    assert [received for _, _, received in told] == sorted(received for _, _, received in told)
 
 
 async def test_a_rename_that_was_cut_off_is_finished(registry: Registry, upstream: GitRepository) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from pricore import metadata, versions
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Dist, Document, NewVersion, Organization, Package, Repository, Version
+from pricore.several import OnShare, counted
 from pricore.tables import deletion, locks, pins, publishing
 from pricore.tables.publishing import READ_ANEW, Publication
 
@@ -31,6 +32,9 @@ _VERSION: Final = """
     first_reference
 """
 
+_AT_A_TIME: Final = 1000
+"""Versions that are put into the database before it is told how far that is."""
+
 
 class Packages:
     """The part of the store that holds packages and everything that is made of them."""
@@ -38,23 +42,30 @@ class Packages:
     def __init__(self, store: "Store") -> None:
         self._store = store
 
-    async def publish(self, repository: Repository, change: Publication) -> None:
+    async def publish(
+        self, repository: Repository, change: Publication, *, on_share: OnShare = lambda share: None
+    ) -> None:
         """Bring what a sync found into service, documents included, all or nothing.
 
-        What was deleted in the meantime is passed over. Raises ConflictError where a package comes from another
-        repository, NotFoundError where the repository was removed in the meantime.
+        What was deleted in the meantime is passed over. `on_share` is told how far that is. Raises ConflictError
+        where a package comes from another repository, NotFoundError where the repository was removed in the
+        meantime.
         """
         async with self._store.transaction(organization_id=repository.organization_id) as db:
             change = await deletion.without_deleted(db, repository, change)
             await publishing.update_repository(db, repository, change)
             ids, names_changed = await publishing.package_ids(db, repository, change)
-            await publishing.put_versions(db, ids, change.versions)
+            for start in range(0, len(change.versions), _AT_A_TIME):
+                await publishing.put_versions(db, ids, change.versions[start : start + _AT_A_TIME])
+                on_share(start / len(change.versions) / 2)
             await publishing.take_out(db, ids, change)
             await publishing.update_refs(db, repository, change)
             renamed = await publishing.mark_replaced(db, repository, change)
             unmarked = await publishing.unmark(db, repository, change)
             touched = ids | renamed | unmarked
-            for name, package_id in touched.items():
+            for name, package_id in counted(
+                touched.items(), len(touched), lambda share: on_share((1 + share) / 2)
+            ):
                 await publishing.rebuild(db, package_id, name)
             if touched:
                 await self._store.organizations.touch_root(

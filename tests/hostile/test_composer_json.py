@@ -1,6 +1,7 @@
 """Whatever a composer.json is, or how many there are: it costs its own ref, and no more."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -55,11 +56,9 @@ async def test_a_huge_composer_json_is_not_unpacked(
     asked: list[str] = []
     read = Mirror.read_blobs
 
-    async def note(
-        mirror: Mirror, blobs: Sequence[str], take: Callable[[str, bytes], None], *, limit: int
-    ) -> None:
+    async def note(mirror: Mirror, blobs: Sequence[str], take: Callable[[str, bytes], None], **more: Any) -> None:
         asked.extend(blobs)
-        await read(mirror, blobs, take, limit=limit)
+        await read(mirror, blobs, take, **more)
 
     monkeypatch.setattr(Mirror, "read_blobs", note)
     found = reasons(await registry.add(upstream))
