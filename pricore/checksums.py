@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from pricore.errors import GitError
 from pricore.gitzip import GitZip
 from pricore.mirror import Mirror
 from pricore.objects import UnusualError
+from pricore.threads import cores
 
 _log = logging.getLogger("pricore.checksums")
 
@@ -88,7 +88,7 @@ class Checksums:
         if self._ended:
             return
         self._alone.extend(treeishes)
-        free = _cores() - sum(not worker.done() for worker in self._workers)
+        free = cores() - sum(not worker.done() for worker in self._workers)
         loop = asyncio.get_running_loop()
         self._workers += [loop.create_task(self._work()) for _ in range(min(free, len(self._alone)))]
 
@@ -158,8 +158,3 @@ class Checksums:
                 raise
             else:
                 yield treeish, made
-
-
-def _cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

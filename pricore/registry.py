@@ -180,7 +180,8 @@ class Registry:
             return delivery.unchanged()
         self._store.usage.dist_used(dist.shasum)
         kept: Encoding = "gzip" if encoding == "gzip" else "zstd"
-        with await self._dists.open(dist, self._syncer.source(dist), kept) as archive:
+        source, who = self._syncer.source(dist), (slug, token.id)
+        with await self._dists.open(dist, source, kept, who=who) as archive:
             if delivery.from_beginning():
                 sent()
             if encoding == "identity":

@@ -44,6 +44,7 @@ from pricore.registry import Registry
 from pricore.sealing import Sealer
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.threads import cores
 from pricore.uploads import Uploads
 from pricore.webhooks import Webhooks
 from pricore.welcome import Welcome
@@ -90,7 +91,9 @@ class Service:
         self._config = config
         self._syncs = syncs
         self._metrics = metrics
-        self._dists = open_dists(config, on_made=metrics.archives_made.add)
+        # its share of the cores: each of several processes makes archives
+        at_once = max(1, cores() // config.workers)
+        self._dists = open_dists(config, at_once=at_once, on_made=metrics.archives_made.add)
         self._uploads = Uploads(store, config.uploads)
         self._syncer = Syncer(store, git, config)
         self._queue = Queue(store, self._syncer, workers=config.sync_workers, counts=metrics.syncs)

@@ -22,6 +22,7 @@ from pricore.clock import now
 from pricore.errors import ComposerJsonError, DistError, ForbiddenError, InvalidError, PricoreError, StoreError
 from pricore.models import NewVersion, Organization, Version
 from pricore.store import Store
+from pricore.threads import ARCHIVES, UPLOADS
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ class Uploads:
         async with self._turns, self._new_file() as kept:
             try:
                 with self._telling():
-                    item = await asyncio.to_thread(_pack, file, kept, version, only, stopped)
+                    item = await UPLOADS.run(_pack, file, kept, version, only, stopped)
             finally:
                 stopped.set()
 
@@ -98,7 +99,7 @@ class Uploads:
             with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as archive:
                 return consume(cast("IO[bytes]", archive))
 
-        return await asyncio.to_thread(read)
+        return await ARCHIVES.run(read)
 
     async def has(self, shasums: Sequence[str]) -> set[str]:
         """Those of some archives that are there, damaged or not."""
