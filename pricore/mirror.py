@@ -18,6 +18,7 @@ from pricore.gitzip import GitZip, commit_of_folder
 from pricore.models import CommitFile
 from pricore.objects import Objects
 from pricore.process import BOUNDS, Bounds
+from pricore.threads import SYNCS
 
 T = TypeVar("T")
 
@@ -273,7 +274,7 @@ class Mirror:
         search = Search(trees.values(), patterns, self._about)
         while search.wanted:
             await self._look(search)
-        found = await asyncio.to_thread(lambda: {tree: search.folders(tree) for tree in set(trees.values())})
+        found = await SYNCS.run(lambda: {tree: search.folders(tree) for tree in set(trees.values())})
         return {commit: found[trees[commit]] if commit in trees else {} for commit in commits}
 
     async def _trees(self, commits: Sequence[str]) -> dict[str, str]:
@@ -298,7 +299,7 @@ class Mirror:
                 search.take(tree, content)
 
         await self._git.read(["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=wanted)
-        await asyncio.to_thread(search.descend)
+        await SYNCS.run(search.descend)
 
     async def keep(self, commits: Iterable[str]) -> None:
         """Hold commits for good, whatever happens to the branches and tags that led to them."""

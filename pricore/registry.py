@@ -4,7 +4,6 @@ A request is authentication and bytes. Answers are finished in the encodings tha
 (`recall`).
 """
 
-import asyncio
 import hashlib
 import logging
 import re
@@ -33,6 +32,7 @@ from pricore.pins import Pins
 from pricore.recall import Archive, Kept, Recall
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.threads import DOCUMENTS
 
 _log = logging.getLogger("pricore.registry")
 
@@ -117,7 +117,7 @@ class Registry:
 
         # the largest take milliseconds, which the others would wait
         small = zstandard.frame_content_size(document.body) < _SMALL
-        return finish() if small else await asyncio.to_thread(finish)
+        return finish() if small else await DOCUMENTS.run(finish)
 
     async def get_root(self, request: web.Request) -> web.StreamResponse:
         """packages.json: what there is for this token, and where the rest is asked for."""
@@ -145,7 +145,7 @@ class Registry:
         names = {item.name for item in packages if auth.may_see(token, item.name)}
         carried = await self._store.packages.inline(organization_id, only) if inline else {}
         last_modified -= _view_offset(only)
-        return await asyncio.to_thread(
+        return await DOCUMENTS.run(
             lambda: document_answer(
                 metadata.build_root(url, packages=names, inline=carried), last_modified, encoding
             )

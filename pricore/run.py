@@ -43,6 +43,7 @@ from pricore.progress import OnProgress
 from pricore.several import both
 from pricore.store import Store
 from pricore.tables.publishing import Publication, name_taken
+from pricore.threads import SYNCS
 
 _RULES: Final = "1"
 """Moves when the rules of discovery do, so that every repository is read anew once."""
@@ -122,7 +123,7 @@ class Run:
             if self._trigger is Trigger.SCHEDULE and digest == repository.failed_digest:
                 await self._store.schedule.put_off(repository.id)
                 return unchanged
-            await asyncio.to_thread(remote.check, repository.url)
+            await SYNCS.run(remote.check, repository.url)
             # before the run is in the history: what nobody tells of was interrupted
             self._progress(Step.FETCHING, 0, 0)
             # known before its row is there: stopped in between, it would be running for ever
@@ -186,7 +187,7 @@ class Run:
                 if version.ref in refs or (self._keep and version.ref.startswith(TAGS))
             },
         )
-        found = await asyncio.to_thread(discovery.discover, changed, files, rules)
+        found = await SYNCS.run(discovery.discover, changed, files, rules)
         found = await self._without_foreign_names(found)
         if not (found.candidates or self._past.served or self._past.deleted):
             raise _nothing_found(repository.url, found.left_out)

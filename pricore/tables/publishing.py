@@ -1,6 +1,5 @@
 """What publishing does inside its transaction: packages, refs, and the documents that are made of versions."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -14,6 +13,7 @@ from pricore.discovery import BRANCHES, split_place
 from pricore.errors import ConflictError, NotFoundError
 from pricore.metadata import Published
 from pricore.models import NewVersion, Ref, Repository
+from pricore.threads import PUBLISHING
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -321,7 +321,7 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
     rows: Any = await db.execute_fetchall(f"SELECT {PUBLISHED} FROM versions WHERE package_id = ?", (package_id,))
     ((replaced_by,),) = await db.execute_fetchall("SELECT replaced_by FROM packages WHERE id = ?", (package_id,))
     published = metadata.newest_first(as_published(name, row) for row in rows)
-    halves, provided = await asyncio.to_thread(
+    halves, provided = await PUBLISHING.run(
         lambda: (_documents(name, published, replaced_by), metadata.provided_names(published))
     )
     await db.execute("DELETE FROM provided_names WHERE package_id = ?", (package_id,))
