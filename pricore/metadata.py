@@ -6,8 +6,9 @@ compact text is exactly PHP's `===`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -41,6 +42,10 @@ _PHP_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _LINKS = ("require", "require-dev", "conflict", "provide", "replace")
 
 _JsonObject = dict[str, Any]
+_PIECE: Final = 500
+_PIECE_BYTES: Final = 256 * 1024
+"""Versions, and bytes of a document, that are worked on without giving other threads a turn."""
+
 _encode = msgspec.json.Encoder().encode
 _raw_entry = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -213,7 +218,7 @@ _FIELDS: Mapping[str, Callable[[object], Any]] = {
 """What a version's metadata takes over from composer.json besides links, and what each must be."""
 
 
-class Published(msgspec.Struct, frozen=True, kw_only=True):
+class Published(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One version on its way into a document; `uid` is a number of its own in the whole registry.
 
     `published_at` is when it was first served at its commit, seconds; None while that is not known. `moved` is
@@ -233,7 +238,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 def newest_first(published: Iterable[Published]) -> list[Published]:
     """The versions in the order of a document."""
-    return sorted(published, key=lambda item: versions.sort_key(item.normalized), reverse=True)
+    return versions.newest_first(published, lambda item: item.normalized)
 
 
 def dist_path(name: str, version: str, reference: str, *, movable: bool) -> str:
@@ -261,8 +266,23 @@ def build_document(name: str, published: Sequence[Published], *, replaced_by: st
 
     `replaced_by` marks each version abandoned in favour of that package.
     """
-    entries = [_with_dist(item, replaced_by) for item in published]
-    return _encode({"packages": {name.lower(): minify(entries)}, "minified": "composer/2.0"})
+    entries = _minified(_with_dist(item, replaced_by) for item in published)
+    # piece by piece: while one is written or freed, no other thread gets on
+    pieces = []
+    while piece := [*islice(entries, _PIECE)]:
+        pieces.append(_encode(piece)[1:-1])
+    return b'{"packages":{%b:[%b]},"minified":"composer/2.0"}' % (_encode(name.lower()), b",".join(pieces))
+
+
+def with_url(document: bytes, url: str) -> bytes:
+    """A document with the URL of its organization where it has BASE."""
+    pieces, start = [], 0
+    while start < len(document):
+        # piece by piece, as above; BASE has no brace
+        end = document.find(b"}", start + _PIECE_BYTES) + 1 or len(document)
+        pieces.append(document[start:end].replace(BASE.encode(), url.encode()))
+        start = end
+    return b"".join(pieces)
 
 
 def build_inline(published: Iterable[Published], *, replaced_by: str | None = None) -> msgspec.Raw:
@@ -311,17 +331,19 @@ def minify(entries: Iterable[Mapping[str, msgspec.Raw]]) -> list[Mapping[str, ms
 
     Entries map keys to compact JSON; none is `null` or `"__unset"`.
     """
-    minified: list[Mapping[str, msgspec.Raw]] = []
+    return [*_minified(entries)]
+
+
+def _minified(entries: Iterable[Mapping[str, msgspec.Raw]]) -> Iterator[Mapping[str, msgspec.Raw]]:
     before: Mapping[str, msgspec.Raw] | None = None
     for entry in entries:
         if before is None:
-            minified.append(entry)
+            yield entry
         else:
             changed = {key: value for key, value in entry.items() if key not in before or before[key] != value}
             changed.update((key, _UNSET) for key in before if key not in entry)
-            minified.append(changed)
+            yield changed
         before = entry
-    return minified
 
 
 def build_root(url: str, *, packages: Iterable[str], inline: Mapping[str, msgspec.Raw]) -> bytes:

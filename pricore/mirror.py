@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
@@ -227,10 +228,16 @@ class Mirror:
         Raises GitError where all of them together are too much.
         """
         blobs = await self._find_blobs(places, name)
-        sizes = {blob: size for blob, size in blobs.values() if size <= limit}
-        if sum(sizes.values()) > _MOST_CONTENT:
-            raise GitError(f"{self._about} has more than {_MOST_CONTENT // 1024**2} MB of {name} in its versions")
-        commits = dict.fromkeys(split_place(at)[0] for at in places)
+
+        def choose() -> tuple[dict[str, int], dict[str, None]]:
+            sizes = {blob: size for blob, size in blobs.values() if size <= limit}
+            if sum(sizes.values()) > _MOST_CONTENT:
+                raise GitError(
+                    f"{self._about} has more than {_MOST_CONTENT // 1024**2} MB of {name} in its versions"
+                )
+            return sizes, dict.fromkeys(split_place(at)[0] for at in places)
+
+        sizes, commits = await SYNCS.for_all(len(places), choose)
         too_large = b"{" * (limit + 1)
 
         def consume(output: IO[bytes]) -> dict[str, CommitFile]:
@@ -249,7 +256,8 @@ class Mirror:
 
     async def _find_blobs(self, places: Sequence[str], name: str) -> dict[str, tuple[str, int]]:
         """The id and the size of a file in each place that has it; what is large is never unpacked for it."""
-        lines = [f"{at}/{name}" if split_place(at)[1] else f"{at}:{name}" for at in places]
+        # one by one, in git's thread: there may be many
+        lines = (f"{at}/{name}" if split_place(at)[1] else f"{at}:{name}" for at in places)
 
         def consume(output: IO[bytes]) -> dict[str, tuple[str, int]]:
             answers = split_lines(read_all(output, f"git cat-file of {self._about}"))
@@ -376,7 +384,8 @@ class Mirror:
         """
 
         def talk(requests: IO[bytes], answers: IO[bytes]) -> T:
-            return make(GitZip(Objects(requests, answers)))
+            with closing(GitZip(Objects(requests, answers))) as zips:
+                return make(zips)
 
         return await self._git.converse(["cat-file", "--batch"], talk, folder=self.path, about=self._about)
 

@@ -108,7 +108,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
         return f"Login({self.name!r}, {self.kind}, {self.host!r})"
 
 
-class Ref(msgspec.Struct, frozen=True):
+class Ref(msgspec.Struct, frozen=True, gc=False):
     """What the last sync made of a tag or branch of a repository, or of a folder in it.
 
     `name` is the full ref name, with the folder as `ref:folder`; `commit` is the peeled commit. Where it became
@@ -217,7 +217,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
         return self.replaced_by or (True if self.abandoned == "" else self.abandoned)
 
 
-class CommitFile(msgspec.Struct, frozen=True):
+class CommitFile(msgspec.Struct, frozen=True, gc=False):
     """A commit's time (its author's, seconds) and a file in it; None where it isn't there or isn't a file.
 
     `found` is False where the object is no commit. A file past the limit isn't read: `content` is just too long.
@@ -228,7 +228,7 @@ class CommitFile(msgspec.Struct, frozen=True):
     content: bytes | None
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A version that Composer's rules find in a repository.
 
     `package` is the name as spelled, `entry` the metadata as compact JSON, without `dist`; `ref` is the full
@@ -245,7 +245,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     entry: bytes
 
 
-class NewVersion(Candidate, frozen=True, kw_only=True):
+class NewVersion(Candidate, frozen=True, kw_only=True, gc=False):
     """A candidate with the sha1 and size of its archive: all that publishing it takes.
 
     `treeish` is what that is made of, as commit:folder; None for the whole commit.
@@ -256,7 +256,7 @@ class NewVersion(Candidate, frozen=True, kw_only=True):
     treeish: str | None = None
 
 
-class Version(msgspec.Struct, frozen=True, kw_only=True):
+class Version(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A version as it is served; `gone_at` is when its tag was first missing upstream.
 
     One that was uploaded has no `ref`, and the checksum of its archive as `reference`.

@@ -112,8 +112,7 @@ class Registry:
 
         def finish() -> Answer:
             plain = zstandard.ZstdDecompressor().decompress(document.body)
-            plain = plain.replace(metadata.BASE.encode(), url.encode())
-            return document_answer(plain, document.last_modified, encoding)
+            return document_answer(metadata.with_url(plain, url), document.last_modified, encoding)
 
         # the largest take milliseconds, which the others would wait
         small = zstandard.frame_content_size(document.body) < _SMALL

@@ -48,6 +48,9 @@ from pricore.threads import SYNCS
 _RULES: Final = "1"
 """Moves when the rules of discovery do, so that every repository is read anew once."""
 
+_AT_A_TIME: Final = 50
+"""Archives that are taken up without giving others a turn."""
+
 _FIRST_BATCH: Final = 20
 """Versions of the first transaction of an import; each further one takes twice as many."""
 
@@ -135,10 +138,10 @@ class Run:
         if announced and there != remote.refs:
             # something was pushed between the two: what was listed may not be here, and the next sync has to look
             self.digest = f"{_RULES}:moving"
-        self._past, self._there = past, frozenset(package for package, _ in past.served)
+        self._past, self._there = past, await SYNCS.for_all(len(past.served), past.packages)
         refs = await self._places(there)
         async with Checksums(self._mirror, past.made, seconds=self._config.git_timeout) as checksums:
-            checksums.begin(self._ahead(refs))
+            await checksums.begin(await SYNCS.for_all(len(refs), self._ahead, refs))
             report = await self._bring_in(refs, remote, checksums, everything=not mirrored)
         error = None
         if self._failed:
@@ -174,20 +177,9 @@ class Run:
         """Read what has moved in the mirror, and publish it."""
         repository = self._repository
         changed, files, names = await self._read_changed(refs, remote, everything=everything)
-        rules = Rules(
-            default_branch=remote.default_branch,
-            default_names=names,
-            paths=repository.paths,
-            source_url=None if is_local(repository.url) else repository.url,
-            accepted={ref.name: ref.accepted for ref in self._past.refs.values() if ref.accepted},
-            # a branch that is gone claims its version no longer; a release does, where it is kept
-            served={
-                key: version
-                for key, version in self._past.served.items()
-                if version.ref in refs or (self._keep and version.ref.startswith(TAGS))
-            },
+        found = await SYNCS.run(
+            lambda: discovery.discover(changed, files, self._rules(refs, remote.default_branch, names))
         )
-        found = await SYNCS.run(discovery.discover, changed, files, rules)
         found = await self._without_foreign_names(found)
         if not (found.candidates or self._past.served or self._past.deleted):
             raise _nothing_found(repository.url, found.left_out)
@@ -204,9 +196,27 @@ class Run:
         found = Discovery(found.candidates, found.left_out | self._unfit)
         # the names last: where a rename is cut off, the next sync has to see it again
         change = Publication(default_branch=remote.default_branch, default_names=names)
-        change = self._last(_with_versions(change, last), found, refs, changed)
+        many = len(refs) + len(self._past.served)
+        change = await SYNCS.for_all(many, self._last, _with_versions(change, last), found, refs, changed)
         await self._publish(change)
         return await self._report(change, changed, candidates=found.candidates)
+
+    def _rules(self, refs: Mapping[str, str], default_branch: str | None, names: Mapping[str, str]) -> Rules:
+        """By what versions are found in refs."""
+        url = self._repository.url
+        return Rules(
+            default_branch=default_branch,
+            default_names=names,
+            paths=self._repository.paths,
+            source_url=None if is_local(url) else url,
+            accepted={ref.name: ref.accepted for ref in self._past.refs.values() if ref.accepted},
+            # a branch that is gone claims its version no longer; a release does, where it is kept
+            served={
+                key: version
+                for key, version in self._past.served.items()
+                if version.ref in refs or (self._keep and version.ref.startswith(TAGS))
+            },
+        )
 
     async def _unchanged(self) -> Report:
         """What there is to tell where nothing is new; of a scheduled sync, nobody asks more than that."""
@@ -231,32 +241,45 @@ class Run:
         left out is read again where a ref went away: it may have been left out because of that one. Never a ref
         that stands where it stood when its version was deleted.
         """
-        repository = self._repository
+        many = len(refs) + len(self._past.refs)
+        changed, named = await SYNCS.for_all(many, self._moved, refs, remote.default_branch)
+        everything = everything or not self._repository.refs_digest.startswith(f"{_RULES}:")
+        # the default branch in any case: a rename that was cut off has to be seen again
+        files = await self._files(refs if everything else changed | named)
+        names = await SYNCS.run(self._names, named, files)
+        if names != self._past.names and not everything:
+            everything = True
+            files = await self._files(refs)
+
+        def choose() -> dict[str, str]:
+            return self._past.without_deleted(refs if everything else _in_order(changed, refs))
+
+        return await SYNCS.for_all(many, choose), files, names
+
+    def _moved(self, refs: Mapping[str, str], default_branch: str | None) -> tuple[dict[str, str], dict[str, str]]:
+        """The places that have to be read if not all, and those in the default branch."""
         past = self._past
         changed = past.moved(refs)
         if past.vanished(refs, keep=self._keep) or any(
             ref not in refs and ref not in past.deleted for ref in past.refs
         ):
             changed |= {ref: refs[ref] for ref, known in past.refs.items() if known.reason and ref in refs}
-        default = f"{BRANCHES}{remote.default_branch or ''}"
+        default = f"{BRANCHES}{default_branch or ''}"
         named = {ref: commit for ref, commit in refs.items() if split_place(ref)[0] == default}
-        if remote.default_branch != repository.default_branch:
+        if default_branch != self._repository.default_branch:
             # the mark of the default branch goes from one to the other
-            before = f"{BRANCHES}{repository.default_branch or ''}"
+            before = f"{BRANCHES}{self._repository.default_branch or ''}"
             changed |= named | {ref: commit for ref, commit in refs.items() if split_place(ref)[0] == before}
-        everything = everything or not repository.refs_digest.startswith(f"{_RULES}:")
-        # the default branch in any case: a rename that was cut off has to be seen again
-        files = await self._files(refs if everything else changed | named)
-        # a composer.json that broke doesn't take the name away from what is served
-        names = dict(past.names)
+        return changed, named
+
+    def _names(self, named: Mapping[str, str], files: Mapping[str, CommitFile]) -> dict[str, str]:
+        """The default names by folder; a composer.json that broke doesn't take it away from what is served."""
+        names = dict(self._past.names)
         for ref, commit in named.items():
             _, path = split_place(ref)
             if name := discovery.default_name(files[place(commit, path)]):
                 names[path] = name
-        if names != past.names and not everything:
-            everything = True
-            files = await self._files(refs)
-        return past.without_deleted(refs if everything else _in_order(changed, refs)), files, names
+        return names
 
     async def _places(self, refs: Mapping[str, str]) -> dict[str, str]:
         """The refs themselves, or where folders are packages, these in each; a ref with none stays alone."""
@@ -270,13 +293,17 @@ class Run:
                 f"{' and '.join(patterns)} make {count:,} versions of {self._repository.url}, "
                 f"and no more than {_MOST_PLACES:,} are followed: say more exactly"
             )
-        places: dict[str, str] = {}
-        for ref, commit in refs.items():
-            places |= {place(ref, path): commit for path in folders[commit]} or {ref: commit}
-            if "" not in folders[commit]:
-                self._empty.add(commit)
-            self._trees |= {place(commit, path): tree for path, tree in folders[commit].items() if path}
-        return places
+
+        def find() -> dict[str, str]:
+            places: dict[str, str] = {}
+            for ref, commit in refs.items():
+                places |= {place(ref, path): commit for path in folders[commit]} or {ref: commit}
+                if "" not in folders[commit]:
+                    self._empty.add(commit)
+                self._trees |= {place(commit, path): tree for path, tree in folders[commit].items() if path}
+            return places
+
+        return await SYNCS.for_all(count, find)
 
     async def _publish(self, change: Publication) -> None:
         change = msgspec.structs.replace(change, deleted=self._past.deleted, there=self._there)
@@ -285,13 +312,17 @@ class Run:
 
     async def _files(self, refs: Mapping[str, str]) -> dict[str, CommitFile]:
         self._progress(Step.READING, 0, len(refs))
-        wanted = list(dict.fromkeys(place(commit, split_place(ref)[1]) for ref, commit in refs.items()))
-        files = await self._mirror.read_files(
-            [at for at in wanted if at not in self._empty], "composer.json", limit=metadata.MAX_COMPOSER_JSON
-        )
+
+        def find() -> tuple[list[str], dict[str, CommitFile]]:
+            wanted = dict.fromkeys(place(commit, split_place(ref)[1]) for ref, commit in refs.items())
+            # nobody asked for what is in its root
+            empty = {at: CommitFile(True, 0, None) for at in wanted if at in self._empty}
+            return [at for at in wanted if at not in empty], empty
+
+        wanted, empty = await SYNCS.for_all(len(refs), find)
+        files = await self._mirror.read_files(wanted, "composer.json", limit=metadata.MAX_COMPOSER_JSON)
         self._progress(Step.READING, len(refs), len(refs))
-        # nobody asked for what is in its root
-        return files | {at: CommitFile(True, 0, None) for at in wanted if at in self._empty}
+        return files | empty
 
     async def _without_foreign_names(self, found: Discovery) -> Discovery:
         """Leave out what another repository supplies. Raises ConflictError where nothing else is left."""
@@ -320,9 +351,8 @@ class Run:
         Those whose archive could not be made are noted in `_failed`, and tried again by the next sync; those of
         which there never will be one, in `_unfit`.
         """
-        ordered = sorted(candidates, key=lambda item: (item.default_branch, item.released_at), reverse=True)
-        treeishes = self._treeishes(ordered)
-        checksums.begin(treeishes.values())
+        ordered, treeishes = await SYNCS.for_all(len(candidates), self._in_turn, candidates)
+        await checksums.begin(treeishes.values())
         start, size = 0, _FIRST_BATCH
         while start < len(ordered):
             part = ordered[start : start + size]
@@ -345,6 +375,8 @@ class Run:
         """Those of the candidates of which there is an archive, when each has one or never will."""
         found = []
         for candidate in candidates:
+            if done % _AT_A_TIME == 0:
+                await asyncio.sleep(0)  # those that are finished are not waited for
             self._progress(Step.CHECKSUMS, done, total)
             done += 1
             treeish = treeishes[candidate.ref]
@@ -360,6 +392,11 @@ class Run:
                 found.append(NewVersion(**fields, shasum=shasum, size=bytes_, treeish=folder))
         self._progress(Step.CHECKSUMS, done, total)
         return found
+
+    def _in_turn(self, candidates: Iterable[Candidate]) -> tuple[list[Candidate], dict[str, str]]:
+        """The candidates in the order in which they are published, and their `_treeishes`."""
+        ordered = sorted(candidates, key=lambda item: (item.default_branch, item.released_at), reverse=True)
+        return ordered, self._treeishes(ordered)
 
     def _treeishes(self, candidates: Iterable[Candidate]) -> dict[str, str]:
         """What the archive of each candidate is made of, by its ref: of folders that are alike, the first one."""
@@ -403,7 +440,19 @@ class Run:
         self, change: Publication, changed: Mapping[str, str], *, candidates: Sequence[Candidate] = ()
     ) -> Report:
         packages, left_out = await self._store.repositories.made_of(self._repository.id)
-        left_out |= self._failed
+        many = len(self._past.served) + len(candidates)
+        return await SYNCS.for_all(
+            many, self._summary, change, changed, candidates, packages, left_out | self._failed
+        )
+
+    def _summary(
+        self,
+        change: Publication,
+        changed: Mapping[str, str],
+        candidates: Sequence[Candidate],
+        packages: list[str],
+        left_out: Mapping[str, str],
+    ) -> Report:
         added, updated = [], []
         for candidate in sorted(candidates, key=lambda item: item.released_at, reverse=True):
             before = self._past.served.get((candidate.package.lower(), candidate.version))

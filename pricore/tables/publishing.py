@@ -1,7 +1,7 @@
 """What publishing does inside its transaction: packages, refs, and the documents that are made of versions."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
 
 import msgspec
@@ -54,6 +54,11 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     default_names: Mapping[str, str] = {}
     digest: str | None = None
 
+    @property
+    def size(self) -> int:
+        """How much it has to go through."""
+        return sum(map(len, (self.versions, self.removed, self.gone, self.refs, self.forgotten)))
+
 
 async def update_repository(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
     cursor = await db.execute(
@@ -91,14 +96,7 @@ async def package_ids(
     db: "aiosqlite.Connection", repository: Repository, change: Publication
 ) -> tuple[dict[str, str], bool]:
     """The ids of all packages that the change touches, and whether one was made, as it is for new versions."""
-    supplied: dict[str, str] = {}
-    moved: dict[str, str] = {}
-    for item in change.versions:
-        _, path = split_place(item.ref)
-        supplied.setdefault(item.package.lower(), path)
-        if item.default_branch:
-            moved[item.package.lower()] = path
-    names = supplied.keys() | {package.lower() for package, _ in (*change.removed, *change.gone)}
+    supplied, moved, names = await PUBLISHING.for_all(change.size, _touched, change)
     ids: dict[str, str] = {}
     made = False
     for name in sorted(names):
@@ -131,6 +129,18 @@ async def package_ids(
         [(path, ids[name]) for name, path in moved.items()],
     )
     return ids, made
+
+
+def _touched(change: Publication) -> tuple[dict[str, str], dict[str, str], set[str]]:
+    """The packages that get versions, with a folder; those in the default branch, with theirs; and all of them."""
+    supplied: dict[str, str] = {}
+    moved: dict[str, str] = {}
+    for item in change.versions:
+        _, path = split_place(item.ref)
+        supplied.setdefault(item.package.lower(), path)
+        if item.default_branch:
+            moved[item.package.lower()] = path
+    return supplied, moved, supplied.keys() | {package.lower() for package, _ in (*change.removed, *change.gone)}
 
 
 async def uploaded_package(db: "aiosqlite.Connection", organization_id: str, name: str) -> tuple[str, bool]:
@@ -199,6 +209,7 @@ def name_taken(name: str, url: str | None) -> str:
 
 async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items: Sequence[NewVersion]) -> None:
     """Put versions and their archives into packages given by name; what is there already is brought up to date."""
+    rows, dists, folders = await PUBLISHING.for_all(len(items), _version_rows, ids, items)
     await db.executemany(
         """
         INSERT INTO versions (package_id, version, normalized, ref, reference, shasum, entry,
@@ -213,9 +224,36 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
             first_reference = CASE WHEN excluded.ref LIKE 'refs/tags/%' AND reference <> excluded.reference
                 THEN coalesce(first_reference, reference) ELSE first_reference END
         """,
-        [
+        rows,
+    )
+    await db.executemany(
+        """
+        INSERT INTO dists (package_id, reference, shasum, size, treeish) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (package_id, reference) DO UPDATE SET pinned = 0
+        """,
+        dists,
+    )
+    # what was advertised of a commit before is what it stays, though the package is in another folder now
+    await db.executemany(
+        """
+        UPDATE versions SET shasum = dists.shasum FROM dists
+        WHERE versions.package_id = ?1 AND version = ?2 AND dists.package_id = ?1
+            AND dists.reference = versions.reference AND dists.shasum <> versions.shasum
+        """,
+        folders,
+    )
+
+
+def _version_rows(
+    ids: Mapping[str, str], items: Sequence[NewVersion]
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """The rows of versions, those of their archives, and which versions are of folders."""
+    rows, dists, folders = [], [], []
+    for item in items:
+        package_id = ids[item.package.lower()]
+        rows.append(
             (
-                ids[item.package.lower()],
+                package_id,
                 item.version,
                 item.normalized,
                 item.ref,
@@ -226,25 +264,11 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
                 item.released_at,
                 now(),
             )
-            for item in items
-        ],
-    )
-    await db.executemany(
-        """
-        INSERT INTO dists (package_id, reference, shasum, size, treeish) VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT (package_id, reference) DO UPDATE SET pinned = 0
-        """,
-        [(ids[item.package.lower()], item.reference, item.shasum, item.size, item.treeish) for item in items],
-    )
-    # what was advertised of a commit before is what it stays, though the package is in another folder now
-    await db.executemany(
-        """
-        UPDATE versions SET shasum = dists.shasum FROM dists
-        WHERE versions.package_id = ?1 AND version = ?2 AND dists.package_id = ?1
-            AND dists.reference = versions.reference AND dists.shasum <> versions.shasum
-        """,
-        [(ids[item.package.lower()], item.version) for item in items if item.treeish is not None],
-    )
+        )
+        dists.append((package_id, item.reference, item.shasum, item.size, item.treeish))
+        if item.treeish is not None:
+            folders.append((package_id, item.version))
+    return rows, dists, folders
 
 
 async def take_out(db: "aiosqlite.Connection", ids: Mapping[str, str], change: Publication) -> None:
@@ -252,11 +276,12 @@ async def take_out(db: "aiosqlite.Connection", ids: Mapping[str, str], change: P
     # get: a package that was deleted in the meantime is not there, and its versions neither
     await db.executemany(
         "DELETE FROM versions WHERE package_id = ? AND version = ?",
-        [(ids.get(package.lower()), version) for package, version in change.removed],
+        # one by one, in the database's thread: there may be many
+        ((ids.get(package.lower()), version) for package, version in change.removed),
     )
     await db.executemany(
         "UPDATE versions SET gone_at = ? WHERE package_id = ? AND version = ? AND gone_at IS NULL",
-        [(now(), ids.get(package.lower()), version) for package, version in change.gone],
+        ((now(), ids.get(package.lower()), version) for package, version in change.gone),
     )
 
 
@@ -270,11 +295,11 @@ async def update_refs(db: "aiosqlite.Connection", repository: Repository, change
             -- what is let move to one commit is not for any other
             accepted = iif(excluded.reason IS NOT NULL AND accepted = excluded.reference, accepted, NULL)
         """,
-        [(repository.id, ref.name, ref.commit, ref.package, ref.version, ref.reason) for ref in change.refs],
+        ((repository.id, ref.name, ref.commit, ref.package, ref.version, ref.reason) for ref in change.refs),
     )
     await db.executemany(
         "DELETE FROM refs WHERE repository_id = ? AND name = ? AND deleted_at IS NULL",
-        [(repository.id, name) for name in change.forgotten],
+        ((repository.id, name) for name in change.forgotten),
     )
 
 
@@ -320,17 +345,14 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
     """Make both documents of a package anew out of its versions, and what lists show of it."""
     rows: Any = await db.execute_fetchall(f"SELECT {PUBLISHED} FROM versions WHERE package_id = ?", (package_id,))
     ((replaced_by,),) = await db.execute_fetchall("SELECT replaced_by FROM packages WHERE id = ?", (package_id,))
-    published = metadata.newest_first(as_published(name, row) for row in rows)
-    halves, provided = await PUBLISHING.run(
-        lambda: (_documents(name, published, replaced_by), metadata.provided_names(published))
-    )
+    made = await PUBLISHING.run(_made_of, name, rows, replaced_by)
     await db.execute("DELETE FROM provided_names WHERE package_id = ?", (package_id,))
     await db.executemany(
         "INSERT INTO provided_names (package_id, name) VALUES (?, ?)",
-        [(package_id, item) for item in sorted(provided)],
+        [(package_id, item) for item in sorted(made.provided)],
     )
     changed = False
-    for half, body in halves.items():
+    for half, body in made.documents.items():
         # an unchanged half keeps its Last-Modified, and every client its copy. That of a new one is after all that
         # the package had before under its name, and owes nothing to other packages
         cursor = await db.execute(
@@ -357,8 +379,7 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
             """,
             (package_id,),
         )
-    latest = metadata.find_latest(published)
-    entry = _read_entry(b"{}" if latest is None else latest.entry)
+    entry = _read_entry(b"{}" if made.latest is None else made.latest.entry)
     # people mark what they abandon on its default branch, and seldom in a release
     rows = await db.execute_fetchall(
         "SELECT entry FROM versions WHERE package_id = ? AND default_branch ORDER BY id LIMIT 1", (package_id,)
@@ -374,8 +395,8 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
         (
             entry.get("description", "")[:_MOST_DESCRIPTION],
             entry.get("type", "library"),
-            None if latest is None else latest.version,
-            sum(len(item.entry) + _DIST_SIZE for item in published),
+            None if made.latest is None else made.latest.version,
+            made.inline_size,
             metadata.DOCUMENT_FORMAT,
             "" if abandoned is True else abandoned,
             package_id,
@@ -387,9 +408,19 @@ def _read_entry(content: bytes) -> dict[str, Any]:
     return msgspec.json.decode(content, type=dict[str, Any])
 
 
-def _documents(name: str, published: Sequence[Published], replaced_by: str | None) -> dict[str, bytes]:
+class _Made(NamedTuple):
+    """What is made of the versions of a package: documents by half, and what lists show of it."""
+
+    documents: Mapping[str, bytes]
+    latest: Published | None
+    inline_size: int
+    provided: Collection[str]
+
+
+def _made_of(name: str, rows: Iterable[Sequence[Any]], replaced_by: str | None) -> _Made:
+    published = metadata.newest_first(as_published(name, row) for row in rows)
     compress = zstandard.ZstdCompressor(level=6).compress
-    return {
+    documents = {
         half: compress(
             metadata.build_document(
                 name,
@@ -399,6 +430,8 @@ def _documents(name: str, published: Sequence[Published], replaced_by: str | Non
         )
         for half in ("stable", "dev")
     }
+    size = sum(len(item.entry) + _DIST_SIZE for item in published)
+    return _Made(documents, metadata.find_latest(published), size, metadata.provided_names(published))
 
 
 def as_published(name: str, fields: Sequence[Any]) -> Published:
