@@ -67,8 +67,8 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
 
     async def hidden(call: Call, name: str) -> None:
         """Raise NotFoundError where a lock file of that name has packages that the caller may not see."""
-        found = await store.locks.of_organization(await find_organization(store, call))
-        if any(item.name == name and not _visible(call.token, item) for item in found):
+        found = await store.locks.of_organization(await find_organization(store, call), name=name)
+        if any(not _visible(call.token, item) for item in found):
             raise NotFoundError(auth.NOT_HERE)
 
     return [
