@@ -161,6 +161,16 @@ class Dists:
             raise DistError(f"the archive of {dist.treeish} was deleted while it was asked for")
         return opened
 
+    async def has(self, dist: Dist, encoding: Encoding) -> bool:
+        """Whether an archive is kept in an encoding, damaged or not."""
+        name = name_of(dist.shasum, encoding)
+        for storage in self.storages:
+            with suppress(StorageError):
+                if opened := await storage.open(name):
+                    with opened:
+                        return True
+        return False
+
     async def sign(self, dist: Dist, encoding: Encoding) -> str:
         """A URL at which a client gets an archive by itself for some minutes, where it is kept in the bucket."""
         if self.bucket is None:

@@ -1,5 +1,6 @@
 """Lock files: which packages in a composer.lock come from this registry, and whether they can be installed now."""
 
+import asyncio
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -11,10 +12,11 @@ import msgspec
 
 from pricore import metadata
 from pricore.dists import Dists
-from pricore.errors import DistError, GitError, InvalidError, PricoreError
+from pricore.errors import BusyError, DistError, GitError, InvalidError, PricoreError
 from pricore.models import LOCK_NAME, Finding, LockedPackage
 from pricore.pins import Pins
 from pricore.sync import Syncer
+from pricore.turns import Who
 
 MOST_BYTES: Final = 8 * 1024 * 1024
 _MOST_PART: Final = 200
@@ -23,6 +25,7 @@ _MOST_PATH: Final = 1000
 """Characters of an archive's URL from /org/ on; the longest has fewer."""
 
 _SLUG = re.compile(r"[a-z0-9-]{1,64}")
+_RETRY_SECONDS: Final = 5
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
@@ -150,9 +153,31 @@ class Checker:
         self._dists = dists
         self._syncer = syncer
 
-    async def check(self, packages: Sequence[LockedPackage]) -> list[Finding]:
-        """What is so of each, in the order given; an archive that isn't kept is made."""
-        return [Finding(package, await self._problem(package)) for package in packages]
+    async def check(
+        self,
+        packages: Sequence[LockedPackage],
+        *,
+        who: Who | None = None,
+        admit: Callable[[LockedPackage], None] = lambda _: None,
+        seconds: float | None = None,
+    ) -> list[Finding]:
+        """What is so of each, in the order given; an archive that isn't kept is made, in the turns of `who`.
+
+        `admit` may refuse that by raising an error. Raises BusyError where all takes more than so many seconds;
+        what was made by then is kept.
+        """
+        problems: dict[LockedPackage, str | None] = {}
+        try:
+            async with asyncio.timeout(seconds):
+                for package in packages:
+                    problems[package] = await self._problem(package, who, admit)
+        except TimeoutError:
+            raise BusyError(
+                f"{len(problems)} of {len(packages)} packages are checked, and archives of the others have to be "
+                f"made; try again in {_RETRY_SECONDS} s, which goes on from there",
+                retry_after=_RETRY_SECONDS,
+            ) from None
+        return [Finding(package, problem) for package, problem in problems.items()]
 
     async def name_archives(self, packages: Sequence[LockedPackage]) -> list[LockedPackage]:
         """The same with the checksums that lock files don't have: those of branches, as they are served."""
@@ -167,7 +192,9 @@ class Checker:
             return package  # it cannot be installed, and checking it tells why
         return package if dist is None else msgspec.structs.replace(package, shasum=dist.shasum)
 
-    async def _problem(self, package: LockedPackage) -> str | None:
+    async def _problem(
+        self, package: LockedPackage, who: Who | None, admit: Callable[[LockedPackage], None]
+    ) -> str | None:
         if package.pinned:
             return (
                 f"it is pinned to {package.pinned}, and its archive is of another commit: "
@@ -179,7 +206,9 @@ class Checker:
                 return "it is not served any more"
             if package.shasum and package.shasum != dist.shasum:
                 return f"its checksum is {dist.shasum}, and the lock file says {package.shasum}"
-            with await self._dists.open(dist, self._syncer.source(dist), "zstd"):
+            if not await self._dists.has(dist, "zstd"):
+                admit(package)
+            with await self._dists.open(dist, self._syncer.source(dist), "zstd", who=who):
                 pass
         except (DistError, GitError) as error:
             return self._explain(error)

@@ -1,6 +1,5 @@
 """Lock files that are in use: what they name is kept."""
 
-import asyncio
 import logging
 from typing import Final
 
@@ -10,11 +9,13 @@ from pricore.api.routing import Call, Data, Message, Route
 from pricore.config import Config
 from pricore.dists import Dists
 from pricore.errors import ArchiveError, InvalidError, NotFoundError, PricoreError
+from pricore.gate import Gate
 from pricore.locks import Checker, LockFile
 from pricore.models import Lock, LockedPackage, Token
 from pricore.pins import Pins
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.threads import DOCUMENTS
 from pricore.views import FindingView, LockView
 
 _log = logging.getLogger("pricore.locks")
@@ -22,8 +23,11 @@ _log = logging.getLogger("pricore.locks")
 _MOST_CHECKED: Final = 1000
 """Packages of one request: an archive that isn't kept is made."""
 
+_MOST_SECONDS: Final = 50.0
+"""What a check takes at most: reverse proxies give up after 60."""
 
-def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[Route]:
+
+def routes(store: Store, gate: Gate, dists: Dists, syncer: Syncer, config: Config) -> list[Route]:
     """The routes of lock files."""
     pins = Pins(store, dists, syncer, most=config.most_pinned)
     checker = Checker(pins, dists, syncer, explain=_explain)
@@ -32,7 +36,7 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
         """What a lock file names of the organization. Raises InvalidError where the caller may not see it."""
         wanted: LockFile = call.body
         # a large one takes long enough for others to wait
-        named = await asyncio.to_thread(locks.packages_of, wanted, public_url=config.public_url)
+        named = await DOCUMENTS.run(locks.packages_of, wanted, public_url=config.public_url)
         found = [item for item in named if item.organization == call.path["slug"]]
         if not found:
             raise InvalidError("no package in it comes from this organization", field="packages")
@@ -57,7 +61,15 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
 
     async def check_lock(call: Call) -> Data[list[FindingView]]:
         await find_organization(store, call)
-        return Data([views.finding(item) for item in await checker.check(await read(call))])
+        slug = call.path["slug"]
+
+        def admit(package: LockedPackage) -> None:
+            gate.admit_archive(call.token, call.address, organization=slug, package=package.package)
+
+        found = await checker.check(
+            await read(call), who=(slug, call.token.id), admit=admit, seconds=_MOST_SECONDS
+        )
+        return Data([views.finding(item) for item in found])
 
     async def remove_lock(call: Call) -> Message:
         organization = await find_organization(store, call)
@@ -96,6 +108,7 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
             summary="Check whether each package in a composer.lock, the body, can be installed right now",
             body=LockFile,
             most_bytes=locks.MOST_BYTES,
+            errors=(503,),
         ),
         Route(
             method="DELETE",
