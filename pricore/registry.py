@@ -4,6 +4,7 @@ A request is authentication and bytes. Answers are finished in the encodings tha
 (`recall`).
 """
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -47,6 +48,7 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _MOST_A_PAGE: Final = 100
 _MOST_WORDS: Final = 20
 _MOST_NAMES: Final = 10_000
+_AT_A_TIME: Final = 200
 _VIEW_SPAN: Final = 2**30
 
 
@@ -284,7 +286,9 @@ class Registry:
             report = msgspec.json.decode(await read_body(request), type=_Downloads)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise BadRequestError('the body must be {"downloads": [{"name": ..., "version": ...}]}') from None
-        for item in report.downloads[:_MOST_NAMES]:
+        for number, item in enumerate(report.downloads[:_MOST_NAMES]):
+            if number % _AT_A_TIME == _AT_A_TIME - 1:
+                await asyncio.sleep(0)  # the largest report takes 20 ms, which the others would wait
             name = item.name.lower()
             if auth.may_see(token, name):
                 self._store.usage.installed(organization.id, name, item.version)
