@@ -311,7 +311,10 @@ class Mirror:
 
     async def keep(self, commits: Iterable[str]) -> None:
         """Hold commits for good, whatever happens to the branches and tags that led to them."""
-        lines = [f"update refs/pricore/{commit} {commit}" for commit in dict.fromkeys(commits)]
+        # in a thread: there may be ten thousand
+        lines = await SYNCS.run(
+            lambda: [f"update refs/pricore/{commit} {commit}" for commit in dict.fromkeys(commits)]
+        )
         if lines:
             await self._write(["update-ref", "--stdin"], lines=lines)
 

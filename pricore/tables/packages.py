@@ -96,14 +96,17 @@ class Packages:
             versions: Any = await db.execute_fetchall(
                 "SELECT ref, version, reference FROM versions WHERE package_id = ?", (package.id,)
             )
-            rows: Any = await db.execute_fetchall("SELECT shasum FROM dists WHERE package_id = ?", (package.id,))
-            dists = await PUBLISHING.for_all(len(rows), lambda: [shasum for (shasum,) in rows])
+            rows: Any = await db.execute_fetchall(
+                "SELECT shasum, reference FROM dists WHERE package_id = ?", (package.id,)
+            )
+
+            def split() -> tuple[list[str], list[str]]:
+                return [shasum for shasum, _ in rows], [reference for _, reference in rows]
+
+            dists, references = await PUBLISHING.for_all(len(rows), split)
             await locks.check_unlocked(db, organization.id, [package.id], shasums=dists)
             await self._store.organizations.remember_dates(db, organization.id, [package.id])
-            everything: Any = await db.execute_fetchall(
-                "SELECT reference FROM dists WHERE package_id = ?", (package.id,)
-            )
-            await pins.withdraw(db, package.id, [reference for (reference,) in everything])
+            await pins.withdraw(db, package.id, references)
             cursor = await db.execute("DELETE FROM packages WHERE id = ?", (package.id,))
             if not cursor.rowcount:
                 raise NotFoundError(f"{organization.slug} has no package {package.name} any more")
