@@ -103,7 +103,11 @@ async def _wait_for(store: Store, wanted: int) -> float:
     """When a client would have got so many versions."""
     while True:
         halves = [await store.packages.document(registries.ORGANIZATION, _PACKAGE, h) for h in ("stable", "dev")]
-        bodies = [zstandard.ZstdDecompressor().decompress(half.body) for half in halves if half is not None]
+        bodies = [
+            zstandard.ZstdDecompressor().decompressobj().decompress(half.body)
+            for half in halves
+            if half is not None
+        ]
         if sum(len(msgspec.json.decode(body)["packages"][_PACKAGE]) for body in bodies) >= wanted:
             return time.perf_counter()
         await asyncio.sleep(0.005)

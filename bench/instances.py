@@ -54,7 +54,7 @@ def _version(package: str, number: int) -> NewVersion:
         released_at=released_at,
         default_branch=False,
         entry=metadata.version_entry(
-            metadata.parse_composer_json(content.encode()),
+            metadata.read_manifest(metadata.parse_composer_json(content.encode())),
             name=package,
             version=version,
             normalized=normalized,

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Final
@@ -29,28 +29,40 @@ class Answer:
     """A finished body with its headers; `last_modified` is the date by which a client knows it, if it can.
 
     `size` is the memory that it takes, in bytes.
+
+    A large one is in pieces, which are sent one after the other: many may read it slowly, and nobody has a copy.
     """
 
-    __slots__ = ("_body", "_found", "_headers", "_modified", "_unchanged", "size")
-
-    def __init__(self, body: bytes, headers: Mapping[str, str], *, last_modified: str | None = None) -> None:
-        self._body = body
+    def __init__(
+        self, body: bytes | Sequence[bytes], headers: Mapping[str, str], *, last_modified: str | None = None
+    ) -> None:
+        self._pieces = None if isinstance(body, bytes) else body
+        self._body = body if isinstance(body, bytes) else b""
         self._headers = dict(headers)
         self._modified = last_modified
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self._found = f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(body)}\r\n".encode()
+        self._found = f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(self._body)}\r\n".encode()
         self._unchanged = f"HTTP/1.1 304 Not Modified\r\n{lines}".encode()
-        held = (body, self._found, self._unchanged, self._headers, *self._headers.values())
-        self.size = sys.getsizeof(self) + sum(map(sys.getsizeof, held))
+        held = (self._found, self._unchanged, self._headers, *self._headers.values())
+        bodies = (body,) if self._pieces is None else (self._pieces, *self._pieces)
+        self.size = sys.getsizeof(self) + sum(map(sys.getsizeof, (*held, *bodies)))
 
     def respond(self, request: web.Request) -> web.StreamResponse:
         """The answer to one request: 304 where the client has it already."""
         known = request.headers.get(hdrs.IF_MODIFIED_SINCE)
-        if _may_be_finished(request):
+        if self._pieces is not None:
+            if not self._is_known(known):
+                return _Pieces(self._pieces, self._headers, request.method)
+        elif _may_be_finished(request):
             return _Finished(*self.finish(known, allowance_of(request)))
         if self._is_known(known):
             return web.Response(status=304, headers=self._headers)
         return web.Response(body=self._body, headers=self._headers)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is in pieces, each of which waits for the client: `finish` has no such body."""
+        return self._pieces is not None
 
     def finish(self, known: str | None, allowance: Allowance | None) -> tuple[int, bytes, bytes]:
         """The status, the whole head and the body for who has what was modified at `known`, and that allowance."""
@@ -67,23 +79,60 @@ class Answer:
 
 def document_answer(plain: bytes, last_modified: int, encoding: str) -> Answer:
     """The answer that brings a JSON document in an encoding."""
-    modified = formatdate(last_modified, usegmt=True)
+    headers = _document_headers(last_modified, encoding)
+    if encoding == "zstd":
+        packed = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(plain)
+        plain = memoryview(packed).tobytes()  # behind what it gives, it leaves the rest of its worst case
+    elif encoding == "gzip":
+        compressor = _gzip()
+        plain = compressor.compress(plain) + compressor.flush()
+    return Answer(plain, headers, last_modified=headers[hdrs.LAST_MODIFIED])
+
+
+def large_answer(plain: Iterable[bytes], last_modified: int, encoding: str) -> Answer:
+    """The same of a large document that comes in pieces; there are never more of it than those of the answer."""
+    headers = _document_headers(last_modified, encoding)
+    pieces: list[bytes] = []
+    if encoding == "identity":
+        pieces.extend(plain)
+    else:
+        compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compressobj() if encoding == "zstd" else _gzip()
+        pieces.extend(filter(None, map(compressor.compress, plain)))
+        pieces.append(compressor.flush())
+    return Answer(pieces, headers, last_modified=headers[hdrs.LAST_MODIFIED])
+
+
+def _document_headers(last_modified: int, encoding: str) -> dict[str, str]:
     headers: dict[str, str] = {
-        hdrs.LAST_MODIFIED: modified,
+        hdrs.LAST_MODIFIED: formatdate(last_modified, usegmt=True),
         hdrs.CACHE_CONTROL: "private, no-cache",
         hdrs.VARY: "Authorization, Accept-Encoding",
         hdrs.CONTENT_TYPE: "application/json",
         hdrs.SERVER: SERVER,
     }
-    if encoding == "zstd":
-        packed = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(plain)
-        plain = memoryview(packed).tobytes()  # behind what it gives, it leaves the rest of its worst case
-    elif encoding == "gzip":
-        compressor = zlib.compressobj(_GZIP_LEVEL, wbits=31)  # 31: with gzip's header
-        plain = compressor.compress(plain) + compressor.flush()
     if encoding != "identity":
         headers[hdrs.CONTENT_ENCODING] = encoding
-    return Answer(plain, headers, last_modified=modified)
+    return headers
+
+
+def _gzip() -> "zlib._Compress":
+    return zlib.compressobj(_GZIP_LEVEL, wbits=31)  # 31: with gzip's header
+
+
+class _Pieces(web.StreamResponse):
+    """A body in pieces, of which the next one waits until the client has read the one before."""
+
+    def __init__(self, pieces: Sequence[bytes], headers: Mapping[str, str], method: str) -> None:
+        super().__init__(headers=headers)
+        self.content_length = sum(map(len, pieces))
+        self._pieces = () if method == hdrs.METH_HEAD else pieces
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send all of it."""
+        pieces, self._pieces = self._pieces, ()
+        for piece in pieces:
+            await self.write(piece)
+        await super().write_eof(data)
 
 
 def _may_be_finished(request: web.Request) -> bool:

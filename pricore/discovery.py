@@ -5,14 +5,16 @@ exceptions that a registry owes its users: a released version never changes its 
 would stop every client stays out.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from pricore import metadata, versions
 from pricore.errors import ComposerJsonError
-from pricore.models import Candidate, CommitFile, Version
+from pricore.metadata import Manifest
+from pricore.models import Candidate, Version
 
 TAGS: Final = "refs/tags/"
 BRANCHES: Final = "refs/heads/"
@@ -21,6 +23,33 @@ _FOREIGN_NAMES: Final = ("gh-pages", "gh-readonly-queue/", "renovate/", "dependa
 
 
 _MOST_REASON: Final = 500
+
+MOST_OF_PACKAGE: Final = 24 * 1024 * 1024
+"""Bytes of metadata that the versions of one package have, each counted whole: 1,000 of Symfony's have 8 MB."""
+
+MOST_OF_REPOSITORY: Final = 256 * 1024 * 1024
+"""The same of all packages of a repository: a hundred folders of a thousand versions have that."""
+
+_MOST_PACKAGES: Final = 2000
+"""Of a repository; the largest monorepos have some hundred."""
+
+NO_ROOM: Final = ("too much metadata: ", "too many packages: ")
+"""What the reason begins with for what these leave out: it comes in when there is room again."""
+
+NOT_READ: Final = "not read yet: "
+"""Likewise for what one sync has no time for: the next one goes on."""
+
+
+class CommitFile(msgspec.Struct, frozen=True, gc=False):
+    """A commit's time (its author's, seconds), and its composer.json; None where that isn't there or isn't a file.
+
+    `found` is False where the object is no commit. `problem` is why a composer.json that is there is no use.
+    """
+
+    found: bool
+    authored_at: int
+    manifest: Manifest | None = None
+    problem: str | None = None
 
 
 class Discovery(msgspec.Struct, frozen=True):
@@ -61,12 +90,49 @@ def discover(refs: Mapping[str, str], files: Mapping[str, CommitFile], rules: Ru
     return Discovery(walk.candidates, walk.left_out)
 
 
+def within_limits(found: Discovery, served: Mapping[tuple[str, str], int]) -> Discovery:
+    """What of it the metadata of one package, and of all that a repository makes, has room for, newest first.
+
+    `served` are the bytes of what is in service and stays there, by (package in lower case, version). It counts
+    before anything new, also where it is more than that: what doesn't grow may always move.
+    """
+    total = sum(served.values())
+    of_package: Counter[str] = Counter()
+    for (package, _), size in served.items():
+        of_package[package] += size
+    reasons: dict[str, str] = {}
+    for item in sorted(found.candidates, key=newest_first):
+        package = item.package.lower()
+        more = len(item.entry) - served.get((package, item.version), 0)
+        if package not in of_package and len(of_package) >= _MOST_PACKAGES:
+            reasons[item.ref] = f"{NO_ROOM[1]}a repository makes {_MOST_PACKAGES:,} at most"
+        elif more > 0 and of_package[package] + more > MOST_OF_PACKAGE:
+            reasons[item.ref] = too_much(package, MOST_OF_PACKAGE)
+        elif more > 0 and total + more > MOST_OF_REPOSITORY:
+            reasons[item.ref] = too_much("the repository", MOST_OF_REPOSITORY)
+        else:
+            of_package[package] += more
+            total += more
+    kept = [item for item in found.candidates if item.ref not in reasons]
+    return Discovery(kept, found.left_out | reasons)
+
+
+def too_much(what: str, most: int) -> str:
+    """What to say where a package, or a repository, has no room for another version."""
+    return (
+        f"{NO_ROOM[0]}the versions of {what} have {most // 1024**2} MB of it already; "
+        "`pricore package delete` makes room, and so does a smaller composer.json"
+    )
+
+
+def newest_first(candidate: Candidate) -> tuple[bool, int]:
+    """The order in which versions are published, and counted: the default branch, then by time."""
+    return not candidate.default_branch, -candidate.released_at
+
+
 def default_name(file: CommitFile | None) -> str | None:
     """The package name in the default branch's composer.json, None where it gives none."""
-    try:
-        return metadata.package_name(metadata.parse_composer_json(file.content if file else None))
-    except ComposerJsonError:
-        return None
+    return file.manifest.name if file and file.manifest else None
 
 
 def place(revision: str, path: str) -> str:
@@ -140,21 +206,26 @@ class _Walk:
         file = self._files[place(commit, path)]
         if not file.found:
             raise ValueError("it leads to no commit")
-        if file.content is None and self._rules.paths:
-            raise ComposerJsonError(f"no folder {' or '.join(self._rules.paths)} in it has a composer.json")
-        data = metadata.parse_composer_json(file.content)
-        name = self._rules.default_names.get(path) or metadata.package_name(data)
+        if file.problem is not None:
+            raise ComposerJsonError(file.problem)
+        manifest = file.manifest
+        if manifest is None:
+            folders = " or ".join(self._rules.paths)
+            raise ComposerJsonError(
+                f"no folder {folders} in it has a composer.json" if folders else metadata.NO_COMPOSER_JSON
+            )
+        name = self._rules.default_names.get(path) or manifest.name
         if name is None:
             raise ComposerJsonError('composer.json has no "name"')
         if tag is not None:
-            version, normalized = versions.tag_version(tag, _declared_version(data))
+            version, normalized = versions.tag_version(tag, _declared_version(manifest))
         else:
             version, normalized = versions.branch_version(branch)
         identity = _identity(name, version, normalized, released=tag is not None)
         self._claim(identity, version if tag is None else normalized, at, commit, released=tag is not None)
         default = tag is None and branch == self._rules.default_branch
         entry = metadata.version_entry(
-            data,
+            manifest,
             name=name,
             version=version,
             normalized=normalized,
@@ -194,8 +265,7 @@ def _identity(package: str, version: str, normalized: str, *, released: bool) ->
     return package.lower(), versions.sort_key(normalized) if released else version
 
 
-def _declared_version(data: Mapping[str, Any]) -> str | None:
-    declared = data.get("version")
-    if declared is not None and not isinstance(declared, str):
+def _declared_version(manifest: Manifest) -> str | None:
+    if manifest.version is False:
         raise ComposerJsonError('"version" in composer.json is not a string')
-    return declared
+    return manifest.version

@@ -95,6 +95,12 @@ class Remote:
             name = _short(found[1].decode(errors="replace"))
             raise GitError(f"{url} has a branch or tag with a name too long for a file, {name}...")
         if not self.refs:
+            if url.startswith(("http://", "https://")):
+                # to git, a page without a line break is a list of nothing
+                raise SyncError(
+                    f"{url} lists no branch or tag: push one with a composer.json to it, "
+                    "or correct the address if it is that of a web page"
+                )
             raise SyncError(f"{url} is empty: push a branch with a composer.json to it first")
 
 
@@ -334,6 +340,8 @@ _UNAVAILABLE: Final = (
     "The requested URL returned error: 5",
     "The requested URL returned error: 429",
 )
+_DAMAGED: Final = "possible repository corruption on the remote side"
+_SAID: Final = "remote: fatal: "
 _FULL: Final = ("No space left on device", "Disk quota exceeded", "couldn't write '")
 """What git says of a disk without room; of the file of a ref it says no more than the last."""
 _LIMITED: Final = ("ut of memory", "of a processor's time", "died of signal")
@@ -375,6 +383,13 @@ _LOGIN_ADVICE: Final = (
 
 def _failure(command: str, message: str, target: str, access: Access) -> GitError:
     """The error in one line, out of what git wrote."""
+    if _DAMAGED in message:
+        # what follows from it on this side looks like a connection that was lost
+        detail = next((line for line in message.splitlines() if line.startswith(_SAID)), _DAMAGED)
+        return GitUnavailableError(
+            f"cannot read {target}: it is damaged there, says its server ({_short(detail.removeprefix(_SAID))}); "
+            "`git fsck` in it tells more"
+        )
     for sign in _UNAVAILABLE:
         if sign in message:
             detail = next(line for line in message.splitlines() if sign in line)

@@ -8,20 +8,26 @@ compact text is exactly PHP's `===`.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 import msgspec
 
 from pricore import versions
 from pricore.errors import ComposerJsonError
+from pricore.models import Entry
 
 MAX_COMPOSER_JSON: Final = 256 * 1024
 """Bytes of a composer.json that is read; real ones stay below 100 kB."""
 
+TOO_LARGE: Final = f"composer.json is larger than {MAX_COMPOSER_JSON // 1024} kB"
+NO_COMPOSER_JSON: Final = "no composer.json"
+
 BASE: Final = "pricore://base"
 """Stands in stored documents where the organization's public URL goes when they are served."""
+
+LARGE: Final = 1024 * 1024
+"""Bytes from which a document is never whole in memory, and has no size in what is stored of it."""
 
 DOCUMENT_FORMAT: Final = 1
 """Moves when documents are built otherwise out of the same versions, so that stored ones are built anew."""
@@ -31,6 +37,8 @@ PLACEHOLDER: Final = "%reference%"
 
 _MAX_DEPTH: Final = 100
 """Levels of nesting; PHP stops reading a document at 512, and a p2 document adds some of its own."""
+
+_MOST_NAME: Final = 255
 
 _NAME = re.compile(r"[a-z0-9](?:[_.-]?[a-z0-9]++)*+/[a-z0-9](?:(?:[_.]|-{1,2})?[a-z0-9]++)*+")
 _RESERVED = frozenset(
@@ -42,10 +50,6 @@ _PHP_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _LINKS = ("require", "require-dev", "conflict", "provide", "replace")
 
 _JsonObject = dict[str, Any]
-_PIECE: Final = 500
-_PIECE_BYTES: Final = 256 * 1024
-"""Versions, and bytes of a document, that are worked on without giving other threads a turn."""
-
 _encode = msgspec.json.Encoder().encode
 _raw_entry = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -60,7 +64,7 @@ _providing = msgspec.json.Decoder(_Providing)
 def check_package_name(name: str) -> None:
     """Refuse with ComposerJsonError what Composer doesn't take for a package name; upper case passes."""
     lower = name.lower()
-    if not name.isascii() or len(name) > 255 or not _NAME.fullmatch(lower):
+    if not name.isascii() or len(name) > _MOST_NAME or not _NAME.fullmatch(lower):
         raise ComposerJsonError(f'"{name[:80]}" is not a package name such as vendor/package')
     if not _RESERVED.isdisjoint(lower.split("/")):
         raise ComposerJsonError(f'"{name}" uses a name that Windows reserves')
@@ -74,9 +78,9 @@ def parse_composer_json(content: bytes | None) -> _JsonObject:
     Raises ComposerJsonError where the file is missing (None), empty, too large, or not JSON as PHP reads it.
     """
     if content is None or not content.strip():
-        raise ComposerJsonError("no composer.json")
+        raise ComposerJsonError(NO_COMPOSER_JSON)
     if len(content) > MAX_COMPOSER_JSON:
-        raise ComposerJsonError(f"composer.json is larger than {MAX_COMPOSER_JSON // 1024} kB")
+        raise ComposerJsonError(TOO_LARGE)
     try:
         data = msgspec.json.decode(content)
         _encode(data)  # what can be read but not written again, such as half a surrogate pair, is no JSON
@@ -102,11 +106,58 @@ def parse_composer_json(content: bytes | None) -> _JsonObject:
 def package_name(data: Mapping[str, Any]) -> str | None:
     """The name that a composer.json gives itself, as spelled; None where it has none."""
     name = data.get("name")
-    return name if isinstance(name, str) and name else None
+    # a longer one is no name either, and it is told and kept
+    return name[: _MOST_NAME + 1] if isinstance(name, str) and name else None
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A composer.json as versions are made of it: checked and encoded once, however many refs have it.
+
+    `version` is the one that it declares, False for one that is no string. `fields` and `links` are members of an
+    entry as compact JSON, each behind a comma. `own` is the first link whose constraint is the version itself.
+    `problem` is the first link with one that Composer cannot parse.
+    """
+
+    name: str | None
+    version: str | Literal[False] | None
+    fields: bytes
+    links: bytes
+    own: str | None
+    problem: str | None
+
+
+def read_manifest(data: _JsonObject) -> Manifest:
+    """What versions take over from a composer.json.
+
+    Root-only keys go; a field of a type that Composer's loader dies of goes too, since one such version stops
+    everybody who requires the package.
+    """
+    fields: _JsonObject = {}
+    for key, clean in _FIELDS.items():
+        value = clean(data.get(key))
+        # "__unset" would read as "this key went away" in a minified document
+        if value is not None and value != "__unset":
+            fields[key] = value
+    fields.setdefault("type", "library")
+    links = {kind: found for kind in _LINKS if (found := _links(data.get(kind)))}
+    version = data.get("version")
+    own, problem = None, None
+    try:
+        own = _check_links(links)
+    except ComposerJsonError as error:
+        problem = str(error)
+    return Manifest(
+        name=package_name(data),
+        version=version if version is None or isinstance(version, str) else False,
+        fields=_members(fields),
+        links=_members(links),
+        own=own,
+        problem=problem,
+    )
 
 
 def version_entry(
-    data: _JsonObject,
+    manifest: Manifest,
     *,
     name: str,
     version: str,
@@ -115,49 +166,62 @@ def version_entry(
     released_at: int,
     source_url: str | None,
     default_branch: bool = False,
-) -> bytes:
-    """The metadata of one version as compact JSON, complete but for `dist`.
+) -> Entry:
+    """The metadata of one version, complete but for `dist`.
 
-    `source_url` None leaves the source out, for repositories that clients cannot reach. Root-only keys go; a
-    field of a type that Composer's loader dies of goes too, since one such version stops everybody who
-    requires the package. A link with a constraint that Composer cannot parse raises ComposerJsonError.
+    `source_url` None leaves the source out, for repositories that clients cannot reach. A link with a constraint
+    that Composer cannot parse raises ComposerJsonError.
     """
     check_package_name(name)
-    entry: _JsonObject = {"name": name, "version": version, "version_normalized": normalized}
-    for key, clean in _FIELDS.items():
-        value = clean(data.get(key))
-        # "__unset" would read as "this key went away" in a minified document
-        if value is not None and value != "__unset":
-            entry[key] = value
-    entry.setdefault("type", "library")
+    if manifest.problem is not None:
+        raise ComposerJsonError(manifest.problem)
+    if manifest.own is not None:
+        # a tag may have a comma behind its plus sign (1.0+a,b), a constraint may not
+        _check_link(manifest.own, version)
+    first = {"name": name, "version": version, "version_normalized": normalized}
+    own: _JsonObject = {}
     if source_url is not None:
-        entry["source"] = {"type": "git", "url": source_url, "reference": reference}
-    entry["time"] = _time(released_at)
+        own["source"] = {"type": "git", "url": source_url, "reference": reference}
+    own["time"] = _time(released_at)
     if default_branch:
-        entry["default-branch"] = True
-    for kind in _LINKS:
-        if links := _links(data.get(kind), kind, version):
-            entry[kind] = links
-    return _encode(entry)
+        own["default-branch"] = True
+    return Entry((_encode(first)[:-1], manifest.fields, _members(own), manifest.links, b"}"))
 
 
-def _links(value: object, kind: str, version: str) -> dict[str, str]:
-    """The links of one kind, checked; what isn't a string is passed over, as Composer does."""
+def _members(data: _JsonObject) -> bytes:
+    """The members of an object as they stand behind others."""
+    return b"," + _encode(data)[1:-1] if data else b""
+
+
+def _links(value: object) -> dict[str, str]:
+    """The links of one kind; what isn't a string is passed over, as Composer does."""
     if not isinstance(value, dict):
         return {}
-    links = {
+    return {
         target: constraint
         for target, constraint in value.items()
         # PHP turns the key "0" into a number, which stops the client; a list has such keys only
         if isinstance(constraint, str) and not _PHP_INTEGER.fullmatch(target)
     }
-    for target, constraint in links.items():
-        try:
-            # a tag may have a comma behind its plus sign (1.0+a,b), a constraint may not
-            versions.check_constraint(version if constraint == "self.version" else constraint)
-        except ValueError as error:
-            raise ComposerJsonError(f"{kind}.{target[:100]}: {error}") from None
-    return links
+
+
+def _check_links(links: Mapping[str, Mapping[str, str]]) -> str | None:
+    """The first link whose constraint is the version itself; others are checked, with ComposerJsonError."""
+    own = None
+    for kind, found in links.items():
+        for target, constraint in found.items():
+            if constraint != "self.version":
+                _check_link(f"{kind}.{target[:100]}", constraint)
+            elif own is None:
+                own = f"{kind}.{target[:100]}"
+    return own
+
+
+def _check_link(link: str, constraint: str) -> None:
+    try:
+        versions.check_constraint(constraint)
+    except ValueError as error:
+        raise ComposerJsonError(f"{link}: {error}") from None
 
 
 def _text(value: object) -> str | None:
@@ -261,28 +325,34 @@ def split_address(address: str) -> tuple[str, str | None]:
     return (version, reference) if slash and _REFERENCE.fullmatch(reference) else (address, None)
 
 
-def build_document(name: str, published: Sequence[Published], *, replaced_by: str | None = None) -> bytes:
-    """A finished p2 document of the versions given, newest first; BASE stands where URLs begin.
+def build_document(
+    name: str, published: Iterable[Published], *, replaced_by: str | None = None
+) -> Iterator[bytes]:
+    """A finished p2 document of the versions given, newest first, in pieces; BASE stands where URLs begin.
 
     `replaced_by` marks each version abandoned in favour of that package.
     """
-    entries = _minified(_with_dist(item, replaced_by) for item in published)
-    # piece by piece: while one is written or freed, no other thread gets on
-    pieces = []
-    while piece := [*islice(entries, _PIECE)]:
-        pieces.append(_encode(piece)[1:-1])
-    return b'{"packages":{%b:[%b]},"minified":"composer/2.0"}' % (_encode(name.lower()), b",".join(pieces))
+    # one version at a time: while one is written, no other thread gets on
+    yield b'{"packages":{' + _encode(name.lower()) + b":["
+    comma = b""
+    for changed in minify(_with_dist(item, replaced_by) for item in published):
+        yield comma + _encode(changed)
+        comma = b","
+    yield b']},"minified":"composer/2.0"}'
 
 
-def with_url(document: bytes, url: str) -> bytes:
-    """A document with the URL of its organization where it has BASE."""
-    pieces, start = [], 0
-    while start < len(document):
-        # piece by piece, as above; BASE has no brace
-        end = document.find(b"}", start + _PIECE_BYTES) + 1 or len(document)
-        pieces.append(document[start:end].replace(BASE.encode(), url.encode()))
-        start = end
-    return b"".join(pieces)
+def with_base(document: Iterable[bytes], url: str) -> Iterator[bytes]:
+    """A document, in pieces of whatever size, with `url` where BASE stands."""
+    base, rest = BASE.encode(), b""
+    for piece in document:
+        text = rest + piece
+        # what can be the beginning of another one waits for what comes; its first letter is in it once
+        start = text.rfind(base[:1], 1 - len(base))
+        end = start if start >= 0 and base.startswith(text[start:]) else len(text)
+        yield text[:end].replace(base, url.encode())
+        rest = text[end:]
+    if rest:
+        yield rest
 
 
 def build_inline(published: Iterable[Published], *, replaced_by: str | None = None) -> msgspec.Raw:
@@ -326,15 +396,11 @@ def _time(seconds: int) -> str:
 _UNSET: Final = msgspec.Raw(b'"__unset"')
 
 
-def minify(entries: Iterable[Mapping[str, msgspec.Raw]]) -> list[Mapping[str, msgspec.Raw]]:
+def minify(entries: Iterable[Mapping[str, msgspec.Raw]]) -> Iterator[Mapping[str, msgspec.Raw]]:
     """composer/metadata-minifier's format: the first entry whole, each later one what changed.
 
     Entries map keys to compact JSON; none is `null` or `"__unset"`.
     """
-    return [*_minified(entries)]
-
-
-def _minified(entries: Iterable[Mapping[str, msgspec.Raw]]) -> Iterator[Mapping[str, msgspec.Raw]]:
     before: Mapping[str, msgspec.Raw] | None = None
     for entry in entries:
         if before is None:

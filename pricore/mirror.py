@@ -16,15 +16,14 @@ from pricore.errors import ArchiveError, GitError
 from pricore.folders import MOST_TREE, Search
 from pricore.git import MOST_REFS, Git, read_all, split_lines
 from pricore.gitzip import GitZip, commit_of_folder
-from pricore.models import CommitFile
 from pricore.objects import Objects
 from pricore.process import BOUNDS, Bounds
+from pricore.several import both
 from pricore.threads import SYNCS
 
 T = TypeVar("T")
 
 _MOST_COMMIT: Final = 64 * 1024
-_MOST_CONTENT: Final = 128 * 1024 * 1024
 _MOST_ARCHIVE_SECONDS: Final = 300
 _ARCHIVE_BOUNDS: Final = Bounds(memory=512 * 1024**2, seconds=60)
 _LEAST_ROOM: Final = 64 * 1024
@@ -222,37 +221,39 @@ class Mirror:
                 found[name] = peeled or value, min(int(at), now())
         return found
 
-    async def read_files(self, places: Sequence[str], name: str, *, limit: int) -> dict[str, CommitFile]:
-        """One file out of many commits, or folders (commit:folder); `limit` is in bytes.
+    async def find_files(
+        self, places: Sequence[str], name: str
+    ) -> tuple[dict[str, int | None], dict[str, tuple[str, int]]]:
+        """One file in many commits, or folders (commit:folder), without reading it.
 
-        Raises GitError where all of them together are too much.
+        Gives the time of each commit (its author's, seconds; None for what is no commit), and the file's id and
+        bytes in each place that has it.
         """
-        blobs = await self._find_blobs(places, name)
 
-        def choose() -> tuple[dict[str, int], dict[str, None]]:
-            sizes = {blob: size for blob, size in blobs.values() if size <= limit}
-            if sum(sizes.values()) > _MOST_CONTENT:
-                raise GitError(
-                    f"{self._about} has more than {_MOST_CONTENT // 1024**2} MB of {name} in its versions"
-                )
-            return sizes, dict.fromkeys(split_place(at)[0] for at in places)
+        def split() -> list[str]:
+            return list(dict.fromkeys(split_place(at)[0] for at in places))
 
-        sizes, commits = await SYNCS.for_all(len(places), choose)
-        too_large = b"{" * (limit + 1)
+        commits = await SYNCS.for_all(len(places), split)
+        return await both(self._find_times(commits), self._find_blobs(places, name))
 
-        def consume(output: IO[bytes]) -> dict[str, CommitFile]:
+    async def _find_times(self, commits: Sequence[str]) -> dict[str, int | None]:
+        def consume(output: IO[bytes]) -> dict[str, int | None]:
             # where git ends early its status says so; StopIteration would never get out of a thread
-            answers = itertools.chain(_batch_answers(output, limit), itertools.repeat((b"", b"")))
-            headers = {commit: next(answers) for commit in commits}
-            contents = {blob: content for blob, (_, content) in zip(sizes, answers, strict=False)}
-            files = {
-                at: contents.get(blob, too_large if size > limit else None) for at, (blob, size) in blobs.items()
-            }
-            return {at: _commit_file(headers[split_place(at)[0]], files.get(at)) for at in places}
+            answers = itertools.chain(_batch_answers(output, 0), itertools.repeat((b"", b"")))
+            return {commit: _authored_at(*next(answers)) for commit in commits}
 
         return await self._git.read(
-            ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=[*commits, *sizes]
+            ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=commits
         )
+
+    async def read_blobs(self, blobs: Sequence[str], take: Callable[[str, bytes], None], *, limit: int) -> None:
+        """Give files by id, one after the other, to `take`, in a thread; `limit` is the bytes of the largest."""
+
+        def consume(output: IO[bytes]) -> None:
+            for blob, (_, content) in zip(blobs, _batch_answers(output, limit), strict=False):
+                take(blob, content)
+
+        await self._git.read(["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=blobs)
 
     async def _find_blobs(self, places: Sequence[str], name: str) -> dict[str, tuple[str, int]]:
         """The id and the size of a file in each place that has it; what is large is never unpacked for it."""
@@ -405,8 +406,10 @@ class Mirror:
             )
         ).partition(b" ")
         text = commit_of_folder(at, tree.decode(), header)
-        if text is None or kind.strip() != b"tree":
+        if kind.strip() != b"tree":
             raise GitError(f"there is no folder {path} in {commit[:12]} of {self._about}")
+        if text is None:
+            raise ArchiveError(_NO_DATE)
         made = await self._git.run(
             ["hash-object", "-t", "commit", "-w", "--stdin"],
             folder=self.path,
@@ -416,9 +419,11 @@ class Mirror:
         return made.decode().strip()
 
 
+_NO_DATE: Final = "no archive can be made: the date of its commit is one that git cannot write"
 _NO_ARCHIVE: Final = (
     ("ut of memory", "too large for an archive: git needs more than 512 MB of memory for its files"),
     ("of a processor's time", "too large for an archive: git needs more than a minute for its folders"),
+    ("timestamp too large", _NO_DATE),
     ("invalid path '", "no archive can be made: a file in it has a name that git refuses, such as .. or .git"),
 )
 
@@ -470,9 +475,9 @@ def _batch_answers(output: IO[bytes], limit: int) -> Iterator[tuple[bytes, bytes
         yield fields[1], content
 
 
-def _commit_file(commit: tuple[bytes, bytes], content: bytes | None) -> CommitFile:
-    kind, header = commit
+def _authored_at(kind: bytes, header: bytes) -> int | None:
+    if kind != b"commit":
+        return None
     authored = re.search(rb"^author .*> (\d{1,12}) [+-]\d{4}$", header, re.MULTILINE)
     # what RFC 3339 can say ends with the year 9999
-    authored_at = min(int(authored[1]), 253_402_300_799) if authored else 0
-    return CommitFile(kind == b"commit", authored_at, content)
+    return min(int(authored[1]), 253_402_300_799) if authored else 0

@@ -217,15 +217,19 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
         return self.replaced_by or (True if self.abandoned == "" else self.abandoned)
 
 
-class CommitFile(msgspec.Struct, frozen=True, gc=False):
-    """A commit's time (its author's, seconds) and a file in it; None where it isn't there or isn't a file.
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """The metadata of one version as compact JSON, complete but for `dist`, in parts that versions share.
 
-    `found` is False where the object is no commit. A file past the limit isn't read: `content` is just too long.
+    `bytes()` joins them: a repository has thousands of versions with one composer.json, which is in memory once.
     """
 
-    found: bool
-    authored_at: int
-    content: bytes | None
+    parts: tuple[bytes, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.parts)
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -242,7 +246,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reference: str
     released_at: int
     default_branch: bool
-    entry: bytes
+    entry: Entry
 
 
 class NewVersion(Candidate, frozen=True, kw_only=True, gc=False):

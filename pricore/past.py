@@ -7,7 +7,7 @@ from typing import Self
 import msgspec
 
 from pricore.checksums import Sum
-from pricore.discovery import TAGS
+from pricore.discovery import NOT_READ, TAGS
 from pricore.models import Ref, Version
 from pricore.store import Store
 
@@ -48,6 +48,14 @@ class Past(msgspec.Struct, frozen=True, dict=True):
         """Those of some refs (name to commit) that are new, or stood elsewhere."""
         return {
             ref: commit for ref, commit in refs.items() if ref not in self.refs or self.refs[ref].commit != commit
+        }
+
+    def unread(self, refs: Mapping[str, str]) -> dict[str, str]:
+        """Those of some refs that no sync had the time to read."""
+        return {
+            ref: refs[ref]
+            for ref, known in self.refs.items()
+            if known.reason is not None and known.reason.startswith(NOT_READ) and ref in refs
         }
 
     def without_deleted(self, refs: Mapping[str, str]) -> dict[str, str]:

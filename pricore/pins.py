@@ -10,7 +10,8 @@ from typing import Final
 
 from pricore import metadata
 from pricore.dists import Dists, checksum
-from pricore.errors import ArchiveError, ComposerJsonError, GitError, NotFoundError
+from pricore.errors import ArchiveError, GitError, NotFoundError
+from pricore.manifests import Manifests
 from pricore.mirror import Mirror
 from pricore.models import Dist
 from pricore.store import Store
@@ -104,12 +105,9 @@ class Pins:
     async def _make(self, mirror: Mirror, found: Pinnable, name: str, commit: str) -> Dist | None:
         """The archive of a commit, if it is the package there; None where it is not, or none can be made."""
         treeish = f"{commit}:{found.path}" if found.path else commit
-        files = await mirror.read_files([treeish], "composer.json", limit=metadata.MAX_COMPOSER_JSON)
-        try:
-            spelled = metadata.package_name(metadata.parse_composer_json(files[treeish].content))
-        except ComposerJsonError:
-            return None
-        if (spelled or "").lower() != name:
+        files = await Manifests(mirror).read([treeish])
+        manifest = files[treeish].manifest
+        if manifest is None or (manifest.name or "").lower() != name:
             return None
         try:
             shasum, size = await mirror.archive(treeish, checksum)

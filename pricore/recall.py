@@ -110,7 +110,7 @@ class Recall:
                 forwarded_host=get("x-forwarded-host", ""),
             )
             kept = self.documents.get((path, headers.encoding, origin, None))
-        if kept is None or kept.revision < self._store.revision_of(kept.slug):
+        if kept is None or kept.answer.is_large or kept.revision < self._store.revision_of(kept.slug):
             return False
         if "if-none-match" in headers or get("user-agent", "").startswith("Composer/1."):
             return False

@@ -17,7 +17,7 @@ import zstandard
 from aiohttp import hdrs, web
 
 from pricore import auth, metadata
-from pricore.answers import Answer, document_answer
+from pricore.answers import Answer, document_answer, large_answer
 from pricore.bodies import read_body
 from pricore.clients import Clients
 from pricore.compression import Encoding, read_plain
@@ -28,7 +28,7 @@ from pricore.errors import BadRequestError, NotFoundError, UnsupportedClientErro
 from pricore.gate import Gate
 from pricore.heads import choose_encoding
 from pricore.journal import counts_of
-from pricore.models import Organization, Package, Token
+from pricore.models import Document, Organization, Package, Token
 from pricore.pins import Pins
 from pricore.recall import Archive, Kept, Recall
 from pricore.store import Store
@@ -42,6 +42,8 @@ _SMALL_ARCHIVE: Final = 1024 * 1024
 
 _SMALL: Final = 64 * 1024
 """Bytes of a document up to which finishing it takes less than handing it to a thread."""
+
+_PIECE: Final = 256 * 1024
 
 _HOST = re.compile(r"[A-Za-z0-9.\-_]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
@@ -74,6 +76,7 @@ class Registry:
         self._recall = recall
         self._public_url = config.public_url
         self._redirect = config.dist_redirect
+        self._large = asyncio.Lock()
 
     def routes(self) -> list[web.RouteDef]:
         """Every route of Composer's, below /org/{organization}."""
@@ -100,25 +103,38 @@ class Registry:
         encoding = _encoding(request)
         key = (request.rel_url.raw_path, encoding, self._origin(request), None)
         kept = self._recall.documents.find(key, revision)
-        if kept is None:
-            answer = await self._load_document(slug, name, encoding, self._url(request))
-            kept = Kept(answer, slug, name.removesuffix("~dev").lower(), counts_of(request), revision)
-            self._recall.documents.keep(key, kept)
+        if kept is not None:
+            return kept.answer.respond(request)
+
+        def finish(document: Document) -> Kept:
+            answer = _finish(document, self._url(request), encoding)
+            return Kept(answer, slug, name.removesuffix("~dev").lower(), counts_of(request), revision)
+
+        document = await self._document(slug, name)
+        size = zstandard.frame_content_size(document.body)
+        if 0 <= size < _SMALL:
+            kept = finish(document)
+        elif 0 <= size < metadata.LARGE:
+            # they take milliseconds, which the others would wait
+            kept = await DOCUMENTS.run(finish, document)
+        else:
+            # the largest take seconds, and many times their size: all who ask for one wait for who makes it
+            del document
+            async with self._large:
+                kept = self._recall.documents.find(key, revision)
+                if kept is None:
+                    kept = await DOCUMENTS.run(finish, await self._document(slug, name))
+                    self._recall.documents.keep(key, kept)
+            return kept.answer.respond(request)
+        self._recall.documents.keep(key, kept)
         return kept.answer.respond(request)
 
-    async def _load_document(self, slug: str, name: str, encoding: str, url: str) -> Answer:
+    async def _document(self, slug: str, name: str) -> Document:
         half = "dev" if name.endswith("~dev") else "stable"
         document = await self._store.packages.document(slug, name.removesuffix("~dev").lower(), half)
         if document is None:
             raise NotFoundError(auth.NOT_HERE)
-
-        def finish() -> Answer:
-            plain = zstandard.ZstdDecompressor().decompress(document.body)
-            return document_answer(metadata.with_url(plain, url), document.last_modified, encoding)
-
-        # the largest take milliseconds, which the others would wait
-        small = zstandard.frame_content_size(document.body) < _SMALL
-        return finish() if small else await DOCUMENTS.run(finish)
+        return document
 
     async def get_root(self, request: web.Request) -> web.StreamResponse:
         """packages.json: what there is for this token, and where the rest is asked for."""
@@ -328,6 +344,16 @@ class Registry:
             if not _HOST.fullmatch(base.partition("://")[2]):
                 raise BadRequestError("the Host header is malformed")
         return f"{base}/org/{request.match_info['organization']}"
+
+
+def _finish(document: Document, url: str, encoding: str) -> Answer:
+    """The answer that a document makes for an organization at `url`."""
+    if not 0 <= zstandard.frame_content_size(document.body) < metadata.LARGE:
+        with zstandard.ZstdDecompressor().stream_reader(document.body) as plain:
+            pieces = iter(lambda: plain.read(_PIECE), b"")
+            return large_answer(metadata.with_base(pieces, url), document.last_modified, encoding)
+    whole = zstandard.ZstdDecompressor().decompress(document.body)
+    return document_answer(b"".join(metadata.with_base([whole], url)), document.last_modified, encoding)
 
 
 class _Download(msgspec.Struct):

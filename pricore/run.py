@@ -4,32 +4,34 @@ What is in service stays there whatever fails: removals come last.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
 
-from pricore import discovery, metadata
+from pricore import discovery
 from pricore.access import Access
 from pricore.addresses import is_local
 from pricore.checksums import Checksums
 from pricore.clock import now
 from pricore.config import Config
 from pricore.credentials import find_access
-from pricore.discovery import BRANCHES, TAGS, Discovery, Rules, place, split_place
+from pricore.discovery import BRANCHES, NOT_READ, TAGS, CommitFile, Discovery, Rules, place, split_place
 from pricore.errors import (
     ArchiveError,
     ConflictError,
     GitError,
+    GitUnavailableError,
     NoPackageError,
     SyncError,
 )
 from pricore.git import Git, Remote
+from pricore.manifests import Manifests
 from pricore.mirror import Mirror
 from pricore.models import (
     Candidate,
-    CommitFile,
     LeftOut,
     NewVersion,
     Outcome,
@@ -56,6 +58,12 @@ _FIRST_BATCH: Final = 20
 
 _MOST_AHEAD: Final = 4
 """Archives that are begun before it is known what they are for; after a push there are one or two to make."""
+
+_MOST_LOOKS: Final = 2
+"""How often it is listed and fetched again where the two don't agree."""
+
+_NO_NAME: Final = re.compile(r"/\.|\.\.|//|@\{|[\0-\x20~^:?*\[\x7f]|\.lock(?:/|$)|[./]$")
+"""What no name of a ref has."""
 
 _MOST_PLACES: Final = 200_000
 """Versions that the folders of one repository may make."""
@@ -134,10 +142,7 @@ class Run:
             await self._store.runs.begin(repository.id, run_id=self.id, started_at=self.started_at)
             await fetched()
         await self._keep_pinned()
-        there, past = await both(self._mirror.refs(), Past.read(self._store, repository.id))
-        if announced and there != remote.refs:
-            # something was pushed between the two: what was listed may not be here, and the next sync has to look
-            self.digest = f"{_RULES}:moving"
+        (remote, there), past = await both(self._fetched(remote, access), Past.read(self._store, repository.id))
         self._past, self._there = past, await SYNCS.for_all(len(past.served), past.packages)
         refs = await self._places(there)
         async with Checksums(self._mirror, past.made, seconds=self._config.git_timeout) as checksums:
@@ -166,6 +171,33 @@ class Run:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    async def _fetched(self, remote: Remote, access: Access) -> tuple[Remote, dict[str, str]]:
+        """What the mirror has, and what is listed upstream: the same, but for what moves all the time.
+
+        Git ends well where it was not given what was listed, and takes that for gone: nothing may be decided by
+        it, and GitUnavailableError is raised.
+        """
+        url = self._repository.url
+        there = await self._mirror.refs()
+        for _ in range(_MOST_LOOKS):
+            if there == _usual(remote.refs):
+                break
+            # something was pushed between the two, most likely
+            remote = await self._git.ls_remote(url, access=access)
+            await asyncio.to_thread(remote.check, url)
+            if there != _usual(remote.refs):
+                await self._mirror.fetch(url, access=access)
+                there = await self._mirror.refs()
+        wanted = _usual(remote.refs)
+        self.digest = f"{_RULES}:{remote.digest if there == wanted else 'moving'}"
+        if lacking := [ref for ref, commit in wanted.items() if there.get(ref) != commit]:
+            ref, commit = lacking[0].removeprefix("refs/"), wanted[lacking[0]][:12]
+            raise GitUnavailableError(
+                f"cannot read {url}: it lists {ref} at {commit} and does not give that: if it is a shallow clone, "
+                "`git fetch --unshallow` in it makes it whole"
+            )
+        return remote, there
+
     async def _keep_pinned(self) -> None:
         """Hold the commits that projects pin branches to: none may be lost to a force-push."""
         if pinned := await self._store.pins.of_repository(self._repository.id):
@@ -176,11 +208,7 @@ class Run:
     ) -> Report:
         """Read what has moved in the mirror, and publish it."""
         repository = self._repository
-        changed, files, names = await self._read_changed(refs, remote, everything=everything)
-        found = await SYNCS.run(
-            lambda: discovery.discover(changed, files, self._rules(refs, remote.default_branch, names))
-        )
-        found = await self._without_foreign_names(found)
+        changed, names, found = await self._discover(refs, remote, everything=everything)
         if not (found.candidates or self._past.served or self._past.deleted):
             raise _nothing_found(repository.url, found.left_out)
 
@@ -200,6 +228,23 @@ class Run:
         change = await SYNCS.for_all(many, self._last, _with_versions(change, last), found, refs, changed)
         await self._publish(change)
         return await self._report(change, changed, candidates=found.candidates)
+
+    async def _discover(
+        self, refs: Mapping[str, str], remote: Remote, *, everything: bool
+    ) -> tuple[dict[str, str], dict[str, str], Discovery]:
+        """The places that were read, the default names by folder, and the versions that there is room for."""
+        # what was read goes with this: of a hostile repository it is far more than there is room for
+        changed, files, names = await self._read_changed(refs, remote, everything=everything)
+        many = len(refs) + len(self._past.served)
+        rules = await SYNCS.for_all(many, self._rules, refs, remote.default_branch, names)
+        found = await SYNCS.run(discovery.discover, changed, files, rules)
+        found = await self._without_foreign_names(found)
+        sizes = await self._store.packages.metadata_sizes(self._repository.id)
+
+        def limit() -> Discovery:
+            return discovery.within_limits(found, {key: sizes.get(key, 0) for key in rules.served})
+
+        return changed, names, await SYNCS.run(limit)
 
     def _rules(self, refs: Mapping[str, str], default_branch: str | None, names: Mapping[str, str]) -> Rules:
         """By what versions are found in refs."""
@@ -241,15 +286,16 @@ class Run:
         left out is read again where a ref went away: it may have been left out because of that one. Never a ref
         that stands where it stood when its version was deleted.
         """
+        manifests = Manifests(self._mirror)
         many = len(refs) + len(self._past.refs)
         changed, named = await SYNCS.for_all(many, self._moved, refs, remote.default_branch)
         everything = everything or not self._repository.refs_digest.startswith(f"{_RULES}:")
         # the default branch in any case: a rename that was cut off has to be seen again
-        files = await self._files(refs if everything else changed | named)
+        files = await self._files(manifests, refs if everything else changed | named, named)
         names = await SYNCS.run(self._names, named, files)
         if names != self._past.names and not everything:
             everything = True
-            files = await self._files(refs)
+            files = await self._files(manifests, refs, named)
 
         def choose() -> dict[str, str]:
             return self._past.without_deleted(refs if everything else _in_order(changed, refs))
@@ -259,7 +305,7 @@ class Run:
     def _moved(self, refs: Mapping[str, str], default_branch: str | None) -> tuple[dict[str, str], dict[str, str]]:
         """The places that have to be read if not all, and those in the default branch."""
         past = self._past
-        changed = past.moved(refs)
+        changed = past.moved(refs) | past.unread(refs)
         if past.vanished(refs, keep=self._keep) or any(
             ref not in refs and ref not in past.deleted for ref in past.refs
         ):
@@ -276,9 +322,8 @@ class Run:
         """The default names by folder; a composer.json that broke doesn't take it away from what is served."""
         names = dict(self._past.names)
         for ref, commit in named.items():
-            _, path = split_place(ref)
-            if name := discovery.default_name(files[place(commit, path)]):
-                names[path] = name
+            if name := discovery.default_name(files[_treeish(ref, commit)]):
+                names[split_place(ref)[1]] = name
         return names
 
     async def _places(self, refs: Mapping[str, str]) -> dict[str, str]:
@@ -310,17 +355,21 @@ class Run:
         await self._store.packages.publish(self._repository, change)
         self._there |= {item.package.lower() for item in change.versions}
 
-    async def _files(self, refs: Mapping[str, str]) -> dict[str, CommitFile]:
+    async def _files(
+        self, manifests: Manifests, refs: Mapping[str, str], default: Mapping[str, str]
+    ) -> dict[str, CommitFile]:
+        """The composer.json of each place by commit, or commit:folder; of the `default` branch before others."""
         self._progress(Step.READING, 0, len(refs))
 
-        def find() -> tuple[list[str], dict[str, CommitFile]]:
-            wanted = dict.fromkeys(place(commit, split_place(ref)[1]) for ref, commit in refs.items())
+        def find() -> tuple[list[str], set[str], dict[str, CommitFile]]:
+            wanted = dict.fromkeys(_treeish(ref, commit) for ref, commit in refs.items())
             # nobody asked for what is in its root
-            empty = {at: CommitFile(True, 0, None) for at in wanted if at in self._empty}
-            return [at for at in wanted if at not in empty], empty
+            empty = {at: CommitFile(True, 0) for at in wanted if at in self._empty}
+            first = {_treeish(ref, commit) for ref, commit in default.items()}
+            return [at for at in wanted if at not in empty], first, empty
 
-        wanted, empty = await SYNCS.for_all(len(refs), find)
-        files = await self._mirror.read_files(wanted, "composer.json", limit=metadata.MAX_COMPOSER_JSON)
+        wanted, first, empty = await SYNCS.for_all(len(refs), find)
+        files = await manifests.read(wanted, first=first)
         self._progress(Step.READING, len(refs), len(refs))
         return files | empty
 
@@ -395,7 +444,7 @@ class Run:
 
     def _in_turn(self, candidates: Iterable[Candidate]) -> tuple[list[Candidate], dict[str, str]]:
         """The candidates in the order in which they are published, and their `_treeishes`."""
-        ordered = sorted(candidates, key=lambda item: (item.default_branch, item.released_at), reverse=True)
+        ordered = sorted(candidates, key=discovery.newest_first)
         return ordered, self._treeishes(ordered)
 
     def _treeishes(self, candidates: Iterable[Candidate]) -> dict[str, str]:
@@ -403,7 +452,7 @@ class Run:
         first: dict[str, str] = {}
         made: dict[str, str] = {}
         for candidate in candidates:
-            at = place(candidate.reference, split_place(candidate.ref)[1])
+            at = _treeish(candidate.ref, candidate.reference)
             made[candidate.ref] = first.setdefault(self._trees.get(at, at), at)
         return made
 
@@ -425,6 +474,7 @@ class Run:
             key = (ref.package or "").lower(), version.version
             if key not in supplied:
                 removed.append(key)
+        unread = any(reason.startswith(NOT_READ) for reason in found.left_out.values())
         left_out = [self._past.left_out(ref, changed[ref], reason) for ref, reason in found.left_out.items()]
         return msgspec.structs.replace(
             change,
@@ -432,8 +482,8 @@ class Run:
             gone=vanished if self._keep else [],
             refs=[*change.refs, *left_out],
             forgotten=[ref for ref in self._past.refs if ref not in refs],
-            # where an archive could not be made, the next sync has to look again
-            digest=f"{_RULES}:incomplete" if self._failed else self.digest,
+            # where an archive could not be made, or something not be read, the next sync has to look again
+            digest=f"{_RULES}:incomplete" if self._failed or unread else self.digest,
         )
 
     async def _report(
@@ -479,6 +529,16 @@ class Run:
             left_out=[LeftOut(ref, reason) for ref, reason in sorted(left_out.items())],
             read=len(changed),
         )
+
+
+def _usual(refs: Mapping[str, str]) -> dict[str, str]:
+    """Those of some refs that git fetches: it passes over what cannot be the name of one."""
+    return {ref: commit for ref, commit in refs.items() if not _NO_NAME.search(ref)}
+
+
+def _treeish(ref: str, commit: str) -> str:
+    """The commit itself, or the folder of the ref in it."""
+    return place(commit, split_place(ref)[1])
 
 
 def _outcome(report: Report) -> Outcome:

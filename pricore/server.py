@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import errno
 import fcntl
 import gc
@@ -51,6 +52,10 @@ from pricore.webhooks import Webhooks
 from pricore.welcome import Welcome
 
 _log = logging.getLogger("pricore.server")
+
+_M_MMAP_THRESHOLD: Final = -3  # of malloc.h
+_LARGE_PIECE: Final = 128 * 1024
+"""Bytes; what glibc begins with."""
 
 _FIXED: Final = (
     "data",
@@ -292,6 +297,7 @@ async def serve(
     `reread` gives. Of several processes on one data folder, one `syncs`.
     """
     _allow_connections()
+    _give_memory_back()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
@@ -364,6 +370,15 @@ def _allow_connections() -> None:
     wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(_MOST_FILES, most)
     if before != resource.RLIM_INFINITY and before < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def _give_memory_back() -> None:
+    """Let large pieces of memory go back to the system when they are free.
+
+    By itself, glibc keeps more for every thread the larger the pieces were: twice the largest document or archive.
+    """
+    if set_option := getattr(ctypes.CDLL(None), "mallopt", None):
+        set_option(_M_MMAP_THRESHOLD, _LARGE_PIECE)
 
 
 @contextlib.contextmanager

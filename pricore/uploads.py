@@ -13,13 +13,14 @@ import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar, cast
+from typing import IO, Final, TypeVar, cast
 
 import zstandard
 
 from pricore import metadata, versions, zips
 from pricore.clock import now
 from pricore.errors import ComposerJsonError, DistError, ForbiddenError, InvalidError, PricoreError, StoreError
+from pricore.metadata import Manifest
 from pricore.models import NewVersion, Organization, Version
 from pricore.store import Store
 from pricore.threads import ARCHIVES, UPLOADS
@@ -158,13 +159,13 @@ def _pack(
     compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
     size = 0
     with zips.read_upload(file) as upload:
-        data = _read_composer_json(upload)
-        name = metadata.package_name(data)
+        manifest = _read_composer_json(upload)
+        name = manifest.name
         if name is None:
             raise InvalidError('composer.json has no "name"', field="file")
         if only is not None and name.lower() not in only:
             raise ForbiddenError(f"the access token is for other packages than {name[:80]}")
-        pretty, normalized = _version_of(data, version)
+        pretty, normalized = _version_of(manifest, version)
         for piece in upload.pack():
             if stopped.is_set():
                 raise PricoreError("nobody waits for it any more")
@@ -177,7 +178,7 @@ def _pack(
     shasum, at = digest.hexdigest(), now()
     try:
         entry = metadata.version_entry(
-            data,
+            manifest,
             name=name,
             version=pretty,
             normalized=normalized,
@@ -201,17 +202,18 @@ def _pack(
     )
 
 
-def _read_composer_json(upload: zips.Upload) -> dict[str, Any]:
+def _read_composer_json(upload: zips.Upload) -> Manifest:
     try:
-        return metadata.parse_composer_json(upload.composer_json(limit=metadata.MAX_COMPOSER_JSON))
+        content = upload.composer_json(limit=metadata.MAX_COMPOSER_JSON)
+        return metadata.read_manifest(metadata.parse_composer_json(content))
     except ComposerJsonError as error:
         raise InvalidError(str(error), field="file") from None
 
 
-def _version_of(data: dict[str, Any], given: str | None) -> tuple[str, str]:
+def _version_of(manifest: Manifest, given: str | None) -> tuple[str, str]:
     """The version, pretty and normalized, that is given or that composer.json declares."""
-    declared = data.get("version")
-    if declared is not None and not isinstance(declared, str):
+    declared = manifest.version
+    if declared is False:
         raise InvalidError('"version" in composer.json is not a string', field="file")
     if given is None and declared is None:
         raise InvalidError("it has no version: give one, or put it into composer.json", field="version")

@@ -32,7 +32,7 @@ async def test_a_git_that_ends_early_is_an_error(tmp_path: Path) -> None:
     with Git(timeout=60) as git:
         async with asyncio.timeout(10):
             with pytest.raises(GitError, match=r"^cannot read "):
-                await Mirror(git, tmp_path / "none").read_files(["a" * 40], "composer.json", limit=100)
+                await Mirror(git, tmp_path / "none").find_files(["a" * 40], "composer.json")
 
 
 async def test_a_cancellation_is_told_though_git_has_just_ended(

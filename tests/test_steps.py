@@ -15,7 +15,7 @@ from pricore import metadata, versions
 from pricore.addresses import parse_address
 from pricore.config import Config
 from pricore.git import Git
-from pricore.metadata import Published, with_url
+from pricore.metadata import Published
 from pricore.models import Organization
 from pricore.objects import Recent
 from pricore.store import Store
@@ -140,13 +140,14 @@ def test_a_large_document_is_made_in_parts_as_at_once() -> None:
     ]
     entries = [metadata._with_dist(item, None) for item in published]
     expected = metadata._encode(
-        {"packages": {"acme/library": metadata.minify(entries)}, "minified": "composer/2.0"}
+        {"packages": {"acme/library": [*metadata.minify(entries)]}, "minified": "composer/2.0"}
     )
-    document = metadata.build_document("acme/library", published)
-    assert document == expected
+    pieces = [*metadata.build_document("acme/library", published)]
+    assert b"".join(pieces) == expected
+    assert max(map(len, pieces)) < 1000
     url = "https://packages.example.com/org/acme"
-    assert with_url(document, url) == document.replace(metadata.BASE.encode(), url.encode())
-    assert metadata.build_document("acme/library", []) == (
+    assert b"".join(metadata.with_base(pieces, url)) == expected.replace(metadata.BASE.encode(), url.encode())
+    assert b"".join(metadata.build_document("acme/library", [])) == (
         b'{"packages":{"acme/library":[]},"minified":"composer/2.0"}'
     )
 

@@ -25,23 +25,27 @@ async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Seque
     if package.replaced_by is not None:
         return  # renamed: its refs make versions of another package by now
     rows: Any = await db.execute_fetchall(
-        "SELECT name, reference, lower(package) FROM refs WHERE repository_id = ?", (package.repository_id,)
+        "SELECT name, reference, lower(package), reason FROM refs WHERE repository_id = ?",
+        (package.repository_id,),
     )
 
     def choose() -> tuple[dict[str, tuple[str | None, str | None, str]], bool]:
-        others = {ref for ref, _, supplies in rows if supplies not in (None, package.name)}
-        commits = {ref: commit for ref, commit, _ in rows if ref not in others}
+        others = {ref for ref, _, supplies, _ in rows if supplies not in (None, package.name)}
+        commits = {ref: commit for ref, commit, _, _ in rows if ref not in others}
         # not the commit of the ref, but of what it made: a tag that moved and was refused is let in now
         made = {ref: (package.name, version) for ref, version, _ in deleted}
         marks = {ref: commit for ref, _, commit in deleted if ref not in others}
         claims = {discovery.claim(ref) for ref in made} - {None}
         marked = {ref: commit for ref, commit in commits.items() if discovery.claim(ref) in claims} | marks
-        moved = any(commits.get(ref, commit) != commit for ref, commit in marks.items())
-        return {ref: (*made.get(ref, (None, None)), commit) for ref, commit in marked.items()}, moved
+        # what there was no room for, too
+        anew = any((reason or "").startswith(discovery.NO_ROOM) for _, _, _, reason in rows) or any(
+            commits.get(ref, commit) != commit for ref, commit in marks.items()
+        )
+        return {ref: (*made.get(ref, (None, None)), commit) for ref, commit in marked.items()}, anew
 
-    marked, moved = await PUBLISHING.for_all(len(rows), choose)
+    marked, anew = await PUBLISHING.for_all(len(rows), choose)
     await _mark(db, package.repository_id, marked)
-    if moved:
+    if anew:
         await db.execute(
             f"UPDATE repositories SET refs_digest = {READ_ANEW}, failed_digest = NULL WHERE id = ?",
             (package.repository_id,),

@@ -73,6 +73,7 @@ class Packages:
             version = await publishing.same_version(db, package_id, item)
             if version is None:
                 version = item.version
+                await publishing.check_room(db, package_id, item)
                 await publishing.put_versions(db, {item.package.lower(): package_id}, [item])
                 await publishing.rebuild(db, package_id, item.package.lower())
                 await self._store.organizations.touch_root(db, organization.id, names_changed=made)
@@ -276,6 +277,17 @@ class Packages:
         return await SYNCS.for_all(
             len(rows), lambda: {(name, fields[0]): _version(fields) for name, *fields in rows}
         )
+
+    async def metadata_sizes(self, repository_id: str) -> dict[tuple[str, str], int]:
+        """The bytes of metadata of every version that a repository supplies, by (package, version)."""
+        rows = await self._store.fetch_all(
+            """
+            SELECT packages.name, versions.version, length(entry)
+            FROM versions JOIN packages ON packages.id = versions.package_id WHERE repository_id = ?
+            """,
+            (repository_id,),
+        )
+        return {(name, version): size for name, version, size in rows}
 
     async def checksums(self, repository_id: str) -> dict[str, tuple[str, int]]:
         """Every archive that was advertised for a repository: commit, or commit:folder, to (sha1, bytes)."""

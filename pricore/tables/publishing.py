@@ -1,7 +1,9 @@
 """What publishing does inside its transaction: packages, refs, and the documents that are made of versions."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -9,7 +11,7 @@ import zstandard
 
 from pricore import metadata, versions
 from pricore.clock import now
-from pricore.discovery import BRANCHES, split_place
+from pricore.discovery import BRANCHES, MOST_OF_PACKAGE, split_place, too_much
 from pricore.errors import ConflictError, NotFoundError
 from pricore.metadata import Published
 from pricore.models import NewVersion, Ref, Repository
@@ -17,6 +19,8 @@ from pricore.threads import PUBLISHING
 
 if TYPE_CHECKING:
     import aiosqlite
+
+T = TypeVar("T")
 
 READ_ANEW: Final = "'anew:' || hex(randomblob(8))"
 """A digest that no upstream has, and none that came before: whoever reads the repository now notices too."""
@@ -28,6 +32,12 @@ PUBLISHED: Final = """
 
 _MOST_DESCRIPTION: Final = 1000
 """Characters of a description that lists and searches go through; the metadata has it whole."""
+
+_LEVEL: Final = 6
+_PORTION: Final = 256 * 1024
+
+_MOST_TYPE: Final = 255
+"""Characters of a type that lists go through, likewise."""
 
 _DIST_SIZE: Final = 300
 """Bytes that `dist` and `uid` add to a version, about; for deciding what is small enough to be inline."""
@@ -195,6 +205,17 @@ async def same_version(db: "aiosqlite.Connection", package_id: str, item: NewVer
     return None
 
 
+async def check_room(db: "aiosqlite.Connection", package_id: str, item: NewVersion) -> None:
+    """Refuse with ConflictError an upload for whose metadata its package has no room."""
+    rows: Any = await db.execute_fetchall(
+        "SELECT version, length(entry) FROM versions WHERE package_id = ?", (package_id,)
+    )
+    sizes: dict[str, int] = dict(rows)
+    more = len(item.entry) - sizes.get(item.version, 0)
+    if more > 0 and sum(sizes.values()) + more > MOST_OF_PACKAGE:
+        raise ConflictError(too_much(item.package.lower(), MOST_OF_PACKAGE))
+
+
 def _meaning(normalized: str) -> object:
     """What no two versions of a package have: releases are told apart by their order (1.0 is 01.0)."""
     return normalized if versions.is_dev(normalized) else versions.sort_key(normalized)
@@ -209,7 +230,6 @@ def name_taken(name: str, url: str | None) -> str:
 
 async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items: Sequence[NewVersion]) -> None:
     """Put versions and their archives into packages given by name; what is there already is brought up to date."""
-    rows, dists, folders = await PUBLISHING.for_all(len(items), _version_rows, ids, items)
     await db.executemany(
         """
         INSERT INTO versions (package_id, version, normalized, ref, reference, shasum, entry,
@@ -224,14 +244,29 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
             first_reference = CASE WHEN excluded.ref LIKE 'refs/tags/%' AND reference <> excluded.reference
                 THEN coalesce(first_reference, reference) ELSE first_reference END
         """,
-        rows,
+        # one by one, in the database's thread: all of them together are many times what they share
+        (
+            (
+                ids[item.package.lower()],
+                item.version,
+                item.normalized,
+                item.ref,
+                item.reference,
+                item.shasum,
+                bytes(item.entry),
+                item.default_branch,
+                item.released_at,
+                now(),
+            )
+            for item in items
+        ),
     )
     await db.executemany(
         """
         INSERT INTO dists (package_id, reference, shasum, size, treeish) VALUES (?, ?, ?, ?, ?)
         ON CONFLICT (package_id, reference) DO UPDATE SET pinned = 0
         """,
-        dists,
+        ((ids[item.package.lower()], item.reference, item.shasum, item.size, item.treeish) for item in items),
     )
     # what was advertised of a commit before is what it stays, though the package is in another folder now
     await db.executemany(
@@ -240,35 +275,8 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
         WHERE versions.package_id = ?1 AND version = ?2 AND dists.package_id = ?1
             AND dists.reference = versions.reference AND dists.shasum <> versions.shasum
         """,
-        folders,
+        ((ids[item.package.lower()], item.version) for item in items if item.treeish is not None),
     )
-
-
-def _version_rows(
-    ids: Mapping[str, str], items: Sequence[NewVersion]
-) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-    """The rows of versions, those of their archives, and which versions are of folders."""
-    rows, dists, folders = [], [], []
-    for item in items:
-        package_id = ids[item.package.lower()]
-        rows.append(
-            (
-                package_id,
-                item.version,
-                item.normalized,
-                item.ref,
-                item.reference,
-                item.shasum,
-                item.entry,
-                item.default_branch,
-                item.released_at,
-                now(),
-            )
-        )
-        dists.append((package_id, item.reference, item.shasum, item.size, item.treeish))
-        if item.treeish is not None:
-            folders.append((package_id, item.version))
-    return rows, dists, folders
 
 
 async def take_out(db: "aiosqlite.Connection", ids: Mapping[str, str], change: Publication) -> None:
@@ -324,21 +332,23 @@ async def unmark(db: "aiosqlite.Connection", repository: Repository, change: Pub
         return {}
     rows: Any = await db.execute_fetchall(
         """
-        SELECT versions.id, entry, packages.name, packages.id FROM versions
+        SELECT versions.id, packages.name, packages.id FROM versions
         JOIN packages ON packages.id = package_id
         WHERE repository_id = ?1 AND default_branch AND replaced_by IS NULL
             AND ref <> ?2 AND substr(ref, 1, length(?2) + 1) <> ?2 || ':'
         """,
         (repository.id, f"{BRANCHES}{change.default_branch or ''}"),
     )
-    for version_id, content, _, _ in rows:
+    for version_id, _, _ in rows:
+        # one at a time: in a repository of many folders each has its own
+        ((content,),) = await db.execute_fetchall("SELECT entry FROM versions WHERE id = ?", (version_id,))
         entry = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
         entry.pop("default-branch", None)
         await db.execute(
             "UPDATE versions SET default_branch = 0, entry = ? WHERE id = ?",
             (msgspec.json.encode(entry), version_id),
         )
-    return {name: package_id for _, _, name, package_id in rows}
+    return {name: package_id for _, name, package_id in rows}
 
 
 async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> None:
@@ -379,12 +389,11 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
             """,
             (package_id,),
         )
-    entry = _read_entry(b"{}" if made.latest is None else made.latest.entry)
     # people mark what they abandon on its default branch, and seldom in a release
     rows = await db.execute_fetchall(
         "SELECT entry FROM versions WHERE package_id = ? AND default_branch ORDER BY id LIMIT 1", (package_id,)
     )
-    newest = next((_read_entry(content) for (content,) in rows), entry)
+    newest = next((_read_entry(content) for (content,) in rows), made.entry)
     abandoned = newest.get("abandoned")
     await db.execute(
         """
@@ -393,9 +402,9 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
         WHERE id = ?
         """,
         (
-            entry.get("description", "")[:_MOST_DESCRIPTION],
-            entry.get("type", "library"),
-            None if made.latest is None else made.latest.version,
+            made.entry.get("description", "")[:_MOST_DESCRIPTION],
+            made.entry.get("type", "library")[:_MOST_TYPE],
+            made.latest_version,
             made.inline_size,
             metadata.DOCUMENT_FORMAT,
             "" if abandoned is True else abandoned,
@@ -409,29 +418,75 @@ def _read_entry(content: bytes) -> dict[str, Any]:
 
 
 class _Made(NamedTuple):
-    """What is made of the versions of a package: documents by half, and what lists show of it."""
+    """What is made of the versions of a package: documents by half, and what lists show of it.
+
+    `entry` is the metadata of the latest version, empty where there is none.
+    """
 
     documents: Mapping[str, bytes]
-    latest: Published | None
+    latest_version: str | None
+    entry: dict[str, Any]
     inline_size: int
     provided: Collection[str]
 
 
-def _made_of(name: str, rows: Iterable[Sequence[Any]], replaced_by: str | None) -> _Made:
-    published = metadata.newest_first(as_published(name, row) for row in rows)
-    compress = zstandard.ZstdCompressor(level=6).compress
-    documents = {
-        half: compress(
-            metadata.build_document(
-                name,
-                [item for item in published if versions.is_dev(item.normalized) == (half == "dev")],
-                replaced_by=replaced_by,
-            )
-        )
-        for half in ("stable", "dev")
-    }
+def _made_of(name: str, rows: list[Sequence[Any]], replaced_by: str | None) -> _Made:
+    """What is made of rows (PUBLISHED), which are let go as they get into documents."""
+    published = metadata.newest_first(as_published(name, row) for row in _taken(rows))
+    latest = metadata.find_latest(published)
     size = sum(len(item.entry) + _DIST_SIZE for item in published)
-    return _Made(documents, metadata.find_latest(published), size, metadata.provided_names(published))
+    provided = metadata.provided_names(published)
+    return _Made(
+        entry=_read_entry(b"{}" if latest is None else latest.entry),
+        latest_version=None if latest is None else latest.version,
+        inline_size=size,
+        provided=provided,
+        documents=_documents(name, published, replaced_by),
+    )
+
+
+def _documents(name: str, published: list[Published], replaced_by: str | None) -> dict[str, bytes]:
+    """Both documents of versions given newest first, which are let go as they get into them."""
+    halves: dict[str, list[Published]] = {"stable": [], "dev": []}
+    for item in _taken(published):
+        halves["dev" if versions.is_dev(item.normalized) else "stable"].append(item)
+    return {
+        half: _compress(metadata.build_document(name, _taken(items), replaced_by=replaced_by))
+        for half, items in halves.items()
+    }
+
+
+def _taken(items: list[T]) -> Iterator[T]:
+    """The items of a list, which has them no longer: they go one by one."""
+    rest = deque(items)
+    items.clear()
+    while rest:
+        yield rest.popleft()
+
+
+def _compress(document: Iterable[bytes]) -> bytes:
+    """A document as it is stored: a large one is never whole for that, and its size isn't told."""
+    compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    first: list[bytes] = []
+    portions = _in_portions(document)
+    while sum(map(len, first)) < metadata.LARGE:
+        portion = next(portions, None)
+        if portion is None:
+            return compressor.compress(b"".join(first))
+        first.append(portion)
+    stream = compressor.compressobj()
+    return b"".join([*map(stream.compress, chain(first, portions)), stream.flush()])
+
+
+def _in_portions(document: Iterable[bytes]) -> Iterator[bytes]:
+    """A document in few pieces, which depend on nothing but what it is."""
+    portion = bytearray()
+    for piece in document:
+        portion += piece
+        if len(portion) >= _PORTION:
+            yield bytes(portion)
+            portion.clear()
+    yield bytes(portion)
 
 
 def as_published(name: str, fields: Sequence[Any]) -> Published:

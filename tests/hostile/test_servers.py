@@ -12,7 +12,7 @@ import pytest
 
 from pricore.addresses import parse_address
 from pricore.config import Config
-from pricore.errors import GitError
+from pricore.errors import GitError, GitUnavailableError, SyncError
 from pricore.jobs import Queue
 from pricore.models import Repository
 from pricore.sync import Syncer
@@ -257,4 +257,39 @@ async def test_a_list_with_lines_of_its_own_changes_nothing(
         report = await registry.syncer.add(registry.organization, parse_address(url), progress=silent)
     assert sorted(report.added) == sorted(
         ["acme/library:1.0.0", "acme/library:dev-main", f"acme/library:dev-{honest.removeprefix('refs/heads/')}"]
+    )
+
+
+async def test_a_damaged_upstream_is_told_as_what_it_is(registry: Registry, upstream: GitRepository) -> None:
+    """Its server says so; that the connection ends then is not what is wrong, and what is served stays."""
+    await registry.add(upstream)
+    upstream.write({"lost.txt": "lost"})
+    upstream.commit()
+    lost = upstream.git("rev-parse", "HEAD:lost.txt")
+    (upstream.folder / ".git" / "objects" / lost[:2] / lost[2:]).unlink()
+    with pytest.raises(GitUnavailableError) as caught:
+        await registry.sync(upstream)
+    assert str(caught.value) == (
+        f"cannot read {upstream.url}: it is damaged there, says its server (unable to read {lost}); "
+        "`git fsck` in it tells more"
+    )
+    assert await registry.versions() == {"1.0.0", "dev-main"}
+
+
+async def test_a_page_is_not_an_empty_repository(registry: Registry) -> None:
+    """A web page that git takes for a list of nothing: whoever gave that address is told what it may be."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<p>Welcome</p>")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/acme/library"
+        with pytest.raises(SyncError) as caught:
+            await registry.syncer.add(registry.organization, parse_address(url), progress=silent)
+    assert str(caught.value) == (
+        f"{url} lists no branch or tag: push one with a composer.json to it, "
+        "or correct the address if it is that of a web page"
     )

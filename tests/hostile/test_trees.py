@@ -216,3 +216,28 @@ async def test_a_sync_ends_and_goes_on_later(upstream: GitRepository, tmp_path: 
         assert "the next sync goes on" in reasons(report)["refs/tags/1.1.0"]
         assert await registry.versions() == {"1.0.0", "dev-main"}
         assert (await registry.sync(upstream)).added == ["acme/library:1.1.0"]
+
+
+@pytest.mark.parametrize("paths", [(), ("packages/*",)], ids=["whole", "folder"])
+async def test_a_date_that_git_cannot_archive_costs_its_own_ref(
+    registry: Registry, upstream: GitRepository, paths: tuple[str, ...]
+) -> None:
+    """It is left out with its reason, once and for all: nobody tries again what never will be."""
+    upstream.write({"packages/library/composer.json": '{"name": "acme/library"}'})
+    upstream.commit()
+    upstream.tag("1.1.0")
+    manifest = "100644", b"composer.json", blob(upstream, b'{"name": "acme/library"}')
+    other = tree(upstream, [manifest, ("100644", b"other.txt", blob(upstream, b"of these commits alone"))])
+    folder = "40000", b"packages", tree(upstream, [("40000", b"library", other)])
+    files = tree(upstream, [manifest, folder])
+    for n, date in enumerate(("18446744073709551614", "-5")):
+        text = f"tree {files}\nauthor A <a@b> 1400000000 +0000\ncommitter A <a@b> {date} +0000\n\nx\n".encode()
+        commit = upstream.git("hash-object", "-t", "commit", "-w", "--stdin", "--literally", stdin=text)
+        upstream.git("update-ref", f"refs/tags/2.{n}.0", commit)
+    report = await registry.add(upstream, *paths)
+    found = {ref: reason for ref, reason in reasons(report).items() if "/tags/2." in ref}
+    assert {ref.partition(":")[0] for ref in found} == {"refs/tags/2.0.0", "refs/tags/2.1.0"}
+    assert set(found.values()) == {"no archive can be made: the date of its commit is one that git cannot write"}
+    assert {"1.1.0", "dev-main"} <= await registry.versions()
+    assert (await registry.sync(upstream)).read == 0
+    assert (await registry.repository(upstream)).sync_status == "ok"

@@ -19,7 +19,7 @@ def encode_entry(data: Mapping[str, Any] | None = None, **options: Any) -> bytes
         "released_at": RELEASED,
         "source_url": None,
     }
-    return metadata.version_entry(dict(data or {}), **fields | options)
+    return bytes(metadata.version_entry(metadata.read_manifest(dict(data or {})), **fields | options))
 
 
 def publish(text: str, number: int) -> Published:

@@ -41,13 +41,13 @@ def test_an_archive_has_a_url_whatever_its_version(version: str, expected: str) 
 def test_a_half_without_versions_is_an_empty_list() -> None:
     """A package that has only branches has a stable half too: a 404 would let others supply the name."""
     expected = {"packages": {"acme/library": []}, "minified": "composer/2.0"}
-    assert expected == json.loads(metadata.build_document("Acme/Library", []))
+    assert expected == json.loads(b"".join(metadata.build_document("Acme/Library", [])))
 
 
 def test_a_document_names_the_archive_of_each_version() -> None:
     """A tag's URL is the version's, into a branch's Composer puts the commit; the host comes when it is served."""
     published = [release("1.0", "1.0.0.0"), release("dev-main", "dev-main")]
-    document = json.loads(metadata.build_document("acme/library", published))
+    document = json.loads(b"".join(metadata.build_document("acme/library", published)))
     urls = [entry["dist"]["url"] for entry in document["packages"]["acme/library"]]
     path = f"{metadata.BASE}/packages/acme/library"
     assert [f"{path}/1.0.zip", f"{path}/dev-main/%reference%.zip"] == urls
@@ -56,7 +56,7 @@ def test_a_document_names_the_archive_of_each_version() -> None:
 def test_a_replaced_package_says_so_in_each_version() -> None:
     """Who still requires the old name is told the new one, whatever composer.json said of it."""
     published = [publish('{"abandoned": true}', 1), publish('{"name": "acme/library"}', 2)]
-    document = json.loads(metadata.build_document("acme/library", published, replaced_by="acme/new"))
+    document = json.loads(b"".join(metadata.build_document("acme/library", published, replaced_by="acme/new")))
     first, second = document["packages"]["acme/library"]
     assert first["abandoned"] == "acme/new"
     assert "abandoned" not in second  # minified: as in the first one

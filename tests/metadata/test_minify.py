@@ -117,7 +117,7 @@ def test_composer_expands_a_document_to_what_was_put_in() -> None:
         published = [publish(text, number) for number, text in enumerate(texts)]
         question[name] = {
             "whole": whole_entries(published).decode(),
-            "document": metadata.build_document("Acme/Library", published).decode(),
+            "document": b"".join(metadata.build_document("Acme/Library", published)).decode(),
         }
     done = subprocess.run(
         ["php", "-r", EXPAND], input=json.dumps(question), capture_output=True, text=True, timeout=60, check=True

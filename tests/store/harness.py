@@ -53,7 +53,7 @@ def released(
     """A version as a sync hands it over: a tag's, or a branch's where it is written dev-."""
     normalized = versions.normalize(version)
     entry = metadata.version_entry(
-        {"description": description} | composer_json,
+        metadata.read_manifest({"description": description} | composer_json),
         name=package,
         version=version,
         normalized=normalized,
@@ -99,7 +99,7 @@ async def dates(store: Store) -> dict[str, int]:
 
 def served(found: Document, name: str = "acme/library") -> list[str]:
     """The versions in a document."""
-    body = msgspec.json.decode(zstandard.ZstdDecompressor().decompress(found.body))
+    body = msgspec.json.decode(zstandard.ZstdDecompressor().decompressobj().decompress(found.body))
     return [item["version"] for item in body["packages"][name]]
 
 
