@@ -283,21 +283,29 @@ class Mirror:
         search = Search(trees.values(), patterns, self._about)
         while search.wanted:
             await self._look(search)
-        found = await SYNCS.run(lambda: {tree: search.folders(tree) for tree in set(trees.values())})
-        return {commit: found[trees[commit]] if commit in trees else {} for commit in commits}
+
+        def gather() -> dict[str, Mapping[str, str]]:
+            found = {tree: search.folders(tree) for tree in set(trees.values())}
+            return {commit: found[trees[commit]] if commit in trees else {} for commit in commits}
+
+        return await SYNCS.run(gather)
 
     async def _trees(self, commits: Sequence[str]) -> dict[str, str]:
         """The tree of each commit; what is no commit has none."""
-        lines = [f"{commit}^{{tree}}" for commit in commits]
-        output = await self._git.run(
+
+        def consume(output: IO[bytes]) -> dict[str, str]:
+            # where git ends early its status says so
+            answers = (line.split(" ") for line in split_lines(read_all(output, f"git cat-file of {self._about}")))
+            found = zip(commits, answers, strict=False)
+            return {commit: answer[0] for commit, answer in found if answer[1:2] == ["tree"]}
+
+        return await self._git.read(
             ["cat-file", "--batch-check=%(objectname) %(objecttype)"],
+            consume,
             folder=self.path,
             about=self._about,
-            lines=lines,
+            lines=(f"{commit}^{{tree}}" for commit in commits),
         )
-        answers = (line.split(" ") for line in split_lines(output))
-        found = zip(commits, answers, strict=True)
-        return {commit: answer[0] for commit, answer in found if answer[1] == "tree"}
 
     async def _look(self, search: Search) -> None:
         """Give a search what it wants, and let it go on."""

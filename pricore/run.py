@@ -179,22 +179,22 @@ class Run:
         """
         url = self._repository.url
         there = await self._mirror.refs()
+        wanted = await SYNCS.for_all(len(remote.refs), _usual, remote.refs)
         for _ in range(_MOST_LOOKS):
-            if there == _usual(remote.refs):
+            if there == wanted:
                 break
             # something was pushed between the two, most likely
             remote = await self._git.ls_remote(url, access=access)
-            await asyncio.to_thread(remote.check, url)
-            if there != _usual(remote.refs):
+            await SYNCS.run(remote.check, url)
+            wanted = await SYNCS.for_all(len(remote.refs), _usual, remote.refs)
+            if there != wanted:
                 await self._mirror.fetch(url, access=access)
                 there = await self._mirror.refs()
-        wanted = _usual(remote.refs)
         self.digest = f"{_RULES}:{remote.digest if there == wanted else 'moving'}"
-        if lacking := [ref for ref, commit in wanted.items() if there.get(ref) != commit]:
-            ref, commit = lacking[0].removeprefix("refs/"), wanted[lacking[0]][:12]
+        if ref := await SYNCS.for_all(len(wanted), _first_lacking, wanted, there):
             raise GitUnavailableError(
-                f"cannot read {url}: it lists {ref} at {commit} and does not give that: if it is a shallow clone, "
-                "`git fetch --unshallow` in it makes it whole"
+                f"cannot read {url}: it lists {ref.removeprefix('refs/')} at {wanted[ref][:12]} and does not give "
+                "that: if it is a shallow clone, `git fetch --unshallow` in it makes it whole"
             )
         return remote, there
 
@@ -332,7 +332,7 @@ class Run:
         if not patterns:
             return dict(refs)
         folders = await self._mirror.find_folders(list(dict.fromkeys(refs.values())), patterns)
-        count = sum(len(folders[commit]) or 1 for commit in refs.values())
+        count = await SYNCS.for_all(len(refs), lambda: sum(len(folders[at]) or 1 for at in refs.values()))
         if count > _MOST_PLACES:
             raise SyncError(
                 f"{' and '.join(patterns)} make {count:,} versions of {self._repository.url}, "
@@ -375,22 +375,28 @@ class Run:
 
     async def _without_foreign_names(self, found: Discovery) -> Discovery:
         """Leave out what another repository supplies. Raises ConflictError where nothing else is left."""
-        names = {candidate.package.lower() for candidate in found.candidates}
+        many = len(found.candidates)
+        names = await SYNCS.for_all(many, lambda: {candidate.package.lower() for candidate in found.candidates})
         owners = await self._store.packages.owners(self._repository.organization_id, names)
         taken = {
             name: name_taken(name, url) for name, (owner, url) in owners.items() if owner != self._repository.id
         }
         if not taken:
             return found
-        own = [candidate for candidate in found.candidates if candidate.package.lower() not in taken]
-        if not own:
+
+        def leave_out() -> Discovery:
+            own = [candidate for candidate in found.candidates if candidate.package.lower() not in taken]
+            refused = {
+                candidate.ref: taken[candidate.package.lower()]
+                for candidate in found.candidates
+                if candidate.package.lower() in taken
+            }
+            return Discovery(own, found.left_out | refused)
+
+        left = await SYNCS.for_all(many, leave_out)
+        if not left.candidates:
             raise ConflictError(next(iter(taken.values())))
-        refused = {
-            candidate.ref: taken[candidate.package.lower()]
-            for candidate in found.candidates
-            if candidate.package.lower() in taken
-        }
-        return Discovery(own, found.left_out | refused)
+        return left
 
     async def _with_checksums(
         self, candidates: Sequence[Candidate], checksums: Checksums
@@ -534,6 +540,11 @@ class Run:
 def _usual(refs: Mapping[str, str]) -> dict[str, str]:
     """Those of some refs that git fetches: it passes over what cannot be the name of one."""
     return {ref: commit for ref, commit in refs.items() if not _NO_NAME.search(ref)}
+
+
+def _first_lacking(wanted: Mapping[str, str], there: Mapping[str, str]) -> str | None:
+    """The first ref that is not where it should be."""
+    return next((ref for ref, commit in wanted.items() if there.get(ref) != commit), None)
 
 
 def _treeish(ref: str, commit: str) -> str:

@@ -41,8 +41,8 @@ class Threads:
 NAMES: Final = Threads("names", 8)
 """Asking the resolver for a name, which nothing can stop: it takes as long as a name server lets it wait."""
 
-DOCUMENTS: Final = Threads("documents", cores())
-"""Reading what clients send, and finishing what they get."""
+DOCUMENTS: Final = Threads("documents", max(2, cores()))
+"""Reading what clients send, and finishing what they get: of large ones one at a time, beside all others."""
 
 ARCHIVES: Final = Threads("archives", cores())
 """Hashing and compressing archives."""

@@ -287,7 +287,7 @@ class Packages:
             """,
             (repository_id,),
         )
-        return {(name, version): size for name, version, size in rows}
+        return await SYNCS.for_all(len(rows), lambda: {(name, version): size for name, version, size in rows})
 
     async def checksums(self, repository_id: str) -> dict[str, tuple[str, int]]:
         """Every archive that was advertised for a repository: commit, or commit:folder, to (sha1, bytes)."""
