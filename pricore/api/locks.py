@@ -1,6 +1,7 @@
 """Lock files that are in use: what they name is kept."""
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from pricore import auth, locks, views
@@ -24,7 +25,7 @@ _MOST_CHECKED: Final = 1000
 """Packages of one request: an archive that isn't kept is made."""
 
 _MOST_SECONDS: Final = 50.0
-"""What a check takes at most: reverse proxies give up after 60."""
+"""What a check, or registering, takes at most: reverse proxies give up after 60."""
 
 
 def routes(store: Store, gate: Gate, dists: Dists, syncer: Syncer, config: Config) -> list[Route]:
@@ -47,6 +48,16 @@ def routes(store: Store, gate: Gate, dists: Dists, syncer: Syncer, config: Confi
                 raise InvalidError(f"there is no package {item.package[:80]}", field="packages")
         return found
 
+    def admission(call: Call) -> Callable[[LockedPackage], None]:
+        """What counts an archive that is made, or a commit that is looked up, as a download of its package."""
+
+        def admit(package: LockedPackage) -> None:
+            gate.admit_archive(
+                call.token, call.address, organization=package.organization, package=package.package
+            )
+
+        return admit
+
     async def list_locks(call: Call) -> Data[list[LockView]]:
         found = await store.locks.of_organization(await find_organization(store, call))
         return Data([views.lock(item) for item in found if _visible(call.token, item)])
@@ -56,19 +67,13 @@ def routes(store: Store, gate: Gate, dists: Dists, syncer: Syncer, config: Confi
         name = locks.check_name(call.path["name"])
         packages = await read(call)
         await hidden(call, name)
-        packages = await checker.name_archives(packages)
+        packages = await checker.name_archives(packages, admit=admission(call), seconds=_MOST_SECONDS)
         return Data(views.lock(await store.locks.register(organization, name, packages)))
 
     async def check_lock(call: Call) -> Data[list[FindingView]]:
         await find_organization(store, call)
-        slug = call.path["slug"]
-
-        def admit(package: LockedPackage) -> None:
-            gate.admit_archive(call.token, call.address, organization=slug, package=package.package)
-
-        found = await checker.check(
-            await read(call), who=(slug, call.token.id), admit=admit, seconds=_MOST_SECONDS
-        )
+        who = call.path["slug"], call.token.id
+        found = await checker.check(await read(call), who=who, admit=admission(call), seconds=_MOST_SECONDS)
         return Data([views.finding(item) for item in found])
 
     async def remove_lock(call: Call) -> Message:
@@ -99,6 +104,7 @@ def routes(store: Store, gate: Gate, dists: Dists, syncer: Syncer, config: Confi
             summary="Register a composer.lock, the body: what it names is neither pruned nor deleted",
             body=LockFile,
             most_bytes=locks.MOST_BYTES,
+            errors=(503,),
         ),
         Route(
             method="POST",
