@@ -19,6 +19,7 @@ from pricore.access import BY_ITSELF, Access
 from pricore.addresses import parse_address
 from pricore.git import Git
 from pricore.mirror import Mirror
+from pricore.process import OnReceived
 from pricore.store import Store
 from pricore.sync import Syncer
 
@@ -94,8 +95,8 @@ class _ObservedMirror(Mirror):
         super().__init__(git, path, hold=hold)
         self._on_fetch = on_fetch
 
-    async def fetch(self, url: str, *, access: Access = BY_ITSELF) -> None:
-        await super().fetch(url, access=access)
+    async def fetch(self, url: str, *, access: Access = BY_ITSELF, on_received: OnReceived | None = None) -> None:
+        await super().fetch(url, access=access, on_received=on_received)
         self._on_fetch()
 
 

@@ -71,5 +71,5 @@ async def opened(data: Path) -> AsyncIterator[Opened]:
             yield Opened(store, git, config, found)
 
 
-def unobserved(_text: str, _done: int, _total: int) -> None:
+def unobserved(_text: str, _done: int, _total: int, _received: int = 0) -> None:
     """A progress that nobody looks at."""

@@ -1,5 +1,6 @@
 """What an operator types for a repository, understood: a URL, an scp-like address, a folder, or owner/name."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ from pricore.models import Repository
 
 PROVIDERS: Final = ("github", "gitlab", "bitbucket", "gitea", "git")
 
+ALIASES: Final[Mapping[str, str]] = {"forgejo": "gitea", "gogs": "gitea"}
+"""Other names of providers: what began as Gogs goes by one set of rules."""
+
 HOSTS: Final[Mapping[str, str]] = {
     "github": "github.com",
     "gitlab": "gitlab.com",
@@ -24,7 +28,19 @@ HOSTS: Final[Mapping[str, str]] = {
 """Where each provider is if nothing else is said."""
 
 _MOST_CHARACTERS: Final = 2000
-_SCP_LIKE = re.compile(r"(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>(?!//)[^\s:][^\s]*)")
+_LEAST_SECRET: Final = 20
+_PAGES: Final = frozenset(
+    (
+        *("tree", "blob", "commit", "commits", "branch", "branches", "tags", "releases", "src", "raw", "issues"),
+        *("pull", "pulls", "pull-requests", "actions", "wiki", "settings", "network", "graphs", "compare"),
+        *("projects", "packages", "downloads"),
+    )
+)
+"""What stands behind owner/name in the pages of a repository on GitHub, Bitbucket, Gitea and Forgejo."""
+
+_SCP_LIKE = re.compile(
+    r"(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]):(?P<path>(?!//)[^\s:][^\s]*)"
+)
 _SHORT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
 _SCHEMES: Final = ("https", "http", "ssh", "git", "file")
 _PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
@@ -34,6 +50,10 @@ _AUTHORITY = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9_.+~-]*@)?(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?"
 )
 
+_USER = re.compile(r"[A-Za-z0-9_.%+~-]+")
+_BELOW = re.compile(r"(?P<host>[^/]+)(?P<path>(?:/[A-Za-z0-9_][A-Za-z0-9_.~-]*)+)")
+_BELOW_A_PATH: Final = ("gitlab", "gitea")
+"""What can be installed below a path of a host; there, owner/name begins behind it."""
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9_.][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 
 
@@ -52,16 +72,24 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Instance(msgspec.Struct, frozen=True):
-    """A provider at a host, with its port where that isn't the usual one; a `plain` one is spoken to over http://."""
+    """A provider at a host, with its port where that isn't the usual one; a `plain` one is spoken to over http://.
+
+    `path` is below which one there it is, with a slash in front, or empty.
+    """
 
     provider: str
     host: str
     plain: bool = False
+    path: str = ""
 
     @property
     def url(self) -> str:
         """Where it is, without a slash at the end."""
-        return f"{'http' if self.plain else 'https'}://{self.host}"
+        return f"{'http' if self.plain else 'https'}://{self.host}{self.path}"
+
+    def name_of(self, address: "Address") -> str:
+        """The owner/name there of a repository of this provider's."""
+        return address.identifier.removeprefix(f"{self.path.removeprefix('/')}/")
 
 
 def parse_address(text: str, provider: str | None = None, *, folders: bool = True) -> Address:
@@ -92,8 +120,8 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
         return _from_folder(Path(text))
     if re.match(r"[^/@:]+:[^/]*@", text):
         raise _holds_password(without_login(text))
-    if "::" not in text and (match := _SCP_LIKE.fullmatch(text)):
-        return _known(text, match["host"], match["path"], provider)
+    if (match := _SCP_LIKE.fullmatch(text)) and _is_one_host(match["host"], text):
+        return _known(text, match["host"].strip("[]"), match["path"], provider)
     if _SHORT.fullmatch(text):
         hint = (
             "is neither a URL nor a folder here; for a repository on GitHub add --provider github"
@@ -107,8 +135,8 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
 
 
 def parse_provider(text: str) -> str:
-    """A provider by its name; Forgejo is a Gitea. Raises InvalidError."""
-    found = "gitea" if text == "forgejo" else text
+    """A provider by its name; Forgejo is a Gitea, and so is Gogs. Raises InvalidError."""
+    found = ALIASES.get(text, text)
     if found not in PROVIDERS:
         raise InvalidError(
             f"there is no provider {text[:80]}; choose one of {', '.join(PROVIDERS)}", field="provider"
@@ -119,7 +147,8 @@ def parse_provider(text: str) -> str:
 def parse_instance(provider: str, host: str | None = None) -> Instance:
     """A provider where it is, or at a host of one's own: git.example.com:8443, or http://... to go without TLS.
 
-    Raises InvalidError for what is no provider or no host, and for one that has no host of its own.
+    A GitLab, Gitea or Forgejo may be below a path: git.example.com/gitlab. Raises InvalidError for what is no
+    provider or no host, and for one that has no host of its own.
     """
     provider = parse_provider(provider)
     if host is None:
@@ -131,7 +160,9 @@ def parse_instance(provider: str, host: str | None = None) -> Instance:
         scheme, rest = "https", host
     if scheme not in ("https", "http"):
         raise InvalidError(f"{host[:200]!r} is no host such as git.example.com", field="host")
-    return Instance(provider, parse_host(rest.rstrip("/"), scheme), plain=scheme == "http")
+    rest = rest.rstrip("/")
+    path = match["path"] if (match := _BELOW.fullmatch(rest)) and provider in _BELOW_A_PATH else ""
+    return Instance(provider, parse_host(rest.removesuffix(path), scheme), plain=scheme == "http", path=path)
 
 
 def address_at(instance: Instance, name: str) -> Address:
@@ -156,8 +187,14 @@ def _from_url(text: str, provider: str | None, *, folders: bool = True) -> Addre
             "git:// is neither encrypted nor authenticated, so that only the command line of this server can "
             "follow it; give the https or ssh address"
         )
-    if password is not None or (parts.scheme in ("http", "https") and parts.username):
+    if password is not None:
         raise _holds_password(host)
+    if parts.scheme in ("http", "https") and parts.username is not None:
+        if _is_secret(parts.username) or not _USER.fullmatch(parts.username):
+            raise _holds_password(host)
+        # as hosts show it; a login is found by the host alone
+        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+        text = parts.geturl()
     if parts.query or parts.fragment:
         raise _invalid(f"the address of {host} goes on behind its path; give it without ? and #")
     text = parts.scheme + text[len(parts.scheme) :]  # git takes it in lower case only
@@ -166,6 +203,8 @@ def _from_url(text: str, provider: str | None, *, folders: bool = True) -> Addre
     # a host or user with a leading dash would be an option of ssh
     if not _AUTHORITY.fullmatch(parts.netloc):
         raise _invalid(f"{without_login(text)} names no repository on a host")
+    if parts.scheme in ("http", "https") and (path := _without_page(parts.path, host, provider)) != parts.path:
+        text, parts = parts._replace(path=path).geturl(), parts._replace(path=path)
     return _known(text, host, parts.path, provider, port=None if port == _PORTS[parts.scheme] else port)
 
 
@@ -173,10 +212,52 @@ def _known(url: str, host: str, path: str, provider: str | None, *, port: int | 
     path = path.strip("/").removesuffix(".git")
     if not path:
         raise _invalid(f"{without_login(url)} names no repository on a host")
-    by_host = next((name for name, known in HOSTS.items() if known == host.lower()), "git")
-    provider = provider or by_host
+    provider = provider or _by_host(host)
     identifier = path if provider != "git" else f"{host.lower()}/{path}"
     return Address(provider, identifier, url, f"{_with_port(host.lower(), port)}/{path}", local=False)
+
+
+def _by_host(host: str) -> str:
+    return next((name for name, known in HOSTS.items() if known == host.lower()), "git")
+
+
+def _without_page(path: str, host: str, provider: str | None) -> str:
+    """The path of a repository in that of one of its pages, as it is copied from a browser.
+
+    Raises InvalidError where it looks like one, and only its host could tell.
+    """
+    provider = provider or _by_host(host)
+    repository, mark, _ = path.partition("/-/")  # GitLab's; no group or project is named so
+    if mark and provider in ("gitlab", "git"):
+        return repository
+    _, *parts = path.rstrip("/").split("/")
+    if len(parts) < 3 or parts[2] not in _PAGES:
+        return path
+    shorter = "/".join(("", *parts[:2]))
+    if provider in ("github", "bitbucket", "gitea"):
+        return shorter
+    if provider == "git" and parts[2] in ("tree", "blob") and not path.endswith(".git"):
+        raise _invalid(
+            f"https://{host}{path[:200]} looks like a page in a browser: give the repository's address, "
+            f"such as https://{host}{shorter}.git"
+        )
+    return path
+
+
+def _is_one_host(host: str, text: str) -> bool:
+    """Whether git finds no port in brackets, and no program in front of two colons."""
+    if not host.startswith("["):
+        return "::" not in text
+    try:
+        ipaddress.IPv6Address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_secret(user: str) -> bool:
+    """Whether what stands for a user may be an access token: those are long, and have digits."""
+    return len(user) >= _LEAST_SECRET and any(character.isdigit() for character in user)
 
 
 def _with_port(host: str, port: int | None) -> str:
@@ -227,7 +308,15 @@ def host_of(url: str) -> str:
     if "://" in url:
         return urlsplit(url).hostname or ""
     match = _SCP_LIKE.fullmatch(url)
-    return match["host"].lower() if match else ""
+    return match["host"].strip("[]").lower() if match else ""
+
+
+def path_of(url: str) -> str:
+    """The path in a stored address on a host, as it stands there."""
+    if "://" in url:
+        return urlsplit(url).path
+    match = _SCP_LIKE.fullmatch(url)
+    return match["path"] if match else ""
 
 
 def login_place(url: str) -> tuple[str, str] | None:
@@ -238,7 +327,7 @@ def login_place(url: str) -> tuple[str, str] | None:
     if is_local(url):
         return None
     if "://" not in url:
-        return "ssh", host_of(url)
+        return "ssh", _place(host_of(url), None, "ssh")
     parts = urlsplit(url)
     if parts.scheme not in ("https", "http", "ssh"):
         return None
@@ -247,7 +336,9 @@ def login_place(url: str) -> tuple[str, str] | None:
 
 def parse_host(text: str, kind: str) -> str:
     """The host of a credential as `login_place` has it. Raises InvalidError for anything but a host and a port."""
-    match = _HOST.fullmatch(text)
+    # whatever is below a path there: git asks for a login by the host alone
+    below = _BELOW.fullmatch(text)
+    match = _HOST.fullmatch(below["host"] if below else text)
     # where git compares hosts for credentials, one with an underscore is none
     if match is None or ("_" in text and kind == "https") or not 0 < int(match["port"] or 1) < 65536:
         raise InvalidError(

@@ -29,6 +29,9 @@ NOT_HERE: Final = "there is nothing here, or it is not for this access token"
 NEEDED: Final = "an access token is needed: as the password of HTTP Basic, or as Bearer"
 """What is said to a request without one."""
 
+PROBE: Final = "pricore doctor"
+"""The name of the doctor's token, and how it calls itself: what it asks for counts as nobody's download."""
+
 _SECRET = re.compile(rf"pri_[0-9A-Za-z]{{{_RANDOM + _CHECK}}}")
 
 

@@ -28,9 +28,9 @@ import msgspec
 from pricore import packing
 from pricore.clock import now
 from pricore.config import Config
-from pricore.database import find_damage, sync_folder
+from pricore.database import check_owner, find_damage, sync_folder
 from pricore.dists import Dists
-from pricore.errors import BackupError, GitError
+from pricore.errors import BackupError, GitError, explain
 from pricore.git import Git
 from pricore.mirror import Mirror
 from pricore.packing import DATABASE, DISTS, KEY, KNOWN_HOSTS, MIRRORS, UPLOADS, Writer
@@ -43,6 +43,9 @@ T = TypeVar("T")
 
 Ask = Callable[[], str]
 """Gives the passphrase, asked for when it is needed."""
+
+OnStep = Callable[[str, int, int], None]
+"""Told what is going on."""
 
 _STAGING: Final = ".restore"
 
@@ -84,9 +87,19 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     dists: bool = False
 
 
-async def write(file: IO[bytes], scratch: Path, store: Store, git: Git, config: Config, choice: Choice) -> Backup:
+async def write(
+    file: IO[bytes],
+    scratch: Path,
+    store: Store,
+    git: Git,
+    config: Config,
+    choice: Choice,
+    *,
+    progress: OnStep = lambda text, done, total: None,
+) -> Backup:
     """Write a backup of an open store to a file; `scratch` is a folder with room for the database.
 
+    `progress` is told what is going on, how much of it is done, and how much there is (0: nobody knows).
     Raises BackupError where that cannot be written, StoreError where the database cannot be copied, SealError.
     """
     sealed = None
@@ -94,30 +107,32 @@ async def write(file: IO[bytes], scratch: Path, store: Store, git: Git, config: 
         sealed = await asyncio.to_thread(_seal_key, config, choice.passphrase)
     head = packing.new_head(version=version("pricore"), at=now())
     copied = scratch / DATABASE
+    progress("Copying the database", 0, 0)
     await store.copy_to(copied)
     stopped = Event()
     try:
         writer = Writer(file, head, stopped=stopped)
-        await _in_thread(stopped, partial(writer.add, DATABASE, copied))
-        copied.unlink()
-        if config.known_hosts.exists():
-            writer.add_content(KNOWN_HOSTS, config.known_hosts.read_bytes())
-        if sealed is not None:
-            writer.add_content(KEY, sealed)
-        repositories, left_out = 0, dict[str, str]()
-        if choice.repositories:
-            repositories, left_out = await _add_mirrors(
-                writer, stopped, scratch, store, Syncer(store, git, config)
-            )
-        uploads = Uploads(store, config.uploads)
-        files = {UPLOADS: [uploads.path(shasum) for shasum in sorted(await store.packages.uploaded_checksums())]}
-        if choice.dists:
-            kept, known = Dists(config.dists), sorted(await store.packages.all_checksums())
-            files[DISTS] = [path for shasum in known for path in kept.kept(shasum)]
-        dists = await _in_thread(stopped, partial(_add_archives, writer, files))
-        await _in_thread(stopped, writer.finish)
+        try:
+            progress("Packing the database", 0, 0)
+            await _in_thread(stopped, partial(writer.add, DATABASE, copied))
+            copied.unlink()
+            if config.known_hosts.exists():
+                writer.add_content(KNOWN_HOSTS, config.known_hosts.read_bytes())
+            if sealed is not None:
+                writer.add_content(KEY, sealed)
+            repositories, left_out = 0, dict[str, str]()
+            if choice.repositories:
+                repositories, left_out = await _add_mirrors(
+                    writer, stopped, scratch, store, Syncer(store, git, config), progress
+                )
+            files = await _archives(store, config, kept=choice.dists)
+            dists = await _in_thread(stopped, partial(_add_archives, writer, files, _on_loop(progress)))
+            await _in_thread(stopped, writer.finish)
+        except BaseException:
+            writer.abandon()
+            raise
     except OSError as error:
-        raise BackupError(f"cannot write the backup: {error.strerror or error}") from None
+        raise BackupError(f"cannot write the backup: {explain(error)}") from None
     return Backup(
         created_at=head.created_at,
         schema=head.schema,
@@ -136,15 +151,37 @@ def _seal_key(config: Config, passphrase: str) -> bytes | None:
     return seal_with_passphrase(Sealer(config.key).read(), passphrase)
 
 
+async def _archives(store: Store, config: Config, *, kept: bool) -> Mapping[str, Sequence[Path]]:
+    """The archives that a backup has, by their folder: what was uploaded, and those that are `kept` on request."""
+    uploads = Uploads(store, config.uploads)
+    files = {UPLOADS: [uploads.path(shasum) for shasum in sorted(await store.packages.uploaded_checksums())]}
+    if kept:
+        dists, known = Dists(config.dists), sorted(await store.packages.all_checksums())
+        files[DISTS] = [path for shasum in known for path in dists.kept(shasum)]
+    return files
+
+
+def _on_loop(progress: OnStep) -> OnStep:
+    """The same for who is in another thread."""
+    loop = asyncio.get_running_loop()
+
+    def tell(text: str, done: int, total: int) -> None:
+        loop.call_soon_threadsafe(progress, text, done, total)
+
+    return tell
+
+
 async def _add_mirrors(
-    writer: Writer, stopped: Event, scratch: Path, store: Store, syncer: Syncer
+    writer: Writer, stopped: Event, scratch: Path, store: Store, syncer: Syncer, progress: OnStep
 ) -> tuple[int, dict[str, str]]:
     """How many mirrors went in, and why others did not; those that no sync has filled yet are none."""
     count, left_out = 0, {}
-    for repository_id in sorted(await store.repositories.ids()):
+    ids = sorted(await store.repositories.ids())
+    for number, repository_id in enumerate(ids):
         repository = await store.repositories.find(repository_id)
         if repository is None:
             continue  # removed meanwhile
+        progress("Packing mirrors", number, len(ids))
         bundle = scratch / f"{repository_id}.bundle"
         try:
             if await syncer.mirror(repository_id, url=repository.url).pack(bundle):
@@ -158,11 +195,12 @@ async def _add_mirrors(
     return count, left_out
 
 
-def _add_archives(writer: Writer, files: Mapping[str, Sequence[Path]]) -> int:
+def _add_archives(writer: Writer, files: Mapping[str, Sequence[Path]], progress: OnStep) -> int:
     """How many archives went in, of those that each folder is to have."""
-    count = 0
+    count, total = 0, sum(map(len, files.values()))
     for folder, paths in files.items():
         for path in paths:
+            progress("Packing archives", count, total)
             with suppress(FileNotFoundError):  # deleted meanwhile
                 writer.add(f"{folder}/{path.parent.name}/{path.name}", path)
                 count += 1
@@ -175,6 +213,7 @@ def destination(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
 
     Nobody else can read it. Where it fails, what was there is there still. Raises BackupError.
     """
+    target = target.absolute()
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as name:
             scratch = Path(name)
@@ -199,6 +238,7 @@ async def restore(
     """
     data = config.data
     try:
+        check_owner(config.database)
         made = not data.exists()
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:

@@ -4,12 +4,14 @@ import asyncio
 import zlib
 from typing import Final, Self
 
-from aiohttp import hdrs, web
+from aiohttp import BodyPartReader, hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pricore.errors import BadRequestError
 
 MEGABYTE: Final = 1024 * 1024
 _SECONDS: Final = 30
+_PIECE: Final = 64 * 1024
 _LEAST_PACE: Final = 100 * 1024
 """Bytes a second that a body has to come with which is too large to be here in that time."""
 
@@ -32,7 +34,7 @@ async def read_body(request: web.Request, *, most: int = MEGABYTE) -> bytes:
 
 
 class Zip:
-    """The body of a request that is a zip, as it comes: nobody holds the whole of it.
+    """The body of a request that is a zip, or a form with one file, as it comes: nobody holds the whole of it.
 
     While it is read it raises BadRequestError where it is packed once more, or too slow, and
     HTTPRequestEntityTooLarge where it has more than `most` bytes, before any of them where it says so itself.
@@ -42,6 +44,8 @@ class Zip:
         self._request = request
         self._most = most
         self._size = 0
+        self._form = request.content_type == "multipart/form-data"
+        self._file: BodyPartReader | None = None
         self._seconds = _SECONDS + (request.content_length or most) // _LEAST_PACE
         self._deadline = asyncio.get_running_loop().time() + self._seconds
 
@@ -54,7 +58,7 @@ class Zip:
         self._check_size(self._request.content_length or 0)
         try:
             async with asyncio.timeout_at(self._deadline):
-                piece = await self._request.content.readany()
+                piece = await (self._read_form() if self._form else self._request.content.readany())
         except TimeoutError:
             raise BadRequestError(f"the request body took longer than {self._seconds} seconds") from None
         if not piece:
@@ -62,6 +66,25 @@ class Zip:
         self._size += len(piece)
         self._check_size(self._size)
         return piece
+
+    async def _read_form(self) -> bytes:
+        """The next piece of the file in a form, empty at its end."""
+        try:
+            if self._file is None:
+                self._parts = await self._request.multipart()
+                part = await self._parts.next()
+                if not isinstance(part, BodyPartReader) or part.filename is None:
+                    raise BadRequestError(
+                        "a form has one file, and nothing else: give the version in the address, as ?version=1.0.0"
+                    )
+                self._file = part
+            if piece := await self._file.read_chunk(_PIECE):
+                return piece
+            if await self._parts.next() is not None:
+                raise BadRequestError("a form has one file, and nothing else: upload one package at a time")
+        except (ValueError, AssertionError, HttpProcessingError):
+            raise BadRequestError("the form is damaged") from None
+        return b""
 
     def _check_size(self, size: int) -> None:
         if size > self._most:

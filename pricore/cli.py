@@ -7,7 +7,8 @@ import traceback
 from collections import UserDict
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Final, NoReturn
+from importlib.metadata import version
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -84,7 +85,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.callback()(lambda: None)  # Typer takes what has neither this nor commands for no program
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"pricore {version('pricore')}")  # noqa: T201  # the interface
+        raise typer.Exit
+
+
+@app.callback()
+def _pricore(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and end.", is_eager=True, callback=_show_version),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

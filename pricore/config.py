@@ -1,5 +1,9 @@
-"""The settings, read once and never changed: defaults, then the YAML file, then `PRICORE_*`, then flags."""
+"""The settings, read once and never changed: defaults, then the YAML file, then `PRICORE_*`, then flags.
 
+The file is the first that there is: --config, `PRICORE_CONFIG`, the user's, the machine's.
+"""
+
+import errno
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +27,9 @@ LOG_FORMATS = ("console", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 """How the log is written, and from which level on."""
 
+MACHINES_FILE: Final = Path("/etc/pricore/config.yaml")
+"""The file of settings where neither the command nor the user has one."""
+
 DEFAULT: Final = "default"
 """Where a setting comes from that nobody gave."""
 
@@ -39,12 +46,12 @@ def secret() -> Any:
 class Config:
     """Everything an operator can set.
 
-    `public_url` is where clients reach this registry, without a slash at the end; empty means "where the
-    request says that it came to". `inline_limit` is the size in bytes up to which an organization's
-    metadata travels inside packages.json; 0 keeps it out. Its default is some 50 kB on the wire: up to there
-    `composer update` is never slower for it, and over a network with a delay always faster (make bench).
-    `git_timeout` bounds every run of git, seconds, and `repository_limit` what is kept of a repository, megabytes,
-    0 for all of it.
+    `public_url` is where clients reach this registry, without a slash at the end; empty means "where the request
+    says that it came to". `inline_limit` is the size in bytes up to which an organization's metadata travels
+    inside packages.json; 0 keeps it out. Its default is some 50 kB on the wire: up to there `composer update` is
+    never slower for it, and over a network with a delay always faster (make bench). Dependabot reads versions from
+    packages.json alone; where it finds none, it runs Composer. `git_timeout` bounds every run of git, seconds, and
+    `repository_limit` what is kept of a repository, megabytes, 0 for all of it.
 
     `workers` are the processes that answer requests; one of them syncs.
 
@@ -58,6 +65,7 @@ class Config:
     networks of hosts on the inside that a repository added over the API may be on. `git_proxy` is the URL of the
     proxy to Git hosts over http and https; empty is the environment's, which a repository added over the API
     doesn't get. `key_file` holds the key that seals secrets in the database; None is `key` in the data folder.
+    `ca_file` has certificates, in PEM, of authorities that are trusted beside the system's.
 
     `log_format` and `log_level` are those of the server's log, to which `access_log` adds a line for each request.
     `stop_timeout` is the time that running requests have to end once the server is stopped, seconds.
@@ -88,6 +96,7 @@ class Config:
     internal_hosts: tuple[Network | str, ...] = ()
     git_proxy: str = ""
     key_file: Path | None = None
+    ca_file: Path | None = None
     log_format: str = "console"
     log_level: str = "info"
     access_log: bool = False
@@ -219,11 +228,19 @@ _Given = Iterator[tuple[str, object, str, str]]
 
 def _in_file(file: Path | None, environ: Mapping[str, str]) -> _Given:
     chosen = file or (Path(environ["PRICORE_CONFIG"]) if environ.get("PRICORE_CONFIG") else None)
-    standard = platformdirs.user_config_path("pricore") / "config.yaml"
-    if chosen is not None or standard.is_file():
-        path = chosen or standard
+    places = (platformdirs.user_config_path("pricore") / "config.yaml", MACHINES_FILE)
+    path = chosen or next(filter(_is_there, places), None)
+    if path is not None:
         for name, value in _read_file(path).items():
             yield name, value, str(path), f"{path}: {name}"
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file is there; one in a folder that is closed to this user counts, and is an error when read."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True
 
 
 def _in_environment(environ: Mapping[str, str]) -> _Given:
@@ -263,7 +280,8 @@ def _read_file(path: Path) -> dict[str, object]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
+        hint = "; run this as the user who serves, or give another file" if error.errno == errno.EACCES else ""
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}{hint}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2027-02-30
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict | None):
@@ -280,6 +298,8 @@ def _checked(name: str, value: object, origin: str) -> object:
             return _path(value, origin, "folder", "data folder")
         case "key_file":
             return _path(value, origin, "file", "key file")
+        case "ca_file":
+            return _path(value, origin, "file", "file of authorities")
         case "host":
             if isinstance(value, str) and value and not re.search(r"[\s/@]", value):
                 return value

@@ -1,6 +1,7 @@
 """The database as a file: its schema and how it gets there, copies of it, and whether it is whole."""
 
 import os
+import pwd
 import shutil
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -129,8 +130,35 @@ def copy(path: Path, target: Path) -> None:
         raise
 
 
+def check_owner(path: Path) -> None:
+    """Refuse with StoreError root in a data folder of another user, who could not read what root makes there.
+
+    SQLite makes files beside the database even for who only reads. Whose it is the database says, or the folder
+    that it will be in.
+    """
+    if os.geteuid() != 0:
+        return
+    found = next(place for place in (path, *path.parents) if place.exists())
+    owner = found.stat().st_uid
+    if owner != 0:
+        name = user_name(owner)
+        made = "" if found in (path, path.parent) else ", or make the folder first"
+        raise StoreError(
+            f"{found} belongs to {name}, who could not read what root makes there: run this as {name} "
+            f"(sudo -u {'#' if name.isdecimal() else ''}{name} pricore ...){made}"
+        )
+
+
+def user_name(number: int) -> str:
+    """The name of a user, or the number where the user has none."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
 def check_there(path: Path) -> None:
-    """Refuse with StoreError a folder without a database, for who is not to make one."""
+    """Refuse with StoreError a folder without a database, for who is not to make one, and one of another user."""
     try:
         there = path.exists()
     except OSError as error:
@@ -138,7 +166,11 @@ def check_there(path: Path) -> None:
             f"cannot look into {path.parent}: {error.strerror}; run this as the user who serves"
         ) from None
     if not there:
-        raise StoreError(f"there is no registry in {path.parent}; give its folder with --data or PRICORE_DATA")
+        raise StoreError(
+            f"there is no registry in {path.parent}; give its folder with --data or PRICORE_DATA "
+            "(`pricore org create` makes one)"
+        )
+    check_owner(path)
 
 
 def schema_of(path: Path) -> int:

@@ -15,6 +15,7 @@ from pricore import metadata, versions
 from pricore.errors import ComposerJsonError
 from pricore.metadata import Manifest
 from pricore.models import Candidate, Version
+from pricore.support import page_of, support_of
 
 TAGS: Final = "refs/tags/"
 BRANCHES: Final = "refs/heads/"
@@ -53,10 +54,14 @@ class CommitFile(msgspec.Struct, frozen=True, gc=False):
 
 
 class Discovery(msgspec.Struct, frozen=True):
-    """What refs became: versions, and for the others the reason by full ref name."""
+    """What refs became: versions, and for the others the reason by full ref name.
+
+    `respelled` are those of the latter that mean a release whose own tag is gone: its package and version by ref.
+    """
 
     candidates: list[Candidate]
     left_out: dict[str, str]
+    respelled: Mapping[str, tuple[str, str]] = {}
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,15 +69,18 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     `default_names` name every version of a folder ('' is the root) where they are set. `paths` are the patterns of
     folders that are looked for, none for the root alone. `source_url` is where clients clone from, None for
-    nowhere. `served` are the versions in service by (package in lower case, version). `accepted` are the commits
-    to which released versions may move, by ref.
+    nowhere; `provider` says which pages it has. `served` are the versions in service by (package in lower case,
+    version), and `gone` the refs of those that are no more. `accepted` are the commits to which released versions
+    may move, by ref.
     """
 
     default_branch: str | None
     default_names: Mapping[str, str]
     source_url: str | None
+    provider: str = "git"
     served: Mapping[tuple[str, str], Version]
     accepted: Mapping[str, str] = {}
+    gone: Collection[str] = ()
     paths: Sequence[str] = ()
 
 
@@ -87,7 +95,7 @@ def discover(refs: Mapping[str, str], files: Mapping[str, CommitFile], rules: Ru
             walk.candidates.append(walk.candidate(ref, refs[ref]))
         except (ComposerJsonError, ValueError) as error:
             walk.left_out[ref] = str(error)[:_MOST_REASON]
-    return Discovery(walk.candidates, walk.left_out)
+    return Discovery(walk.candidates, walk.left_out, walk.respelled)
 
 
 def within_limits(found: Discovery, served: Mapping[tuple[str, str], int]) -> Discovery:
@@ -114,7 +122,7 @@ def within_limits(found: Discovery, served: Mapping[tuple[str, str], int]) -> Di
             of_package[package] += more
             total += more
     kept = [item for item in found.candidates if item.ref not in reasons]
-    return Discovery(kept, found.left_out | reasons)
+    return Discovery(kept, found.left_out | reasons, found.respelled)
 
 
 def too_much(what: str, most: int) -> str:
@@ -174,13 +182,15 @@ class _Walk:
     def __init__(self, files: Mapping[str, CommitFile], rules: Rules) -> None:
         self.candidates: list[Candidate] = []
         self.left_out: dict[str, str] = {}
+        self.respelled: dict[str, tuple[str, str]] = {}
         self._files = files
         self._rules = rules
-        # what _identity says -> ref and commit that have it
+        # what _identity says -> ref and commit that have it, and the version as it is shown and normalized
         self._taken = {
             _identity(package, version.version, version.normalized, released=version.ref.startswith(TAGS)): (
                 version.ref,
                 version.reference,
+                (version.version, version.normalized),
             )
             for (package, _), version in rules.served.items()
         }
@@ -222,8 +232,13 @@ class _Walk:
         else:
             version, normalized = versions.branch_version(branch)
         identity = _identity(name, version, normalized, released=tag is not None)
-        self._claim(identity, version if tag is None else normalized, at, commit, released=tag is not None)
+        if tag is None:
+            self._claim_branch(identity, version, at)
+        else:
+            version, normalized = self._claim_release(identity, name, (version, normalized), at, commit)
         default = tag is None and branch == self._rules.default_branch
+        # what is in a folder of it cannot be cloned
+        source_url = None if path else self._rules.source_url
         entry = metadata.version_entry(
             manifest,
             name=name,
@@ -231,11 +246,11 @@ class _Walk:
             normalized=normalized,
             reference=commit,
             released_at=file.authored_at,
-            # what is in a folder of it cannot be cloned
-            source_url=None if path else self._rules.source_url,
+            source_url=source_url,
             default_branch=default,
+            support=None if source_url is None else self._support(source_url, tag, branch, commit),
         )
-        self._taken[identity] = (at, commit)
+        self._taken[identity] = (at, commit, (version, normalized))
         return Candidate(
             package=name,
             version=version,
@@ -247,17 +262,46 @@ class _Walk:
             entry=entry,
         )
 
-    def _claim(self, identity: object, version: str, ref: str, commit: str, *, released: bool) -> None:
-        """Refuse with ValueError a version that another ref has, or that was released from another commit."""
-        owner, reference = self._taken.get(identity, (ref, commit))
+    def _support(self, url: str, tag: str | None, branch: str, commit: str) -> Mapping[str, str] | None:
+        page = page_of(self._rules.provider, url)
+        if page is None:
+            return None
+        return support_of(self._rules.provider, page, tag or branch, commit, tag=tag is not None)
+
+    def _claim_branch(self, identity: object, version: str, ref: str) -> None:
+        """Refuse with ValueError a version that another branch has."""
+        owner, *_ = self._taken.get(identity, (ref,))
         if owner != ref:
-            short = owner.removeprefix(TAGS).removeprefix(BRANCHES)
-            raise ValueError(f"it means {version}, and so does {short}, which has it already")
-        if released and reference != commit and self._rules.accepted.get(ref) != commit:
+            raise _means_the_same(version, owner)
+
+    def _claim_release(
+        self, identity: object, package: str, version: tuple[str, str], ref: str, commit: str
+    ) -> tuple[str, str]:
+        """The version as it is shown and normalized: what is served keeps its name, under which lock files ask.
+
+        Raises ValueError for one that another tag has, or that was released from another commit.
+        """
+        owner, reference, served = self._taken.get(identity, (ref, commit, version))
+        shown, _ = served
+        if owner != ref and owner not in self._rules.gone:
+            raise _means_the_same(version[1], owner)
+        if commit not in (reference, self._rules.accepted.get(ref)):
+            if owner != ref:
+                self.respelled[ref] = (package, shown)
+            what = "the tag moved" if owner == ref else f"the tag {_short(owner)} is gone, and this one moved"
             raise ValueError(
-                f"the tag moved from {reference[:12]} to {commit[:12]}, and a released version stays what it is: "
-                f"{version} is served as it was; `pricore package accept` takes the new one"
+                f"{what} from {reference[:12]} to {commit[:12]}, and a released version stays what it is: "
+                f"{shown} is served as it was; `pricore package accept` takes the new one"
             )
+        return served
+
+
+def _means_the_same(version: str, owner: str) -> ValueError:
+    return ValueError(f"it means {version}, and so does {_short(owner)}, which has it already")
+
+
+def _short(ref: str) -> str:
+    return ref.removeprefix(TAGS).removeprefix(BRANCHES)
 
 
 def _identity(package: str, version: str, normalized: str, *, released: bool) -> object:

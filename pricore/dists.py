@@ -7,8 +7,10 @@ here can go.
 """
 
 import asyncio
+import errno
 import fcntl
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -33,9 +35,9 @@ from pricore.compression import (
     read_plain,
 )
 from pricore.config import Config
-from pricore.errors import ArchiveError, DistError, StorageError
+from pricore.errors import ArchiveError, DistError, StorageError, explain
 from pricore.models import Dist
-from pricore.storage import Bucket, Folder, Opened, Storage, open_bucket, shasum_of
+from pricore.storage import Bucket, Folder, Opened, Storage, Unkept, open_bucket, shasum_of
 from pricore.threads import ARCHIVES, cores
 from pricore.turns import Turns, Who
 
@@ -68,6 +70,16 @@ _BATCH: Final = 100
 
 _LONGEST_WAIT: Final = 50.0
 """Seconds that a request waits for its turn to have an archive made: reverse proxies give up after 60."""
+
+_MOST_UNKEPT: Final = 64 * 1024**2
+"""Bytes of content that are made in memory where a disk is full, and how many at a time are."""
+_UNKEPT_AT_A_TIME: Final = 2
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class _NoRoomError(DistError):
+    """An archive can be made, and not kept."""
 
 
 def checksum(archive: IO[bytes]) -> tuple[str, int]:
@@ -129,6 +141,8 @@ class Dists:
         self._loose: asyncio.Queue[tuple[Storage, Dist]] = asyncio.Queue(_MOST_LOOSE)
         self._waiting: set[str] = set()
         self._made_at = 0.0
+        self._unkept = asyncio.Semaphore(_UNKEPT_AT_A_TIME)
+        self._full = False
 
     @property
     def storages(self) -> list[Storage]:
@@ -170,6 +184,26 @@ class Dists:
                     with opened:
                         return True
         return False
+
+    async def lend(self, dist: Dist, source: Source, encoding: Encoding, *, who: Who | None = None) -> Opened:
+        """An archive as `open` has it, or where there is no room to keep it, one that is only to be sent."""
+        try:
+            return await self.open(dist, source, encoding, who=who)
+        except _NoRoomError as error:
+            if dist.size > _MOST_UNKEPT:
+                raise
+            if not self._full:
+                _log.warning("%s; until there is room, archives are sent without being kept", error)
+            self._full = True
+        await self._unkept.acquire()
+        try:
+            content = io.BytesIO()
+            digest = await self._write(dist, source, encoding, content, who)
+            _check_digest(dist, digest)
+            return Unkept(content.getvalue(), self._unkept.release)
+        except BaseException:
+            self._unkept.release()
+            raise
 
     async def sign(self, dist: Dist, encoding: Encoding) -> str:
         """A URL at which a client gets an archive by itself for some minutes, where it is kept in the bucket."""
@@ -235,16 +269,14 @@ class Dists:
             async with self._new_file(name) as file:
                 digest = await self._write(dist, source, encoding, file, who)
                 await asyncio.to_thread(file.flush)
-                if digest != dist.shasum:
-                    raise DistError(
-                        f"the archive of {dist.treeish} has the checksum {digest}, but {dist.shasum} was "
-                        "advertised: was this one changed, or is this another version of git?"
-                    )
+                _check_digest(dist, digest)
                 storage = await self._put(name, Path(file.name))
         except OSError as error:
-            raise DistError(
-                f"cannot keep the archive of {dist.treeish} below {self.folder}: {error.strerror}"
+            kind = _NoRoomError if error.errno in _NO_ROOM else DistError
+            raise kind(
+                f"cannot keep the archive of {dist.treeish} below {self.folder}: {explain(error)}"
             ) from None
+        self._full = False
         self._on_made()
         self._made_at = time.monotonic()
         self._keep(storage, dist, encoding)
@@ -361,7 +393,7 @@ class Dists:
             self.folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(self.folder.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise StorageError(f"cannot lock {self.folder}: {error.strerror}") from None
+            raise StorageError(f"cannot lock {self.folder}: {explain(error)}") from None
         deadline = time.monotonic() + _MOST_LOCK_SECONDS
         try:
             while True:
@@ -431,7 +463,15 @@ class Dists:
                 await asyncio.to_thread(copy.flush)
                 await target.put(name, Path(copy.name))
         except OSError as error:
-            raise StorageError(f"cannot copy {name} to {target}: {error.strerror}") from None
+            raise StorageError(f"cannot copy {name} to {target}: {explain(error)}") from None
+
+
+def _check_digest(dist: Dist, digest: str) -> None:
+    if digest != dist.shasum:
+        raise DistError(
+            f"the archive of {dist.treeish} has the checksum {digest}, but {dist.shasum} was "
+            "advertised: was this one changed, or is this another version of git?"
+        )
 
 
 def open_dists(config: Config, *, at_once: int | None = None, on_made: Callable[[], None] = lambda: None) -> Dists:

@@ -4,11 +4,28 @@ Every error has a stable `code` for machines and a message of one line: what is 
 HTTP statuses and exit codes are given in one place each: around the server's handlers, and in the CLI's `main`.
 """
 
+import errno
+from pathlib import Path
+
 
 class PricoreError(Exception):
     """The root of everything that Pricore reports on purpose."""
 
     code = "error"
+
+
+def explain(error: OSError, *, within: Path | None = None) -> str:
+    """What went wrong with which file, and what to do where it is another user's.
+
+    `within` a folder, the file is named as it is there, and none outside of it: for who must not see the rest.
+    """
+    reason = error.strerror or str(error) or type(error).__name__
+    name = error.filename if isinstance(error.filename, str) else ""
+    if within is not None:
+        name = str(Path(name).relative_to(within)) if name and Path(name).is_relative_to(within) else ""
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return f"{reason}: {name}" if name else reason
+    return f"{reason}: {name or 'a file'} has to belong to the user who serves; `chown` gives it back"
 
 
 class ConfigError(PricoreError):

@@ -40,7 +40,6 @@ _STATUS: Final[Mapping[type[PricoreError], int]] = {
 }
 _MESSAGES: Final[Mapping[int, str]] = {
     404: "there is nothing at this address",
-    405: "this address does not take that method",
     413: "the request body is too large",
     416: "the archive ends before the range that was asked for",
     417: "the Expect header can only be 100-continue",
@@ -75,7 +74,11 @@ def _explain(request: web.BaseRequest, error: Exception, journal: Journal) -> we
         if error.status < 400:
             raise error
         told = {str(name): error.headers[name] for name in _TOLD if name in error.headers}
-        return error_answer(request, error.status, _MESSAGES.get(error.status, error.reason), headers=told)
+        message = _MESSAGES.get(error.status, error.reason)
+        if isinstance(error, web.HTTPMethodNotAllowed):
+            methods = " or ".join(sorted(error.allowed_methods))
+            message = f"this address does not take {error.method}: use {methods}"
+        return error_answer(request, error.status, message, headers=told)
     elif isinstance(error, web.RequestPayloadError):
         return error_answer(request, 400, "the request body is damaged")
     elif isinstance(error, ConnectionError) and request.transport is None:

@@ -11,8 +11,8 @@ from multidict import istr
 from pricore import auth
 from pricore.auth import Authenticator
 from pricore.clients import Clients
-from pricore.errors import PricoreError, TooManyRequestsError, UnauthorizedError
-from pricore.limits import Allowance, Limits
+from pricore.errors import NotFoundError, PricoreError, TooManyRequestsError, UnauthorizedError
+from pricore.limits import LONGEST_DOWNLOAD_WAIT, Allowance, Limits
 from pricore.models import Token
 
 _LIMIT: Final = istr("X-RateLimit-Limit")
@@ -102,13 +102,25 @@ class Gate:
         """Where a request comes from, as limits count it."""
         return self._clients.address(request)
 
-    def admit_download(self, request: web.Request, token: Token, package: str) -> None:
-        """Count one more download of a package. Raises TooManyRequestsError."""
-        if self._limits.downloads is not None:
-            who = (token.id, self._clients.address(request), request.match_info["organization"], package)
-            allowance = request[_ALLOWANCE] = self._limits.downloads.count(who)
-            if allowance.left < 0:
+    async def admit_download(self, request: web.Request, token: Token, package: str) -> None:
+        """Count one more download of a package; over the limit it is held back until its turn comes.
+
+        Raises TooManyRequestsError where that is too long, and what `admit` does for a token that isn't good for
+        the package any more then.
+        """
+        if self._limits.downloads is None:
+            return
+        organization = request.match_info["organization"]
+        who = (token.id, self._clients.address(request), organization, package)
+        allowance = request[_ALLOWANCE] = self._limits.downloads.count(who)
+        if allowance.left < 0:
+            wait = allowance.wait(longest=LONGEST_DOWNLOAD_WAIT)
+            if wait is None:
                 raise _too_many(allowance, f"{allowance.limit} downloads of {package} a minute are the limit")
+            await asyncio.sleep(wait)
+            token = await self.readmit(request, organization=organization, scope="packages:read")
+            if not auth.may_see(token, package):
+                raise NotFoundError(auth.NOT_HERE)
 
     def admit_archive(self, token: Token, address: str, *, organization: str, package: str) -> None:
         """Count an archive that is made without being sent, as a download of its package.

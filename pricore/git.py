@@ -20,7 +20,7 @@ from typing import IO, Final, Self, TypeVar
 
 from pricore.access import AGENT, BY_ITSELF, PROXIES, Access, Way, prepare
 from pricore.errors import GitError, GitUnavailableError, SyncError
-from pricore.process import BOUNDS, Bounds, Child, Messages
+from pricore.process import BOUNDS, Bounds, Child, Messages, OnReceived
 
 T = TypeVar("T")
 
@@ -28,6 +28,8 @@ _log = logging.getLogger("pricore.git")
 
 _CONFIG: Final = Path(__file__).with_name("gitconfig")
 _PASSED_ON: Final = (
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
     "HOME",
     "PATH",
     AGENT,
@@ -148,12 +150,15 @@ class Git:
         hold: int | None = None,
         seconds: float | None = None,
         bounds: Bounds = BOUNDS,
+        on_received: OnReceived | None = None,
     ) -> bytes:
         """The output of one git command, at most 64 MB. `lines` are its standard input.
 
         Errors speak of `url`, and where the trouble is in `folder`, of `about`: never of where that folder is.
         `access` is how it may read that. `seconds` bound it where they are less than the timeout, `bounds` what it
         takes of the machine.
+
+        `on_received` is told how far a fetch with --progress is.
 
         `hold` is a descriptor that git gets too: a lock on it ends with git, even when this process is killed.
 
@@ -175,6 +180,7 @@ class Git:
             hold=hold,
             seconds=seconds,
             bounds=bounds,
+            on_received=on_received,
         )
 
     async def read(
@@ -191,6 +197,7 @@ class Git:
         hold: int | None = None,
         seconds: float | None = None,
         bounds: Bounds = BOUNDS,
+        on_received: OnReceived | None = None,
     ) -> T:
         """What `consume` makes of a command's output, read in a thread of its own; the rest is as for `run`."""
 
@@ -209,6 +216,7 @@ class Git:
             accept=accept,
             limit=limit,
             bounds=bounds,
+            on_received=on_received,
         )
 
     async def converse(
@@ -242,11 +250,19 @@ class Git:
         accept: Sequence[int] = (0,),
         limit: float,
         bounds: Bounds,
+        on_received: OnReceived | None = None,
     ) -> T:
         """What `work` gives, where git ends well within the limit, seconds."""
         async with prepare(url, access) as way:
             result, status, message = await self._run(
-                arguments, work, way, folder=folder, limit=limit, bounds=bounds, target=url or about
+                arguments,
+                work,
+                way,
+                folder=folder,
+                limit=limit,
+                bounds=bounds,
+                target=url or about,
+                on_received=on_received,
             )
         if status in accept:
             return result
@@ -255,7 +271,8 @@ class Git:
         if full := next((line for line in message.splitlines() if any(sign in line for sign in _FULL)), None):
             detail = _short(full if folder is None else _without_paths(full, folder))
             raise GitUnavailableError(f"git {arguments[0]} of {url or about} failed: {detail}")
-        if folder is not None and (not url or str(folder) in _reason(message)):
+        here = str(folder) in _reason(message) or "insufficient permission" in message or "FETCH_HEAD" in message
+        if folder is not None and (not url or here):
             _log.info("git %s in %s: %r", arguments[0], folder, message)
             raise _mirror_failure(arguments[0], message, folder, about)
         _log.debug("git %s of %s: %r", arguments[0], url or about, message)
@@ -273,6 +290,7 @@ class Git:
         limit: float,
         bounds: Bounds,
         target: str,
+        on_received: OnReceived | None,
     ) -> tuple[T, int, str]:
         """What `work` gives, git's exit status and its last messages, within the limit, seconds."""
         child = Child(_environment(way), bounds)
@@ -280,7 +298,7 @@ class Git:
         if folder is not None:
             options.append(f"--git-dir={folder}")
         command = [*options, *arguments]
-        with Messages(child.kill) as messages:
+        with Messages(child.kill, on_received) as messages:
             working = asyncio.get_running_loop().run_in_executor(
                 self._threads, work, child, command, messages.descriptor, way.descriptors
             )
@@ -305,8 +323,11 @@ class Git:
 
 def _environment(way: Way) -> dict[str, str]:
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ and name not in way.withheld}
+    # git takes no notice of OpenSSL's variable, unless it was built with that
+    authorities = {"GIT_SSL_CAINFO": os.environ["SSL_CERT_FILE"]} if os.environ.get("SSL_CERT_FILE") else {}
     return (
-        passed_on
+        authorities
+        | passed_on
         | {
             "GIT_ALLOW_PROTOCOL": "https:http:ssh:git:file",
             "GIT_ASKPASS": "",
@@ -345,7 +366,12 @@ _SAID: Final = "remote: fatal: "
 _FULL: Final = ("No space left on device", "Disk quota exceeded", "couldn't write '")
 """What git says of a disk without room; of the file of a ref it says no more than the last."""
 _LIMITED: Final = ("ut of memory", "of a processor's time", "died of signal")
+_UNKNOWN_AUTHORITY: Final = (
+    "its certificate is not for that name, or its authority is not trusted: ca_file names one"
+)
 _ADVICE: Final = (
+    ("server certificate verification failed", _UNKNOWN_AUTHORITY),
+    ("SSL certificate problem", _UNKNOWN_AUTHORITY),
     ("ut of memory", "git needs more than 1 GB of memory for it"),
     (
         "Host key verification failed",
@@ -412,9 +438,14 @@ def _failure(command: str, message: str, target: str, access: Access) -> GitErro
 
 
 _MIRROR_ADVICE: Final = (
-    ("not a git repository", "it is not there, or not whole; a sync makes it anew"),
-    ("detected dubious ownership", "it belongs to another user; run Pricore as that one"),
+    (
+        "not a git repository",
+        "it is not there, or not whole; a sync makes it anew, without the commits that upstream no longer has",
+    ),
+    ("detected dubious ownership", "it belongs to another user; `chown -R` {} gives it to the one who serves"),
 )
+_NOT_OURS: Final = ("Permission denied", "insufficient permission")
+"""What git says of a file in a mirror that another user has made."""
 
 
 def _kind(message: str) -> type[GitError]:
@@ -426,10 +457,20 @@ def _mirror_failure(command: str, message: str, folder: Path, about: str) -> Git
     """The error where the trouble is on this side, until that is mended; it names no folder of the server."""
     for sign, meaning in _MIRROR_ADVICE:
         if sign in message:
-            return GitUnavailableError(f"cannot read {about}: {meaning}")
+            return GitUnavailableError(f"cannot read {about}: {meaning.format(_named(folder))}")
     kind = _kind(message)
     reason = _short(_without_paths(_reason(message), folder))
+    if any(sign in reason for sign in _NOT_OURS):
+        advice = (
+            f"a file in it belongs to another user; `chown -R` {_named(folder)} gives it to the one who serves"
+        )
+        return GitUnavailableError(f"git {command} of {about} failed: {reason}: {advice}")
     return kind(f"git {command} of {about} failed: {reason} (look at its folder in the data folder)")
+
+
+def _named(folder: Path) -> str:
+    """A mirror's folder as it is in the data folder."""
+    return f"{folder.parent.name}/{folder.name}"
 
 
 def _without_paths(text: str, folder: Path) -> str:

@@ -9,7 +9,8 @@ from typing import Final
 
 from pricore.errors import NotFoundError, PricoreError, StoreError
 from pricore.metrics import Metrics, Syncs
-from pricore.models import Job, Step, Trigger
+from pricore.models import Job, Trigger
+from pricore.progress import ignore
 from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.tables.jobs import BY_HAND, BY_WEBHOOK
@@ -49,7 +50,8 @@ class Queue:
 
     async def add(self, repository_id: str, *, by_webhook: bool = False) -> None:
         """Ask for a sync; it is on disk when this returns."""
-        await self._store.jobs.add(repository_id, priority=BY_WEBHOOK if by_webhook else BY_HAND)
+        priority, cause = (BY_WEBHOOK, Trigger.WEBHOOK) if by_webhook else (BY_HAND, Trigger.API)
+        await self._store.jobs.add(repository_id, priority=priority, cause=cause)
         self.notify()
 
     def notify(self) -> None:
@@ -150,8 +152,17 @@ class Queue:
         begun, outcome = self._counts.begin(), "failed"
         try:
             run_id, trigger = (None, Trigger.SCHEDULE) if job is None else (job.id, job.trigger)
-            report = await self._syncer.sync(repository, progress=_unwatched, run_id=run_id, trigger=trigger)
+            report = await self._syncer.sync(repository, progress=ignore, run_id=run_id, trigger=trigger)
             outcome = "changed" if report.added or report.updated or report.removed else "unchanged"
+            if outcome == "changed":
+                _log.info(
+                    "%s: %d added, %d updated, %d removed (%s)",
+                    repository.url,
+                    len(report.added),
+                    len(report.updated),
+                    len(report.removed),
+                    Trigger.FIRST if repository.last_synced_at is None else trigger,
+                )
             for version in report.moved:
                 _log.warning(
                     "%s: the tag of %s moved; it stays as it was, and `pricore package accept` takes the new one",
@@ -186,7 +197,3 @@ class Queue:
         """Seconds until there may be something to do that nobody tells of."""
         due = None if full else await self._store.schedule.next_at(self._busy)
         return _POLL_SECONDS if due is None else min(_POLL_SECONDS, max(_LEAST_SECONDS, due - time.time()))
-
-
-def _unwatched(step: Step, done: int, total: int) -> None:
-    """Progress that nobody looks at."""

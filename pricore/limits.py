@@ -20,6 +20,9 @@ _MOST_COUNTERS: Final = 20_000
 _LONGEST_WAIT: Final = 5.0
 """Seconds that a request over the limit is held back at most."""
 
+LONGEST_DOWNLOAD_WAIT: Final = 15.0
+"""The same of a download: clients ask for many at a time, and older ones give up for one that is refused."""
+
 
 class Allowance:
     """What is left of one minute.
@@ -39,18 +42,18 @@ class Allowance:
 
     @property
     def retry_after(self) -> int:
-        """Seconds until the minute is over, at least 1."""
-        return max(1, math.ceil(self.ends - time.monotonic()))
+        """Seconds until the minute is over, from 1 to 60: Composer waits for no longer."""
+        return max(1, min(60, math.ceil(self.ends - time.monotonic())))
 
-    def wait(self) -> float | None:
-        """Seconds after which it is the turn of one more request over the limit; None where that is too long.
+    def wait(self, *, longest: float | None = None) -> float | None:
+        """Seconds after which it is the turn of one more request over the limit; None for more than the `longest`.
 
         They get in one after another at the limit's own pace, so that a client with a few connections goes on,
         only slower.
         """
         at = time.monotonic()
         turn = max(self.turn, at) + _MINUTE / self.limit
-        if turn - at > _LONGEST_WAIT:
+        if turn - at > (_LONGEST_WAIT if longest is None else longest):
             return None
         self.turn = turn
         return turn - at

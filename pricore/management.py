@@ -1,6 +1,7 @@
 """What the API and the command line do alike: the rules of what they are given, and deleting with all files."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Final
@@ -16,6 +17,12 @@ from pricore.uploads import Uploads
 SLUG: Final = "[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
 MOST_DESCRIPTION: Final = 1000
 LONGEST_INTERVAL: Final = 31 * 24 * 3600
+_LETTERS: Final = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "oe", "å": "aa", "æ": "ae", "œ": "oe", "þ": "th"}
+    | {"ð": "d", "đ": "d", "ł": "l", "ħ": "h", "\u0131": "i", "ŋ": "n", "ŧ": "t"}
+)
+"""Letters as people write them who don't have them on their keyboard; of all others accents are left out."""
+
 _MOST_PATTERNS: Final = 100
 _LONGEST_PATTERN: Final = 200
 _MOST_PARTS: Final = 8
@@ -24,11 +31,15 @@ _DAYS: Final = 30
 
 
 def slug_of(name: str) -> str:
-    """A slug for a name: lower case, with dashes. Raises InvalidError where nothing is left."""
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-")
-    if not slug:
+    """A slug for a name: lower case, in ASCII, with dashes. Raises InvalidError for one without such letters."""
+    text = unicodedata.normalize("NFC", name).lower().translate(_LETTERS)
+    # of other letters with accents the letter stays
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:64].strip("-")
+    others = any(c.isalpha() and not c.isascii() for c in plain)
+    if not slug or (others and not re.search("[a-z]", slug)):
         raise InvalidError(
-            f"{name[:80]!r} has no letters or digits of which to make a slug: give one", field="slug"
+            f"{name[:80]!r} cannot be written in the letters a to z and digits: give a slug (--slug)", field="slug"
         )
     return slug
 

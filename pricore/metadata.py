@@ -6,7 +6,7 @@ compact text is exactly PHP's `===`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 from urllib.parse import quote
@@ -15,6 +15,7 @@ import msgspec
 
 from pricore import versions
 from pricore.errors import ComposerJsonError
+from pricore.fields import FIELDS, parse_time
 from pricore.models import Entry
 
 MAX_COMPOSER_JSON: Final = 256 * 1024
@@ -113,14 +114,18 @@ def package_name(data: Mapping[str, Any]) -> str | None:
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A composer.json as versions are made of it: checked and encoded once, however many refs have it.
 
-    `version` is the one that it declares, False for one that is no string. `fields` and `links` are members of an
-    entry as compact JSON, each behind a comma. `own` is the first link whose constraint is the version itself.
-    `problem` is the first link with one that Composer cannot parse.
+    `version` is the one that it declares, False for one that is no string; `time` is what it says of that, as
+    Composer writes it. `fields`, `support` (its own, with the names in it in `supported`) and `links` are members
+    of an entry as compact JSON, each behind a comma. `own` is the first link whose constraint is the version
+    itself. `problem` is why no version can be made of it: a link that Composer cannot parse, a binary outside.
     """
 
     name: str | None
     version: str | Literal[False] | None
+    time: str | None
     fields: bytes
+    support: bytes
+    supported: frozenset[str]
     links: bytes
     own: str | None
     problem: str | None
@@ -133,23 +138,27 @@ def read_manifest(data: _JsonObject) -> Manifest:
     everybody who requires the package.
     """
     fields: _JsonObject = {}
-    for key, clean in _FIELDS.items():
-        value = clean(data.get(key))
-        # "__unset" would read as "this key went away" in a minified document
-        if value is not None and value != "__unset":
-            fields[key] = value
-    fields.setdefault("type", "library")
     links = {kind: found for kind in _LINKS if (found := _links(data.get(kind)))}
-    version = data.get("version")
     own, problem = None, None
     try:
+        for key, clean in FIELDS.items():
+            value = clean(data.get(key))
+            # "__unset" would read as "this key went away" in a minified document
+            if value is not None and value != "__unset":
+                fields[key] = value
         own = _check_links(links)
     except ComposerJsonError as error:
         problem = str(error)
+    fields.setdefault("type", "library")
+    support: Mapping[str, str] = fields.pop("support", {})
+    version, declared = data.get("version"), parse_time(data.get("time"))
     return Manifest(
         name=package_name(data),
         version=version if version is None or isinstance(version, str) else False,
+        time=None if declared is None else declared.isoformat(timespec="seconds"),
         fields=_members(fields),
+        support=_members(support),
+        supported=frozenset(support),
         links=_members(links),
         own=own,
         problem=problem,
@@ -166,11 +175,13 @@ def version_entry(
     released_at: int,
     source_url: str | None,
     default_branch: bool = False,
+    support: Mapping[str, str] | None = None,
 ) -> Entry:
     """The metadata of one version, complete but for `dist`.
 
-    `source_url` None leaves the source out, for repositories that clients cannot reach. A link with a constraint
-    that Composer cannot parse raises ComposerJsonError.
+    `time` is what composer.json says, as Composer has it, else `released_at`. `source_url` None leaves the source
+    out, for repositories that clients cannot reach. `support` fills in what composer.json lacks of it. A link with
+    a constraint that Composer cannot parse raises ComposerJsonError, and so does a binary outside of the package.
     """
     check_package_name(name)
     if manifest.problem is not None:
@@ -182,13 +193,24 @@ def version_entry(
     own: _JsonObject = {}
     if source_url is not None:
         own["source"] = {"type": "git", "url": source_url, "reference": reference}
-    own["time"] = _time(released_at)
+    own["time"] = _time(released_at) if manifest.time is None else manifest.time
     if default_branch:
         own["default-branch"] = True
-    return Entry((_encode(first)[:-1], manifest.fields, _members(own), manifest.links, b"}"))
+    where = {key: page for key, page in (support or {}).items() if key not in manifest.supported}
+    helped = (b',"support":{', _members(where)[1:], manifest.support[0 if where else 1 :], b"}")
+    return Entry(
+        (
+            _encode(first)[:-1],
+            manifest.fields,
+            *(helped if where or manifest.support else ()),
+            _members(own),
+            manifest.links,
+            b"}",
+        )
+    )
 
 
-def _members(data: _JsonObject) -> bytes:
+def _members(data: Mapping[str, Any]) -> bytes:
     """The members of an object as they stand behind others."""
     return b"," + _encode(data)[1:-1] if data else b""
 
@@ -222,64 +244,6 @@ def _check_link(link: str, constraint: str) -> None:
         versions.check_constraint(constraint)
     except ValueError as error:
         raise ComposerJsonError(f"{link}: {error}") from None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _object(value: object) -> _JsonObject | None:
-    return value if isinstance(value, dict) and value else None
-
-
-def _texts(value: object) -> list[str] | None:
-    items = value if isinstance(value, list) else [value]
-    return [item for item in items if isinstance(item, str)] or None
-
-
-def _text_values(value: object) -> dict[str, str] | None:
-    if not isinstance(value, dict):
-        return None
-    return {key: item for key, item in value.items() if isinstance(item, str)} or None
-
-
-def _people(value: object) -> list[dict[str, str]] | None:
-    items = value if isinstance(value, list) else []
-    return [person for item in items if (person := _text_values(item))] or None
-
-
-def _extra(value: object) -> _JsonObject | list[Any] | None:
-    if not isinstance(value, dict):
-        return value if isinstance(value, list) and value else None
-    if "branch-alias" in value:
-        # Composer's loader calls substr() on each target: one that isn't a string stops the client
-        value = value | {"branch-alias": _text_values(value["branch-alias"]) or {}}
-    return value or None
-
-
-def _abandoned(value: object) -> str | bool | None:
-    return value if isinstance(value, str | bool) and value else None
-
-
-_FIELDS: Mapping[str, Callable[[object], Any]] = {
-    "description": _text,
-    "type": _text,
-    "keywords": _texts,
-    "homepage": _text,
-    "license": _texts,
-    "authors": _people,
-    "support": _text_values,
-    "funding": _people,
-    "target-dir": _text,
-    "autoload": _object,
-    "extra": _extra,
-    "include-path": _texts,
-    "bin": _texts,
-    "suggest": _text_values,
-    "abandoned": _abandoned,
-    "php-ext": _object,
-}
-"""What a version's metadata takes over from composer.json besides links, and what each must be."""
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True, gc=False):

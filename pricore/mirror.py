@@ -17,7 +17,8 @@ from pricore.folders import MOST_TREE, Search
 from pricore.git import MOST_REFS, Git, read_all, split_lines
 from pricore.gitzip import GitZip, commit_of_folder
 from pricore.objects import Objects
-from pricore.process import BOUNDS, Bounds
+from pricore.pitfalls import FILES, MOST_BYTES, Pitfall
+from pricore.process import BOUNDS, Bounds, OnReceived
 from pricore.several import both
 from pricore.threads import SYNCS
 
@@ -56,15 +57,16 @@ class Mirror:
         """Whether it is there; not whether it has everything."""
         return all((self.path / name).exists() for name in ("HEAD", "config", "objects", "refs"))
 
-    async def fetch(self, url: str, *, access: Access = BY_ITSELF) -> None:
+    async def fetch(self, url: str, *, access: Access = BY_ITSELF, on_received: OnReceived | None = None) -> None:
         """Bring branches and tags to what `url` has now. Raises GitError, GitUnavailableError.
 
-        `access` is how it may be read. What comes of a fetch that fails does not stay.
+        `access` is how it may be read. `on_received` is told how far it is. What comes of a fetch that fails does
+        not stay.
         """
         await self._prepare()
         await asyncio.to_thread(_remove_halves, self.path)
         try:
-            await self._fetch(url, access)
+            await self._fetch(url, access, on_received)
         except BaseException:
             # what there is of a pack can be all the space that there was
             await asyncio.shield(asyncio.to_thread(_remove_halves, self.path))
@@ -83,13 +85,13 @@ class Mirror:
             # the commit alone, or the checksum could not be kept
             attributes.write_text("* -export-subst\n", encoding="ascii")
 
-    async def _fetch(self, url: str, access: Access) -> None:
+    async def _fetch(self, url: str, access: Access, on_received: OnReceived | None) -> None:
         bounds = BOUNDS
         if self._limit:
             room = self._limit - await asyncio.to_thread(_size, self.path)
             bounds = Bounds(file=max(room, _LEAST_ROOM))  # refs are files too
         try:
-            await self._fetch_within(bounds, url, access)
+            await self._fetch_within(bounds, url, access, on_received)
         except GitError:
             # the kernel ended what wrote it, and git doesn't say so
             if any(half.stat().st_size == bounds.file for half in _halves(self.path)):
@@ -99,11 +101,14 @@ class Mirror:
                 ) from None
             raise
 
-    async def _fetch_within(self, bounds: Bounds, url: str, access: Access) -> None:
+    async def _fetch_within(
+        self, bounds: Bounds, url: str, access: Access, on_received: OnReceived | None
+    ) -> None:
         await self._write(
             [
                 "fetch",
-                "--quiet",
+                # a quiet one tells no progress
+                "--quiet" if on_received is None else "--progress",
                 "--prune",
                 "--no-tags",
                 "--no-write-fetch-head",
@@ -116,6 +121,7 @@ class Mirror:
             url=url,
             access=access,
             bounds=bounds,
+            on_received=on_received,
         )
 
     async def _write(
@@ -126,6 +132,7 @@ class Mirror:
         access: Access = BY_ITSELF,
         lines: Iterable[str] | None = None,
         bounds: Bounds = BOUNDS,
+        on_received: OnReceived | None = None,
     ) -> None:
         """Run a command that changes refs; lock files that a killed git left behind don't stop it."""
         for attempt in (1, 2):
@@ -139,6 +146,7 @@ class Mirror:
                     lines=lines,
                     hold=self._hold,
                     bounds=bounds,
+                    on_received=on_received,
                 )
             except GitError as error:
                 # whoever writes here holds our lock: these belong to nobody any more
@@ -163,7 +171,7 @@ class Mirror:
     async def pack(self, file: Path) -> bool:
         """Write all that refs lead to into one file, as git bundles it; False where there is nothing.
 
-        Somebody may fetch into it meanwhile.
+        Its path is absolute, because git runs in another folder. Somebody may fetch into it meanwhile.
         """
         if not self.exists():
             return False
@@ -254,6 +262,23 @@ class Mirror:
                 take(blob, content)
 
         await self._git.read(["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=blobs)
+
+    async def find_pitfalls(self, commits: Sequence[str]) -> set[Pitfall]:
+        """What commits have, by the files in their roots that say so, that `git archive` leaves out."""
+        wanted = [(commit, name) for commit in commits for name in FILES]
+
+        def consume(output: IO[bytes]) -> set[Pitfall]:
+            found = set()
+            for (_, name), (_, content) in zip(wanted, _batch_answers(output, MOST_BYTES), strict=False):
+                pitfall, pattern = FILES[name]
+                if pattern.search(content):
+                    found.add(pitfall)
+            return found
+
+        lines = [f"{commit}:{name}" for commit, name in wanted]
+        return await self._git.read(
+            ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=lines
+        )
 
     async def _find_blobs(self, places: Sequence[str], name: str) -> dict[str, tuple[str, int]]:
         """The id and the size of a file in each place that has it; what is large is never unpacked for it."""

@@ -138,7 +138,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     `read` counts the refs that had moved since the last sync; `kept` are released versions whose tag is
     missing upstream, `moved` those whose tag leads elsewhere now and which stay what they are.
-    `left_out` lists every ref that makes no version, this time or before.
+    `left_out` lists every ref that makes no version, this time or before. `notes` are about what is in the
+    repository and not in its archives.
     """
 
     added: list[str] = []
@@ -148,14 +149,22 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     moved: list[str] = []
     left_out: list[LeftOut] = []
     read: int = 0
+    notes: list[str] = []
 
 
 class Trigger(StrEnum):
-    """Why there is a sync: somebody asked, it was due, or a webhook says that something is new."""
+    """Why there is a sync.
 
-    MANUAL = "manual"
+    Somebody asked, in this process or over the API; it was due; a webhook says that something is new; how the
+    repository is followed was changed; or there was none before.
+    """
+
+    MANUAL = "cli"
+    API = "api"
     SCHEDULE = "schedule"
     WEBHOOK = "webhook"
+    CHANGE = "change"
+    FIRST = "first"
 
 
 class Step(StrEnum):
@@ -169,12 +178,16 @@ class Step(StrEnum):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a sync is: `done` of the `total` in its step; a total of 0 means that nobody knows."""
+    """How far a sync is: `done` of the `total` in its step; a total of 0 means that nobody knows.
+
+    `received` are the bytes that a fetch has got so far.
+    """
 
     run_id: str
     step: Step
     done: int
     total: int
+    received: int = 0
 
 
 class SyncRun(msgspec.Struct, frozen=True):
@@ -182,6 +195,7 @@ class SyncRun(msgspec.Struct, frozen=True):
 
     `status` is queued, running, ok, unchanged (it found nothing new), failed or interrupted. `started_at` is None
     until somebody works at it, `progress` as long as nobody says what it is doing. `error` is why it failed.
+    `cause` is what set it off, a Trigger, or None where that is not known.
     """
 
     id: str
@@ -190,6 +204,7 @@ class SyncRun(msgspec.Struct, frozen=True):
     started_at: int | None
     finished_at: int | None
     outcome: Outcome
+    cause: str | None = None
     progress: Progress | None = None
 
 
@@ -252,7 +267,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class NewVersion(Candidate, frozen=True, kw_only=True, gc=False):
     """A candidate with the sha1 and size of its archive: all that publishing it takes.
 
-    `treeish` is what that is made of, as commit:folder; None for the whole commit.
+    `treeish` is what that is made of, as commit:folder; None for the whole commit. Of an upload: its checksum.
     """
 
     shasum: str
@@ -263,7 +278,7 @@ class NewVersion(Candidate, frozen=True, kw_only=True, gc=False):
 class Version(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A version as it is served; `gone_at` is when its tag was first missing upstream.
 
-    One that was uploaded has no `ref`, and the checksum of its archive as `reference`.
+    One that was uploaded has no `ref`, and the checksum of its content without times as `reference`.
 
     `moved_to` is the commit to which its tag has moved, which nobody accepted. Where somebody did so before,
     `first_reference` is the commit that it was released with.

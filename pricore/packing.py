@@ -11,7 +11,7 @@ import re
 import tarfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import IO, Final, Self
@@ -85,6 +85,11 @@ class Writer:
         self._add(_SUMS, io.BytesIO(lines.encode()))
         self._tar.close()
         self._packed.close()  # type: ignore[no-untyped-call]
+
+    def abandon(self) -> None:
+        """Let go of what is not finished: tarfile would write its end when it is forgotten, into a closed file."""
+        with suppress(OSError, ValueError, zstandard.ZstdError):
+            self._tar.fileobj.close()
 
     def _add(self, name: str, file: IO[bytes]) -> None:
         info = tarfile.TarInfo(name)

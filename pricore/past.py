@@ -76,7 +76,11 @@ class Past(msgspec.Struct, frozen=True, dict=True):
             and not (keep and version.gone_at is not None)
         ]
 
-    def left_out(self, ref: str, commit: str, reason: str) -> Ref:
-        """What to remember of a ref that makes no version now; what it made before goes on being served."""
+    def left_out(self, ref: str, commit: str, reason: str, *, means: tuple[str, str] | None = None) -> Ref:
+        """What to remember of a ref that makes no version now; what it made before goes on being served.
+
+        `means` is the package and version that it would be, had their own tag not been released elsewhere.
+        """
         before = self.refs.get(ref)
-        return Ref(ref, commit, before.package if before else None, before.version if before else None, reason)
+        package, version = means or ((before.package, before.version) if before else (None, None))
+        return Ref(ref, commit, package, version, reason)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -18,7 +19,26 @@ T = TypeVar("T")
 
 _PIECE: Final = 64 * 1024
 _MOST_END: Final = 8 * 1024
-_MOST_MESSAGES: Final = 16 * 1024 * 1024
+_MOST_MESSAGES: Final = 48 * 1024 * 1024
+"""A fetch names each branch and tag that came or went, which a listing of 16 MB bounds."""
+
+
+OnReceived = Callable[[int, int, int], None]
+"""Told how many objects a fetch has, how many there are, and the bytes that were received."""
+
+_RECEIVED: Final = re.compile(
+    rb"Receiving objects: +[0-9]+% \(([0-9]{1,12})/([0-9]{1,12})\)"
+    rb"(?:, ([0-9]{1,9}(?:\.[0-9]{1,3})?) (bytes|[KMG]iB))?"
+)
+_PROGRESS: Final = re.compile(
+    rb"(?:remote: )?[A-Z][a-z]+ [a-z]+: +[0-9]+% \([0-9]+/[0-9]+\)[^\r\n]*[\r\n]*"
+    rb"|^(?:From |remote: (?:Enumerating|Total) | [*+t-] \[| {3}[0-9a-f]+\.\.| \+ [0-9a-f]+\.{3})[^\n]*\n",
+    re.MULTILINE,
+)
+"""What git says of how far it is, and of refs that it has; where it fails, that is not the reason."""
+
+_UNITS: Final = {b"bytes": 1, b"KiB": 1024, b"MiB": 1024**2, b"GiB": 1024**3}
+_MOST_LINE: Final = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,12 +179,14 @@ def _input(lines: Iterable[str] | None) -> Iterator[IO[bytes] | int]:
 class Messages:
     """What git and its helpers write to standard error, read by the loop: the end of it, and no more than a limit.
 
-    `flood` is called where there is more: a server can send them for ever. `descriptor` is for git.
+    `flood` is called where there is more: a server can send them for ever. `on_received` is told how far a fetch
+    is, as git says it among them. `descriptor` is for git.
     """
 
-    def __init__(self, flood: Callable[[], None]) -> None:
+    def __init__(self, flood: Callable[[], None], on_received: OnReceived | None = None) -> None:
         self.too_many = False
         self._flood = flood
+        self._on_received = on_received
         self._end = b""
         self._count = 0
         self._own, self.descriptor = os.pipe()
@@ -183,7 +205,7 @@ class Messages:
         """The last of them, where git has ended."""
         while not self.too_many and self._read():
             pass
-        return self._end.decode(errors="replace")
+        return _PROGRESS.sub(b"", self._end).decode(errors="replace")
 
     def _read(self) -> bool:
         """Take what is there; whether there was anything."""
@@ -193,6 +215,9 @@ class Messages:
             return False
         self._end = (self._end + piece)[-_MOST_END:]
         self._count += len(piece)
+        if self._on_received is not None and (found := [*_RECEIVED.finditer(self._end[-_MOST_LINE:])]):
+            done, total, size, unit = found[-1].groups()
+            self._on_received(int(done), int(total), int(float(size or 0) * _UNITS[unit or b"bytes"]))
         if self._count > _MOST_MESSAGES and not self.too_many:
             self.too_many = True
             self._flood()

@@ -9,10 +9,10 @@ import fcntl
 import itertools
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -25,8 +25,18 @@ _SIZE: Final = 256
 _MOST_READS: Final = 10
 """Both were overwritten while they were read: that is rare enough, and a next time takes no time."""
 
-OnProgress = Callable[[Step, int, int], None]
-"""Told what is going on, how much of it is done, and how much there is (0: nobody knows)."""
+
+class OnProgress(Protocol):
+    """Told what is going on, how much of it is done, and how much there is (0: nobody knows).
+
+    A fetch counts objects, and the bytes of them that were received.
+    """
+
+    def __call__(self, step: Step, done: int, total: int, received: int = 0, /) -> None: ...
+
+
+def ignore(step: Step, done: int, total: int, received: int = 0, /) -> None:
+    """Progress that nobody looks at."""
 
 
 @contextmanager
@@ -41,12 +51,12 @@ def publish(folder: Path, repository_id: str, run_id: str) -> Iterator[OnProgres
     over = False
     numbers = itertools.count()
 
-    def tell(step: Step, done: int, total: int) -> None:
+    def tell(step: Step, done: int, total: int, received: int = 0, /) -> None:
         nonlocal descriptor
         if over:
             return  # by now, some other file can have the descriptor
         number = next(numbers)
-        record = _pack(number, Progress(run_id, step, done, total))
+        record = _pack(number, Progress(run_id, step, done, total, received))
         with suppress(OSError):
             if number == 0:
                 descriptor = _create(path, made, record)

@@ -5,6 +5,7 @@ and nowhere else: no redirect is followed, and no link to another host.
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -69,8 +70,11 @@ async def connect(instance: Instance, login: Login | None, *, proxy: str = "") -
     Raises InvalidError for one without an API.
     """
     base = _base(instance)
+    # a context of now: aiohttp's own is from before it was known whom to trust
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())
+    proxy = proxy or _environments_proxy(base) or ""
     # trust_env: for who has no login, ~/.netrc; with one, aiohttp would refuse to have two
-    async with aiohttp.ClientSession(trust_env=login is None, proxy=proxy or _environments_proxy(base)) as session:
+    async with aiohttp.ClientSession(connector=connector, trust_env=login is None, proxy=proxy or None) as session:
         yield PROVIDERS[instance.provider](Client(session, base, instance.host, login))
 
 

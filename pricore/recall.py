@@ -23,6 +23,9 @@ _ENTRY: Final = 256
 Key: TypeAlias = tuple[str, str, str, frozenset[str] | None]
 """The path as it was sent, the encoding, the origin, and of packages.json to which packages it is restricted."""
 
+_NOT_HERE: Final = ("Composer/1.", auth.PROBE)
+"""Who is answered by the routes alone: one is refused, the other counts as nobody."""
+
 
 class Archive(NamedTuple):
     """What is counted when an archive is sent."""
@@ -112,7 +115,7 @@ class Recall:
             kept = self.documents.get((path, headers.encoding, origin, None))
         if kept is None or kept.answer.is_large or kept.revision < self._store.revision_of(kept.slug):
             return False
-        if "if-none-match" in headers or get("user-agent", "").startswith("Composer/1."):
+        if "if-none-match" in headers or get("user-agent", "").startswith(_NOT_HERE):
             return False
         key = headers.token_key
         if key is None:

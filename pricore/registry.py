@@ -170,24 +170,28 @@ class Registry:
 
     async def get_dist(self, request: web.Request) -> web.StreamResponse:
         """An archive: of a version, or of a commit that was advertised at any time."""
-        token, slug, revision = await self._admit(request, patient=False)
+        token, slug, _ = await self._admit(request)
         match = request.match_info
         name = f"{match['vendor']}/{match['package']}".lower()
         if not auth.may_see(token, name):
             raise NotFoundError(auth.NOT_HERE)
-        self._gate.admit_download(request, token, name)
+        await self._gate.admit_download(request, token, name)
+        revision = self._store.revision_of(slug)  # after it was held back
         encoding = _encoding(request)
         key = (request.rel_url.raw_path, encoding, "", None)
         version, _ = metadata.split_address(match["version"])
 
+        probes = token.name == auth.PROBE
+
         def sent() -> None:
-            if request.method == hdrs.METH_GET:
+            if request.method == hdrs.METH_GET and not probes:
                 self._store.usage.downloaded(slug, name, version)
 
         found = self._recall.archives.find(key, revision)
         if found is not None and found.archive is not None and hdrs.IF_NONE_MATCH not in request.headers:
             sent()
-            self._store.usage.dist_used(found.archive.shasum)
+            if not probes:
+                self._store.usage.dist_used(found.archive.shasum)
             return found.answer.respond(request)
         dist = await self._pins.find(slug, name, match["version"])
         if dist is None:
@@ -195,15 +199,16 @@ class Registry:
         delivery = Delivery(request, dist, encoding)
         if delivery.is_known():
             return delivery.unchanged()
-        self._store.usage.dist_used(dist.shasum)
+        if not probes:
+            self._store.usage.dist_used(dist.shasum)
         kept: Encoding = "gzip" if encoding == "gzip" else "zstd"
         source, who = self._syncer.source(dist), (slug, token.id)
-        with await self._dists.open(dist, source, kept, who=who) as archive:
+        with await self._dists.lend(dist, source, kept, who=who) as archive:
             if delivery.from_beginning():
                 sent()
             if encoding == "identity":
                 whole = await delivery.send_plain(read_plain(await archive.fetch(self._dists.folder.path)))
-            elif self._redirect and archive.path is None and request.method == hdrs.METH_GET:
+            elif self._redirect and archive.kept and archive.path is None and request.method == hdrs.METH_GET:
                 return delivery.redirect(await self._dists.sign(dist, kept))
             elif archive.size <= _SMALL_ARCHIVE:
                 answer = Answer(await archive.read(), delivery.response.headers)
@@ -310,13 +315,13 @@ class Registry:
                 self._store.usage.installed(organization.id, name, item.version)
         return web.Response(status=204)
 
-    async def _admit(self, request: web.Request, *, patient: bool = True) -> tuple[Token, str, int]:
+    async def _admit(self, request: web.Request) -> tuple[Token, str, int]:
         """The caller's token, the slug of the organization that it asks about, and the revision of that.
 
-        Patient where one refusal ends the whole run of the client.
+        Over the limit it is held back: one refusal ends the whole run of the client.
         """
         slug = request.match_info["organization"]
-        token = await self._gate.admit(request, organization=slug, scope="packages:read", patient=patient)
+        token = await self._gate.admit(request, organization=slug, scope="packages:read", patient=True)
         # after it was held back: an answer must not be older than the request
         return token, slug, self._store.revision_of(slug)
 

@@ -47,7 +47,7 @@ from pricore.store import Store
 from pricore.tables.publishing import Publication, name_taken
 from pricore.threads import SYNCS
 
-_RULES: Final = "1"
+_RULES: Final = "2"
 """Moves when the rules of discovery do, so that every repository is read anew once."""
 
 _AT_A_TIME: Final = 50
@@ -59,6 +59,8 @@ _FIRST_BATCH: Final = 20
 _MOST_AHEAD: Final = 4
 """Archives that are begun before it is known what they are for; after a push there are one or two to make."""
 
+_MOST_LOOKED_AT: Final = 50
+"""Commits that are looked through for what archives leave out: the default branch, and some of what moved."""
 _MOST_LOOKS: Final = 2
 """How often it is listed and fetched again where the two don't agree."""
 
@@ -97,6 +99,8 @@ class Run:
         self.digest: str | None = None  # of what is upstream, from when it was seen
         self.started_at = now()
         self._run_id = run_id
+        # as the history tells it
+        self.cause = Trigger.FIRST if repository.last_synced_at is None else trigger
         self._config = config
         self._trigger = trigger
         self._store = store
@@ -108,11 +112,13 @@ class Run:
         self._failed: dict[str, str] = {}
         # refs of which no archive can be made, ever
         self._unfit: dict[str, str] = {}
+        self._notes: list[str] = []
         # where folders are packages: their trees by commit:folder, and the commits whose root is none
         self._trees: dict[str, str] = {}
         self._empty: set[str] = set()
         # packages that were there when it began, or that it made
         self._there: frozenset[str] = frozenset()
+        self._fetching_told = False
         # whether releases outlive their tags
         self._keep = (repository.vanished_versions or config.vanished_versions) == "keep"
 
@@ -128,7 +134,7 @@ class Run:
             digest = self.digest = f"{_RULES}:{remote.digest}"
             if digest == repository.refs_digest and mirrored:
                 await self._store.repositories.record_unchanged(
-                    repository.id, run_id=self.id, started_at=self.started_at
+                    repository.id, run_id=self.id, started_at=self.started_at, cause=self.cause
                 )
                 return unchanged
             if self._trigger is Trigger.SCHEDULE and digest == repository.failed_digest:
@@ -137,9 +143,12 @@ class Run:
             await SYNCS.run(remote.check, repository.url)
             # before the run is in the history: what nobody tells of was interrupted
             self._progress(Step.FETCHING, 0, 0)
+            self._fetching_told = True
             # known before its row is there: stopped in between, it would be running for ever
             self.id = self._run_id
-            await self._store.runs.begin(repository.id, run_id=self.id, started_at=self.started_at)
+            await self._store.runs.begin(
+                repository.id, run_id=self.id, started_at=self.started_at, cause=self.cause
+            )
             await fetched()
         await self._keep_pinned()
         (remote, there), past = await both(self._fetched(remote, access), Past.read(self._store, repository.id))
@@ -154,12 +163,17 @@ class Run:
         await self._store.runs.finish(self.id, _outcome(report), error=error)
         return report
 
+    def _received(self, done: int, total: int, received: int) -> None:
+        """Tell how far the fetch is, which may have begun before it is the step that is told."""
+        if self._fetching_told:
+            self._progress(Step.FETCHING, done, total, received)
+
     @asynccontextmanager
     async def _fetching(self, access: Access, *, now: bool) -> AsyncIterator[Callable[[], Awaitable[None]]]:
         """What brings the mirror to what is upstream; begun `now`, and given up where it is never called."""
 
         def fetch() -> Coroutine[object, object, None]:
-            return self._mirror.fetch(self._repository.url, access=access)
+            return self._mirror.fetch(self._repository.url, access=access, on_received=self._received)
 
         if not now:
             yield fetch
@@ -221,13 +235,13 @@ class Run:
         without = self._failed | self._unfit
         if without and not self._past.served and len(without) == len(found.candidates):
             raise SyncError(f"no archive can be made of {repository.url}: {next(iter(without.values()))}")
-        found = Discovery(found.candidates, found.left_out | self._unfit)
+        found = Discovery(found.candidates, found.left_out | self._unfit, found.respelled)
         # the names last: where a rename is cut off, the next sync has to see it again
         change = Publication(default_branch=remote.default_branch, default_names=names)
         many = len(refs) + len(self._past.served)
         change = await SYNCS.for_all(many, self._last, _with_versions(change, last), found, refs, changed)
         await self._publish(change)
-        return await self._report(change, changed, candidates=found.candidates)
+        return await self._report(change, changed, candidates=found.candidates, respelled=found.respelled)
 
     async def _discover(
         self, refs: Mapping[str, str], remote: Remote, *, everything: bool
@@ -249,18 +263,21 @@ class Run:
     def _rules(self, refs: Mapping[str, str], default_branch: str | None, names: Mapping[str, str]) -> Rules:
         """By what versions are found in refs."""
         url = self._repository.url
+        # a branch that is gone claims its version no longer; a release does, where it is kept
+        served = {
+            key: version
+            for key, version in self._past.served.items()
+            if version.ref in refs or (self._keep and version.ref.startswith(TAGS))
+        }
         return Rules(
             default_branch=default_branch,
             default_names=names,
             paths=self._repository.paths,
             source_url=None if is_local(url) else url,
+            provider=self._repository.provider,
             accepted={ref.name: ref.accepted for ref in self._past.refs.values() if ref.accepted},
-            # a branch that is gone claims its version no longer; a release does, where it is kept
-            served={
-                key: version
-                for key, version in self._past.served.items()
-                if version.ref in refs or (self._keep and version.ref.startswith(TAGS))
-            },
+            gone={version.ref for version in served.values()} - refs.keys(),
+            served=served,
         )
 
     async def _unchanged(self) -> Report:
@@ -291,7 +308,12 @@ class Run:
         changed, named = await SYNCS.for_all(many, self._moved, refs, remote.default_branch)
         everything = everything or not self._repository.refs_digest.startswith(f"{_RULES}:")
         # the default branch in any case: a rename that was cut off has to be seen again
-        files = await self._files(manifests, refs if everything else changed | named, named)
+        read = refs if everything else changed | named
+        looked_at = await SYNCS.for_all(
+            many, lambda: list(dict.fromkeys([*named.values(), *read.values()]))[:_MOST_LOOKED_AT]
+        )
+        files, pitfalls = await both(self._files(manifests, read, named), self._mirror.find_pitfalls(looked_at))
+        self._notes = sorted(map(str, pitfalls))
         names = await SYNCS.run(self._names, named, files)
         if names != self._past.names and not everything:
             everything = True
@@ -391,7 +413,7 @@ class Run:
                 for candidate in found.candidates
                 if candidate.package.lower() in taken
             }
-            return Discovery(own, found.left_out | refused)
+            return Discovery(own, found.left_out | refused, found.respelled)
 
         left = await SYNCS.for_all(many, leave_out)
         if not left.candidates:
@@ -481,24 +503,33 @@ class Run:
             if key not in supplied:
                 removed.append(key)
         unread = any(reason.startswith(NOT_READ) for reason in found.left_out.values())
-        left_out = [self._past.left_out(ref, changed[ref], reason) for ref, reason in found.left_out.items()]
+        left_out = [
+            self._past.left_out(ref, changed[ref], reason, means=found.respelled.get(ref))
+            for ref, reason in found.left_out.items()
+        ]
         return msgspec.structs.replace(
             change,
             removed=removed,
             gone=vanished if self._keep else [],
             refs=[*change.refs, *left_out],
             forgotten=[ref for ref in self._past.refs if ref not in refs],
+            back=[ref for ref in self._past.deleted if ref in refs and self._past.refs[ref].reason is None],
             # where an archive could not be made, or something not be read, the next sync has to look again
             digest=f"{_RULES}:incomplete" if self._failed or unread else self.digest,
         )
 
     async def _report(
-        self, change: Publication, changed: Mapping[str, str], *, candidates: Sequence[Candidate] = ()
+        self,
+        change: Publication,
+        changed: Mapping[str, str],
+        *,
+        candidates: Sequence[Candidate] = (),
+        respelled: Mapping[str, tuple[str, str]] = {},
     ) -> Report:
         packages, left_out = await self._store.repositories.made_of(self._repository.id)
         many = len(self._past.served) + len(candidates)
         return await SYNCS.for_all(
-            many, self._summary, change, changed, candidates, packages, left_out | self._failed
+            many, self._summary, change, changed, candidates, respelled, packages, left_out | self._failed
         )
 
     def _summary(
@@ -506,10 +537,14 @@ class Run:
         change: Publication,
         changed: Mapping[str, str],
         candidates: Sequence[Candidate],
+        respelled: Mapping[str, tuple[str, str]],
         packages: list[str],
         left_out: Mapping[str, str],
     ) -> Report:
         added, updated = [], []
+        tags: dict[tuple[str, str], list[str]] = {}
+        for ref, (package, shown) in respelled.items():
+            tags.setdefault((package.lower(), shown), []).append(ref)
         for candidate in sorted(candidates, key=lambda item: item.released_at, reverse=True):
             before = self._past.served.get((candidate.package.lower(), candidate.version))
             if candidate.ref in left_out:
@@ -528,12 +563,14 @@ class Run:
             moved=[
                 f"{package}:{version.version}"
                 for (package, _), version in self._past.served.items()
-                if version.ref.startswith(TAGS)
-                and version.ref in left_out
-                and changed.get(version.ref, version.reference) not in (version.reference, version.moved_to)
+                for ref in (version.ref, *tags.get((package, version.version), ()))
+                if ref.startswith(TAGS)
+                and ref in left_out
+                and changed.get(ref, version.reference) not in (version.reference, version.moved_to)
             ],
             left_out=[LeftOut(ref, reason) for ref, reason in sorted(left_out.items())],
             read=len(changed),
+            notes=self._notes,
         )
 
 

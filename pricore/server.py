@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import ctypes
 import errno
-import fcntl
 import gc
 import logging
 import re
@@ -13,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import fields, replace
 from typing import Final, cast
 
@@ -26,6 +25,7 @@ from pricore.answers import SERVER
 from pricore.api import Api
 from pricore.api.streams import Streams
 from pricore.auth import Authenticator
+from pricore.authority import trust
 from pricore.clients import Clients
 from pricore.config import Config
 from pricore.connection import SETTINGS, Connection
@@ -37,6 +37,7 @@ from pricore.git import Git
 from pricore.heads import Headers
 from pricore.jobs import Queue
 from pricore.journal import Journal
+from pricore.lease import hold, listening_url
 from pricore.limits import Limits
 from pricore.metrics import Metrics
 from pricore.notify import notify, notify_reloading
@@ -62,6 +63,7 @@ _FIXED: Final = (
     "host",
     "port",
     "workers",
+    "ca_file",
     "dist_storage",
     "s3_endpoint",
     "s3_region",
@@ -302,7 +304,13 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
     async with Store(config.database, sync_interval=config.sync_interval) as store:
-        with _alone(config) if syncs else contextlib.nullcontext(), Git(timeout=config.git_timeout) as git:
+        trust(config)
+        with (
+            hold(config.data, listening_url(config, port=bound.getsockname()[1]))
+            if syncs
+            else contextlib.nullcontext(),
+            Git(timeout=config.git_timeout) as git,
+        ):
             app = build_app(store, git, config, syncs=syncs, metrics=metrics)
             runner = web.AppRunner(app, shutdown_timeout=_FORCE_SECONDS)
             await runner.setup()
@@ -379,22 +387,6 @@ def _give_memory_back() -> None:
     """
     if set_option := getattr(ctypes.CDLL(None), "mallopt", None):
         set_option(_M_MMAP_THRESHOLD, _LARGE_PIECE)
-
-
-@contextlib.contextmanager
-def _alone(config: Config) -> Iterator[None]:
-    """Be the only server of a data folder: only one may take jobs that another was cut off from.
-
-    The kernel lets go of the lock with the process. Raises ConfigError where another server has it.
-    """
-    with (config.data / "serve.lock").open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"another `pricore serve` serves {config.data} already; stop it, or give another --data"
-            ) from None
-        yield
 
 
 async def _tidy(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads, *, before: float) -> None:

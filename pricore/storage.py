@@ -1,6 +1,7 @@
 """Where finished archives are kept, by name: in a folder, or in a bucket of any store that speaks S3."""
 
 import asyncio
+import io
 import os
 import re
 import sys
@@ -10,13 +11,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Protocol, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 import msgspec
 
 from pricore.config import Config
-from pricore.errors import ConfigError, StorageError
+from pricore.errors import ConfigError, StorageError, explain
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -50,8 +51,11 @@ class Stored(msgspec.Struct, frozen=True):
 class Opened:
     """A file that was found, until it is closed. It comes in `pieces`.
 
-    On a disk of this machine it is a `file`, and at a `path`; what comes over a network is neither.
+    On a disk of this machine it is a `file`, and at a `path`; what comes over a network is neither. What is not
+    `kept` is gone when it is closed.
     """
+
+    kept = True
 
     def __init__(
         self,
@@ -87,8 +91,29 @@ class Opened:
                     await asyncio.to_thread(file.write, piece)
             file.seek(0)
         except OSError as error:
-            raise StorageError(f"cannot copy an archive to {folder}: {error.strerror}") from None
+            raise StorageError(f"cannot copy an archive to {folder}: {explain(error)}") from None
         return file
+
+
+class Unkept(Opened):
+    """A file in memory, for which there was no room anywhere else."""
+
+    kept = False
+
+    def __init__(self, content: bytes, on_closed: Callable[[], None]) -> None:
+        super().__init__(len(content), self._pieces)
+        self._content = content
+        self._on_closed = on_closed
+
+    def __exit__(self, *_: object) -> None:
+        self._on_closed()
+
+    async def fetch(self, folder: Path) -> IO[bytes]:
+        """The file, at its beginning."""
+        return io.BytesIO(self._content)
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        yield self._content
 
 
 class Storage(Protocol):
@@ -152,7 +177,7 @@ class Folder:
         try:
             await asyncio.to_thread(unlink)
         except OSError as error:
-            raise StorageError(f"cannot delete archives in {self}: {error.strerror}") from None
+            raise StorageError(f"cannot delete archives in {self}: {explain(error)}") from None
 
     def create(self, name: str) -> IO[bytes]:
         """A new file on the disk where `name` will be. Who made it removes it, if it wasn't put in its place."""
@@ -173,6 +198,17 @@ class Folder:
                     path.unlink(missing_ok=True)
 
         await asyncio.to_thread(unlink)
+
+
+def _authorities() -> dict[str, Any]:
+    """What is trusted beside the system's own, which it takes no notice of by itself."""
+    named = os.environ.get("SSL_CERT_FILE")
+    if not named:
+        return {}
+    try:
+        return {"root_certificate": Path(named).read_text(encoding="utf-8", errors="replace")}
+    except OSError as error:
+        raise ConfigError(f"SSL_CERT_FILE: cannot read {named}: {explain(error)}") from None
 
 
 class Bucket:
@@ -210,11 +246,12 @@ class Bucket:
             config=keys,  # type: ignore[arg-type]  # they are S3Config's
             # one by one: not every store knows how to delete many
             disable_bulk_delete=True,
-            client_options={
+            client_options={  # type: ignore[arg-type]  # they are ClientConfig's
                 "allow_http": endpoint.startswith("http://"),
                 "connect_timeout": timedelta(seconds=5),
                 "read_timeout": timedelta(seconds=20),
                 "timeout": timedelta(hours=1),  # of a whole transfer, to a slow client too
+                **_authorities(),
             },
             retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
         )

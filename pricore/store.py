@@ -85,6 +85,7 @@ class Store:
 
     async def __aenter__(self) -> Self:
         try:
+            database.check_owner(self.path)
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             async with one_at_a_time(self.path.parent), AsyncExitStack() as opened:
                 await asyncio.to_thread(database.migrate, self.path)

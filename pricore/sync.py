@@ -16,6 +16,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from pricore.addresses import Address
+from pricore.clock import now
 from pricore.config import Config
 from pricore.dists import Source, open_dists
 from pricore.errors import (
@@ -25,6 +26,7 @@ from pricore.errors import (
     PricoreError,
     StoreError,
     SyncError,
+    explain,
 )
 from pricore.git import Git
 from pricore.mirror import Mirror
@@ -189,11 +191,11 @@ class Syncer:
                     _after(_QUIET_SECONDS, tell, Step.LISTING, 0, 0) as listing,
                 ):
 
-                    def on_progress(step: Step, done: int, total: int) -> None:
+                    def on_progress(step: Step, done: int, total: int, received: int = 0, /) -> None:
                         if step is not Step.LISTING or run_id is not None:
                             listing.cancel()
-                            tell(step, done, total)
-                        progress(step, done, total)
+                            tell(step, done, total, received)
+                        progress(step, done, total, received)
 
                     mirror = self.mirror(found.id, url=found.url, hold=hold)
                     run = Run(
@@ -217,6 +219,11 @@ class Syncer:
                     return report
         except _BusyError:
             raise SyncError(f"another process has been syncing {repository.url} for too long") from None
+        except PermissionError as error:
+            # of this repository alone: its lock or its mirror was made by another user
+            reason = f"cannot sync {repository.url}: {explain(error, within=self._config.data)}"
+            await self._store.repositories.record_failure(repository.id, reason, started_at=now(), retry=True)
+            raise SyncError(reason) from error
         except OSError as error:
             raise StoreError(f"cannot sync {repository.url}: {error.strerror or error}") from error
 
@@ -233,7 +240,7 @@ class Syncer:
         except Exception as error:
             await self._record(run, repository, error)
             if isinstance(error, StoreError | OSError):
-                raise SyncError(_reason(error)) from error
+                raise SyncError(_reason(error, self._config.data)) from error
             raise
 
     async def _record(self, run: Run, repository: Repository, error: Exception | None = None) -> None:
@@ -248,11 +255,12 @@ class Syncer:
         elif error is not None:
             await self._store.repositories.record_failure(
                 repository.id,
-                _reason(error),
+                _reason(error, self._config.data),
                 started_at=run.started_at,
                 run_id=run.id,
                 digest=run.digest,
                 refs_digest=repository.refs_digest,
+                cause=run.cause,
                 retry=isinstance(error, GitUnavailableError | StoreError) or not isinstance(error, PricoreError),
             )
         elif run.id is not None:
@@ -306,7 +314,7 @@ async def _maintain(mirror: Mirror, url: str) -> None:
     try:
         await mirror.maintain()
     except (GitError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = explain(error, within=mirror.path.parent.parent) if isinstance(error, OSError) else error
         _log.warning("the mirror of %s cannot be put in order: %s", url, reason)
 
 
@@ -314,7 +322,7 @@ class _BusyError(Exception):
     """Somebody else holds a repository, and goes on to."""
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, data: Path) -> str:
     """Why a sync failed, for who may see the repository: no folders of the server."""
     match error:
         case StoreError(__cause__=Exception() as cause):
@@ -322,7 +330,7 @@ def _reason(error: Exception) -> str:
         case PricoreError():
             return str(error)
         case OSError():
-            return f"this server failed: {error.strerror or type(error).__name__}"
+            return f"this server failed: {explain(error, within=data)}"
         case _:
             return "something unexpected went wrong; the server's log says what"
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,16 @@ import zstandard
 
 from pricore import metadata, versions, zips
 from pricore.clock import now
-from pricore.errors import ComposerJsonError, DistError, ForbiddenError, InvalidError, PricoreError, StoreError
+from pricore.errors import (
+    ComposerJsonError,
+    ConflictError,
+    DistError,
+    ForbiddenError,
+    InvalidError,
+    PricoreError,
+    StoreError,
+    explain,
+)
 from pricore.metadata import Manifest
 from pricore.models import NewVersion, Organization, Version
 from pricore.store import Store
@@ -75,16 +85,35 @@ class Uploads:
         async with self._turns, self._new_file() as kept:
             try:
                 with self._telling():
-                    item = await UPLOADS.run(_pack, file, kept, version, only, stopped)
+                    item, before = await UPLOADS.run(_pack, file, kept, version, only, stopped)
+                    known = await self._known(organization, item, before)
+                    if known == before != item.shasum:
+                        item, _ = await UPLOADS.run(_pack, file, kept, version, only, stopped, as_before=True)
             finally:
                 stopped.set()
+            if known not in (None, item.shasum) and await ARCHIVES.run(_checksum, self.path(known)) != known:
+                raise ConflictError(
+                    f"{item.package.lower()} is there with this content, and its archive is lost: put "
+                    f"{self.path(known).name} back from a backup, or upload the zip that it was made of"
+                )
 
             async def keep() -> None:
                 with self._telling():
                     await asyncio.to_thread(_put_in_place, kept, self.path(item.shasum))
 
+            made = await self._store.packages.upload(organization, item, keep=keep)
+            if made.shasum != item.shasum:
+                await self.remove({item.shasum})  # there already, with other times: those stay
             # in lower case, as it stands in URLs
-            return item.package.lower(), await self._store.packages.upload(organization, item, keep=keep)
+            return item.package.lower(), made
+
+    async def _known(self, organization: Organization, item: NewVersion, before: str) -> str | None:
+        """The checksum of the archive with which a content is there already, as now or as before."""
+        for reference in (before, item.reference):
+            known = await self._store.packages.uploaded_as(organization.id, item.package, reference)
+            if known is not None:
+                return known
+        return None
 
     async def archive(self, treeish: str, consume: Callable[[IO[bytes]], T]) -> T:
         """What `consume` makes of the archive of that checksum. Raises DistError where it is lost or damaged."""
@@ -144,7 +173,7 @@ class Uploads:
         try:
             yield
         except OSError as error:
-            raise StoreError(f"cannot keep the archive below {self._folder}: {error.strerror or error}") from error
+            raise StoreError(f"cannot keep the archive below {self._folder}: {explain(error)}") from error
 
 
 def _pack(
@@ -153,9 +182,16 @@ def _pack(
     version: str | None,
     only: Collection[str] | None,
     stopped: threading.Event,
-) -> NewVersion:
-    """The version in a zip, whose archive is written to `kept` and on the disk."""
-    digest = hashlib.sha1(usedforsecurity=False)
+    *,
+    as_before: bool = False,
+) -> tuple[NewVersion, str]:
+    """The version in a zip, whose archive is written to `kept` and on the disk.
+
+    Besides it the checksum that its archive would have had `as_before`.
+    """
+    kept.seek(0)
+    kept.truncate()
+    digest, content = (hashlib.sha1(usedforsecurity=False) for _ in range(2))
     compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
     size = 0
     with zips.read_upload(file) as upload:
@@ -166,40 +202,49 @@ def _pack(
         if only is not None and name.lower() not in only:
             raise ForbiddenError(f"the access token is for other packages than {name[:80]}")
         pretty, normalized = _version_of(manifest, version)
-        for piece in upload.pack():
+        for piece in upload.pack(content, as_before=as_before):
             if stopped.is_set():
                 raise PricoreError("nobody waits for it any more")
             digest.update(piece)
             size += len(piece)
             kept.write(compressor.compress(piece))
+        before = _before(upload) if upload.rubbish else content.hexdigest()
     kept.write(compressor.flush())
     kept.flush()
     os.fsync(kept.fileno())
-    shasum, at = digest.hexdigest(), now()
+    shasum, reference, at = digest.hexdigest(), content.hexdigest(), now()
     try:
         entry = metadata.version_entry(
             manifest,
             name=name,
             version=pretty,
             normalized=normalized,
-            reference=shasum,
+            reference=reference,
             released_at=at,
             source_url=None,
         )
     except ComposerJsonError as error:
         raise InvalidError(str(error), field="file") from None
-    return NewVersion(
+    item = NewVersion(
         package=name,
         version=pretty,
         normalized=normalized,
         ref="",
-        reference=shasum,
+        reference=reference,
         released_at=at,
         default_branch=False,
         entry=entry,
         shasum=shasum,
         size=size,
+        treeish=None if shasum == reference else shasum,
     )
+    return item, before
+
+
+def _before(upload: zips.Upload) -> str:
+    digest = hashlib.sha1(usedforsecurity=False)
+    deque(upload.pack(digest, as_before=True), maxlen=0)
+    return digest.hexdigest()
 
 
 def _read_composer_json(upload: zips.Upload) -> Manifest:

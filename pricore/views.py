@@ -28,6 +28,7 @@ from pricore.models import (
     Step,
     SyncRun,
     Token,
+    Trigger,
     Version,
 )
 
@@ -113,10 +114,12 @@ class ProgressView(msgspec.Struct, frozen=True, kw_only=True):
 class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
     """A sync; `status` is queued, running, ok, unchanged (nothing was new), failed or interrupted.
 
+    `cause` is what set it off: somebody on the command line (cli) or over the API, the schedule, a webhook, a
+    change of how the repository is followed, or that there was none before (first); null if that is not known.
     `started_at` is null until it is taken up, `progress` when it isn't running.
     `read` counts the refs that had moved; `kept` are released versions whose tag is missing upstream, `moved`
     those whose tag leads elsewhere now and which stay what they are. `left_out` is each ref that makes no version,
-    and why.
+    and why. `notes` are about what is in the repository and not in its archives.
     """
 
     id: Id
@@ -125,6 +128,7 @@ class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
     progress: ProgressView | None
     started_at: Time | None
     finished_at: Time | None
+    cause: Annotated[str, _one_of(*Trigger)] | None
     read: int
     added: list[str]
     updated: list[str]
@@ -132,6 +136,7 @@ class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
     kept: list[str]
     moved: list[str]
     left_out: list[LeftOut]
+    notes: list[str]
 
 
 class RefView(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +165,8 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     """A version as it is served.
 
     `gone_upstream_at` is since when its tag is missing; `moved_to` is the commit to which its tag has moved, while
-    it stays what it is. The `reference` of one that was uploaded is its checksum, of any other its commit.
+    it stays what it is. The `reference` of one that was uploaded stands for its content; that of any other is its
+    commit.
     """
 
     version: str
@@ -359,6 +365,7 @@ def sync_run(item: SyncRun) -> SyncRunView:
         progress=None if item.progress is None else progress(item.progress),
         started_at=_time(item.started_at),
         finished_at=_time(item.finished_at),
+        cause=item.cause,
         read=item.outcome.read,
         added=item.outcome.added,
         updated=item.outcome.updated,
@@ -366,6 +373,7 @@ def sync_run(item: SyncRun) -> SyncRunView:
         kept=item.outcome.kept,
         moved=item.outcome.moved,
         left_out=item.outcome.left_out,
+        notes=item.outcome.notes,
     )
 
 

@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from pricore import auth
+from pricore.addresses import ALIASES
 from pricore.api.routing import Message, Operation
 from pricore.errors import BadRequestError, NotFoundError, UnauthorizedError
 from pricore.gate import Gate
@@ -104,8 +105,9 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         signatures=(
             Signature(header="X-Forgejo-Signature", write=bytes.hex),
             Signature(header="X-Gitea-Signature", write=bytes.hex),
+            Signature(header="X-Gogs-Signature", write=bytes.hex),
         ),
-        event_headers=("X-Forgejo-Event", "X-Gitea-Event"),
+        event_headers=("X-Forgejo-Event", "X-Gitea-Event", "X-Gogs-Event"),
         syncs=_REF_EVENTS,
     ),
     "git": Provider(tokens=(Token(header=hdrs.AUTHORIZATION, scheme="bearer"), Token(header="X-Webhook-Secret"))),
@@ -147,7 +149,8 @@ class Webhooks:
 
     async def _take(self, request: web.Request) -> web.Response:
         """The answer to a delivery. Raises UnauthorizedError where it doesn't prove who sends it."""
-        provider, repository_id = PROVIDERS.get(request.match_info["provider"]), request.match_info["id"]
+        name, repository_id = request.match_info["provider"], request.match_info["id"]
+        provider = PROVIDERS.get(ALIASES.get(name, name))
         if provider is None:
             raise NotFoundError(auth.NOT_HERE)
         secret = await self._secret(repository_id)

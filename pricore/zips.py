@@ -1,8 +1,8 @@
 """Uploaded zips: read as what anybody may send, and written again as archives of our own.
 
-What is served is never a byte that came, but what was read and checked. The new archive depends on names, contents
-and which files can be executed, and on nothing else: not on who packed it when, and not on a compressor. So it is
-written here: `zipfile` may write the same files in other bytes one day, and a release would be another one.
+What is served is never a byte that came, but what was read and checked. The new archive depends on names, on
+contents, on which files can be executed and when each was modified, and not on a compressor. So it is written
+here: `zipfile` may write the same files in other bytes one day, and a release would be another one.
 """
 
 import io
@@ -15,12 +15,16 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Final, NoReturn
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
 from pricore.archives import MOST_DIRECTORY, MOST_FILES, fold, is_git_folder, read_entries
 from pricore.errors import InvalidError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 MOST_BYTES: Final = 2 * 1024**3
 """Bytes of all files together, as they are unpacked."""
@@ -31,9 +35,14 @@ _PIECE: Final = 256 * 1024
 _MOST_NAME: Final = 1000
 _MOST_PART: Final = 255
 _MOST_COMMENT: Final = 65535
+# Composer's Platform::METADATA_NAME_REGEX: what a Mac or a Windows puts into folders that somebody looked at
+_RUBBISH: Final = re.compile(
+    r"\._.*|\.DS_Store|__MACOSX|\.AppleDouble|\.fseventsd|\.Spotlight-V100|\.Trashes|(?i:thumbs\.db|desktop\.ini)"
+)
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 _ENCRYPTED: Final = 0x1 | 0x40 | 0x2000
 _EXECUTABLE: Final = 0o111
+_MOST_TARGET: Final = 1000
 
 # https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
@@ -46,6 +55,10 @@ _VERSION64: Final = 45
 _UNIX: Final = 3 << 8
 _UTF8: Final = 0x800
 _NEW_YEAR_1980: Final = 1 << 5 | 1
+_TIMELESS: Final = (_NEW_YEAR_1980 << 16, b"")
+_EXTRA: Final = struct.Struct("<2H")
+_UNIX_TIME: Final = struct.Struct("<2HBL")
+_UNIX_TIME_ID: Final = 0x5455
 _MOST_16: Final = 0xFFFF
 
 
@@ -57,9 +70,10 @@ class _Member(msgspec.Struct, frozen=True):
 
 
 class Upload:
-    """A zip that was looked through: nothing in its directory is refused."""
+    """A zip that was looked through: nothing in its directory is refused, and the `rubbish` in it is left out."""
 
-    def __init__(self, archive: zipfile.ZipFile, members: Sequence[_Member]) -> None:
+    def __init__(self, archive: zipfile.ZipFile, members: Sequence[_Member], rubbish: Sequence[_Member]) -> None:
+        self.rubbish = rubbish
         self._archive = archive
         self._members = members
 
@@ -69,26 +83,25 @@ class Upload:
         with self._archive.open(member.info) as content:
             return content.read(limit + 1)
 
-    def pack(self) -> Iterator[bytes]:
-        """The archive of its files, piece by piece: stored, in one folder, in order, without times.
+    def pack(self, content: "_Hash", *, as_before: bool = False) -> Iterator[bytes]:
+        """The archive of its files, piece by piece: stored, in one folder, in order, modified when they were.
 
-        Raises InvalidError where a file is not what the directory says of it.
+        `content` is fed with the same archive without times: what two uploads have in common however they were
+        packed. `as_before` there were times, and rubbish was served, both are that archive. Raises InvalidError
+        where a file is not what the directory says of it.
         """
-        directory = bytearray()
-        offset = 0
-        for member in self._members:
+        timed, plain = _Directory(), _Directory()
+        members = sorted((*self._members, *self.rubbish), key=_path) if as_before else self._members
+        for member in members:
             info = member.info
             name = _ROOT.encode() + member.path
-            fields = (_UTF8, zipfile.ZIP_STORED, 0, _NEW_YEAR_1980, info.CRC, info.file_size, info.file_size)
-            yield _LOCAL.pack(b"PK\3\4", _VERSION, *fields, len(name), 0) + name
-            yield from self._content(info)
-            mode = stat.S_IFREG | (0o755 if info.external_attr >> 16 & _EXECUTABLE else 0o644)
-            made_by = _UNIX | _VERSION
-            lengths = (len(name), 0, 0, 0, 0)
-            directory += _CENTRAL.pack(b"PK\1\2", made_by, _VERSION, *fields, *lengths, mode << 16, offset) + name
-            offset += _LOCAL.size + len(name) + info.file_size
-        yield bytes(directory)
-        yield _end(len(self._members), offset, len(directory))
+            content.update(plain.add(name, info, *_TIMELESS))
+            yield timed.add(name, info, *(_TIMELESS if as_before else _modified(info)))
+            for piece in self._content(info):
+                content.update(piece)
+                yield piece
+        content.update(plain.end())
+        yield timed.end()
 
     def _content(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         size = 0
@@ -99,6 +112,34 @@ class Upload:
                 yield piece
         if size != info.file_size:
             _refuse(f"{_shown(info.orig_filename)} has another size than its directory says")
+
+
+class _Directory:
+    """The headers of an archive that is being written: those in front of files, and the directory behind them."""
+
+    def __init__(self) -> None:
+        self._entries = bytearray()
+        self._count = 0
+        self._offset = 0
+
+    def add(self, name: bytes, info: zipfile.ZipInfo, modified: int, extra: bytes) -> bytes:
+        """What stands in front of the content of a file, modified then (date and time as DOS has them)."""
+        time, date = modified & _MOST_16, modified >> 16
+        fields = (_UTF8, zipfile.ZIP_STORED, time, date, info.CRC, info.file_size, info.file_size)
+        mode = stat.S_IFREG | (0o755 if info.external_attr >> 16 & _EXECUTABLE else 0o644)
+        if _is_link(info):
+            mode = stat.S_IFLNK | 0o777
+        made_by = _UNIX | _VERSION
+        lengths = (len(name), len(extra), 0, 0, 0)
+        self._entries += _CENTRAL.pack(b"PK\1\2", made_by, _VERSION, *fields, *lengths, mode << 16, self._offset)
+        self._entries += name + extra
+        self._count += 1
+        self._offset += _LOCAL.size + len(name) + len(extra) + info.file_size
+        return _LOCAL.pack(b"PK\3\4", _VERSION, *fields, len(name), len(extra)) + name + extra
+
+    def end(self) -> bytes:
+        """What stands behind the last file."""
+        return bytes(self._entries) + _end(self._count, self._offset, len(self._entries))
 
 
 @contextmanager
@@ -115,7 +156,11 @@ def read_upload(file: IO[bytes]) -> Iterator[Upload]:
             if (archive.start_dir, len(infos)) != (start, count):
                 _refuse("its directory is damaged")
             _check_places(file, infos, end=start)
-            yield Upload(archive, _members(infos))
+            members, rubbish = _members(infos)
+            for member in members:
+                if _is_link(member.info):
+                    _check_link(archive, member)
+            yield Upload(archive, members, rubbish)
     except UnicodeDecodeError:
         _refuse("a name in it is not UTF-8")
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OverflowError, struct.error, zlib.error) as error:
@@ -173,19 +218,25 @@ def _check_places(file: IO[bytes], infos: Sequence[zipfile.ZipInfo], *, end: int
             _refuse(f"{_shown(info.orig_filename)} has no place of its own in it")
 
 
-def _members(infos: Sequence[zipfile.ZipInfo]) -> list[_Member]:
-    """The files of the package, by their path below its root; folders are made of those."""
-    files = {}
+def _members(infos: Sequence[zipfile.ZipInfo]) -> tuple[list[_Member], list[_Member]]:
+    """The files of the package, by their path below its root, and the rubbish; folders are made of those."""
     for info in infos:
         _check_entry(info)
-        if not info.orig_filename.endswith("/"):
-            files[info.orig_filename] = info
-    _check_names([info.orig_filename for info in infos])
-    if sum(info.file_size for info in files.values()) > MOST_BYTES:
+    _check_names([info for info in infos if not _is_rubbish(info.orig_filename)])
+    found = {info.orig_filename: info for info in infos if not info.orig_filename.endswith("/")}
+    files = {name: info for name, info in found.items() if not _is_rubbish(name)}
+    if sum(info.file_size for info in found.values()) > MOST_BYTES:
         _refuse(f"it has more than {MOST_BYTES // 1024**3} GB, unpacked")
     root = _find_root(files)
-    members = [_Member(name.removeprefix(root).encode(), info) for name, info in files.items()]
-    return sorted(members, key=lambda item: item.path)
+    members = {name: _Member(name.removeprefix(root).encode(), info) for name, info in found.items()}
+    return (
+        sorted((members[name] for name in files), key=_path),
+        [member for name, member in members.items() if name not in files],
+    )
+
+
+def _path(member: _Member) -> bytes:
+    return member.path
 
 
 def _check_entry(info: zipfile.ZipInfo) -> None:
@@ -207,10 +258,8 @@ def _check_entry(info: zipfile.ZipInfo) -> None:
     if any(map(is_git_folder, parts)):
         _refuse(f"{shown} belongs to git: pack the package without it")
     kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind == stat.S_IFLNK:
-        _refuse(f"{shown} is a symbolic link")
-    if kind not in (0, stat.S_IFDIR if name.endswith("/") else stat.S_IFREG):
-        _refuse(f"{shown} is neither a file nor a folder")
+    if kind not in (0, *((stat.S_IFDIR,) if name.endswith("/") else (stat.S_IFREG, stat.S_IFLNK))):
+        _refuse(f"{shown} is neither a file, a folder, nor a symbolic link")
     if info.flag_bits & _ENCRYPTED:
         _refuse(f"{shown} is encrypted")
     if info.volume:
@@ -219,13 +268,57 @@ def _check_entry(info: zipfile.ZipInfo) -> None:
         _refuse(f"{shown} is neither stored nor deflated")
 
 
-def _check_names(names: Sequence[str]) -> None:
-    """Refuse what is there twice, and what is a file and a folder, also where capitals don't count."""
+def _is_rubbish(name: str) -> bool:
+    """Whether an entry is nothing of the package's, but what the system on which it was packed made for itself."""
+    return any(_RUBBISH.fullmatch(part) for part in name.split("/"))
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(info.external_attr >> 16)
+
+
+def _check_link(archive: zipfile.ZipFile, member: _Member) -> None:
+    """Refuse a symbolic link that may lead out of the package's folder, by way of other links too.
+
+    It may go up from the folder in which it is, which is no link, and never up again: behind a link, up is
+    elsewhere.
+    """
+    name = _shown(member.path.decode())
+    if member.path == COMPOSER_JSON.encode():
+        _refuse(f"{name} is a symbolic link")
+    with archive.open(member.info) as file:
+        content = file.read(_MOST_TARGET + 1)
+    target = content.decode(errors="replace")
+    parts = target.split("/")
+    up = next((at for at, part in enumerate(parts) if part != ".."), len(parts))
+    if (
+        not 0 < len(content) <= _MOST_TARGET
+        or not target.isprintable()
+        or "\\" in target
+        or _DRIVE.match(target)
+        or target.startswith("/")
+        or up > member.path.count(b"/")
+        or any(not part.strip(" .") and part not in ("", ".") for part in parts[up:])
+        or any(map(is_git_folder, parts))
+    ):
+        _refuse(f"the symbolic link {name} leads to {_shown(target)}, which is not in the package")
+
+
+def _check_names(infos: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuse what is there twice, and what is a file and a folder, also where capitals don't count.
+
+    There, a link is nothing else's name either: what is written to that would go where the link leads.
+    """
+    names = [info.orig_filename for info in infos]
+    links = {info.orig_filename for info in infos if _is_link(info)}
     ordered = sorted((name.removesuffix("/"), name) for name in names)
     for (key, name), (next_key, next_name) in itertools.pairwise(ordered):
         if key == next_key:
             _refuse(f"{_shown(name)} and {_shown(next_name)} are one name")
     folded = sorted((fold(name), name) for name in names)  # a folder's own ends with a slash
+    for (key, name), (next_key, next_name) in itertools.pairwise(folded):
+        if key == next_key and not links.isdisjoint((name, next_name)):
+            _refuse(f"{_shown(name)} and {_shown(next_name)} are one name")
     keys = [key for key, _ in folded]
     for key, name in folded:
         place = bisect_left(keys, key + "/")
@@ -249,6 +342,29 @@ def _find_root(names: Collection[str]) -> str:
         other = next(folder for folder in folders if folder != found[0])
         _refuse(f"{_shown(other)} is beside the folder {_shown(found[0])}, in which everything has to be")
     return f"{found[0]}/"
+
+
+def _modified(info: zipfile.ZipInfo) -> tuple[int, bytes]:
+    """When a file was modified: by a clock on some wall (date and time as DOS has them), and a field with the
+    moment itself where its packer knew that."""
+    try:
+        moment = datetime(*info.date_time)  # noqa: DTZ001  # a zip says nothing about the zone
+    except ValueError:
+        return _TIMELESS
+    date = (moment.year - 1980) << 9 | moment.month << 5 | moment.day
+    time = moment.hour << 11 | moment.minute << 5 | moment.second // 2
+    return date << 16 | time, _unix_time(info.extra)
+
+
+def _unix_time(extra: bytes) -> bytes:
+    """The field with the seconds since 1970 among extra fields, without what else it holds; empty for none."""
+    while len(extra) >= _EXTRA.size:
+        kind, length = _EXTRA.unpack_from(extra)
+        if kind == _UNIX_TIME_ID and length >= 5 and len(extra) >= _UNIX_TIME.size:
+            *_, flags, seconds = _UNIX_TIME.unpack_from(extra)
+            return _UNIX_TIME.pack(_UNIX_TIME_ID, 5, 1, seconds) if flags & 1 else b""
+        extra = extra[_EXTRA.size + length :]
+    return b""
 
 
 def _end(count: int, offset: int, length: int) -> bytes:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pricore.addresses import Address, host_of, is_local, parse_address
+from pricore.addresses import Address, address_at, host_of, is_local, parse_address, parse_instance
 from pricore.errors import InvalidError
 
 
@@ -42,6 +42,8 @@ def refusal(text: str, provider: str | None = None) -> str:
         ("git@github.com:acme/library.git", "github", "acme/library", "github.com/acme/library"),
         ("git@gitlab.com:acme/team/library", "gitlab", "acme/team/library", "gitlab.com/acme/team/library"),
         ("git.example.com:a/b.git", "git", "git.example.com/a/b", "git.example.com/a/b"),
+        ("git@[2001:db8::1]:a/b.git", "git", "2001:db8::1/a/b", "2001:db8::1/a/b"),
+        ("[::1]:a/b.git", "git", "::1/a/b", "::1/a/b"),
         ("git@git.example.com:/srv/a/b.git", "git", "git.example.com/srv/a/b", "git.example.com/srv/a/b"),
     ],
 )
@@ -153,7 +155,8 @@ def test_two_repositories_have_two_keys(texts: tuple[str, str]) -> None:
     "text",
     [
         *("https://ada:s3cret@git.example.com/a/b", "https://:s3cret@git.example.com/a/b"),
-        *("https://s3cret@git.example.com/a/b", "https://git.example.com/a/b?private_token=s3cret"),
+        *("https://glpat-s3cret5s3cret5s3cret@git.example.com/a/b", "https://ghp_s3cret0123456789@github.com/a/b"),
+        "https://git.example.com/a/b?private_token=s3cret",
         *("ssh://ada:s3cret@git.example.com/a/b", "git://ada:s3cret@git.example.com/a/b"),
         *("https://ada:s3cret@git.example.com:99999/a/b", "https://ada:s3cret/@git.example.com/a/b"),
         *("https://ada:s3cret@-git.example.com/a/b", "https://ada:s3cret@/a/b", "https://ada:s3cret@[::1/a/b"),
@@ -165,6 +168,61 @@ def test_two_repositories_have_two_keys(texts: tuple[str, str]) -> None:
 def test_a_password_is_refused_and_not_repeated(text: str) -> None:
     """An address with a password in it is refused, and whatever is wrong with it, the error doesn't show it."""
     assert "s3cret" not in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://acme@dev.azure.com/acme/web/_git/library", "https://dev.azure.com/acme/web/_git/library"),
+        ("https://ada@bitbucket.org/acme/library.git", "https://bitbucket.org/acme/library.git"),
+        ("HTTP://ada%40example.com@git.example.com:8080/a/b", "http://git.example.com:8080/a/b"),
+        ("https://a-company-of-a-long-name@dev.azure.com/a/_git/b", "https://dev.azure.com/a/_git/b"),
+    ],
+)
+def test_a_user_alone_is_left_out(text: str, url: str) -> None:
+    """Hosts show it in the addresses that they give; a login is found by the host."""
+    assert parse_address(text) == parse_address(url)
+    assert parse_address(text).url == url
+
+
+@pytest.mark.parametrize(
+    ("text", "provider", "url"),
+    [
+        ("https://github.com/acme/library/tree/main", None, "https://github.com/acme/library"),
+        ("https://github.com/acme/library/blob/main/src/a.php", None, "https://github.com/acme/library"),
+        ("https://github.com/acme/library/pull/7/", None, "https://github.com/acme/library"),
+        ("https://git.example.com/acme/library/tree/main", "github", "https://git.example.com/acme/library"),
+        ("https://gitlab.com/acme/team/library/-/tree/main", None, "https://gitlab.com/acme/team/library"),
+        (
+            "https://git.example.com/gitlab/acme/library/-/issues",
+            None,
+            "https://git.example.com/gitlab/acme/library",
+        ),
+        ("https://bitbucket.org/acme/library/src/main/", None, "https://bitbucket.org/acme/library"),
+        ("https://codeberg.org/acme/library/src/branch/main", None, "https://codeberg.org/acme/library"),
+        # a project of a subgroup, and what may be anything
+        ("https://gitlab.com/acme/team/tree", None, "https://gitlab.com/acme/team/tree"),
+        ("https://git.example.com/a/b/tree/c.git", None, "https://git.example.com/a/b/tree/c.git"),
+        ("https://git.example.com/a/b/src", None, "https://git.example.com/a/b/src"),
+        ("https://github.com/acme/tree", None, "https://github.com/acme/tree"),
+    ],
+)
+def test_a_page_of_a_repository_means_it(text: str, provider: str | None, url: str) -> None:
+    """As it is copied from a browser; where the host is none that is known, nothing is guessed."""
+    assert parse_address(text, provider).url == url
+
+
+def test_what_looks_like_a_page_is_refused_with_what_to_give() -> None:
+    """Of a host of which nobody said what it is."""
+    message = refusal("https://git.example.com/acme/library/tree/main")
+    assert "looks like a page in a browser" in message
+    assert message.endswith("such as https://git.example.com/acme/library.git")
+
+
+@pytest.mark.parametrize("text", ["git@[1:22]:a/b", "git@[::1]x:a/b", "git@[::1:a/b", "ext::[::1]:a/b", "a@[]:b"])
+def test_an_address_in_brackets_is_one(text: str) -> None:
+    """In anything else git finds a host and a port, or a program."""
+    refusal(text)
 
 
 def test_a_password_is_refused_with_a_better_place() -> None:
@@ -253,6 +311,7 @@ def test_a_name_is_no_folder_where_none_may_be_given(folder: Path) -> None:
         ("https://Git.Example.com:8443/a/b", "git.example.com"),
         ("ssh://git@[2001:DB8::1]:22/a", "2001:db8::1"),
         ("git@Git.example.com:a/b", "git.example.com"),
+        ("git@[2001:DB8::1]:a/b", "2001:db8::1"),
         ("/srv/library", ""),
         ("file:///srv/library", ""),
     ],
@@ -330,3 +389,30 @@ def test_an_unknown_provider_is_refused_with_those_there_are() -> None:
 def test_what_is_no_address_gets_an_example(text: str) -> None:
     """Nothing, and what looks like nothing that git opens, is refused with what an address looks like."""
     assert "https://git.example.com/team/name.git" in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("provider", "host", "url"),
+    [
+        ("gitlab", "git.example.com/gitlab", "https://git.example.com/gitlab"),
+        ("gitlab", "http://git.example.com:8080/a/b/", "http://git.example.com:8080/a/b"),
+        ("forgejo", "https://git.example.com/git", "https://git.example.com/git"),
+    ],
+)
+def test_a_provider_may_be_below_a_path(provider: str, host: str, url: str) -> None:
+    """Its API and its repositories are there; a login is for the host."""
+    instance = parse_instance(provider, host)
+    assert instance.url == url
+    assert "/" not in instance.host
+    address = address_at(instance, "acme/library")
+    assert address.url == f"{url}/acme/library.git"
+    assert instance.name_of(address) == "acme/library"
+
+
+@pytest.mark.parametrize(
+    "host", ["git.example.com/..", "git.example.com/-x", "git.example.com//a", "git.example.com/a?b", "/gitlab"]
+)
+def test_a_path_of_a_host_is_a_plain_one(host: str) -> None:
+    """It becomes a part of URLs, and nothing else of them."""
+    with pytest.raises(InvalidError, match="is no host"):
+        parse_instance("gitlab", host)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from tests.harness import Pricore
 
 HEAVY = ("aiohttp", "cryptography", "pydantic", "rich", "uvloop", "yaml")
 """What takes longer to load than most commands run; all of it is for few of them."""
+
+SHARED = {f"pricore.commands.{name}" for name in ("completing", "finding", "session", "typed")}
 
 RUN = """
 import sys
@@ -44,7 +47,7 @@ def test_a_command_loads_nothing_heavy_that_it_does_not_use(pricore: Pricore, ar
     assert "pricore.store" in modules
     assert not modules.intersection(HEAVY)
     others = {name for name in modules if name.startswith("pricore.commands.")}
-    assert others - {"pricore.commands.session", "pricore.commands.typed"} == {f"pricore.commands.{arguments[0]}"}
+    assert others - SHARED == {f"pricore.commands.{arguments[0]}"}
 
 
 def test_a_number_is_taken_as_quickly(pricore: Pricore) -> None:
@@ -64,6 +67,11 @@ def test_all_commands_are_listed_in_their_order(pricore: Pricore) -> None:
     ]
     assert places == sorted(places)
     assert "webhook" in pricore.run("repo", "--help").stdout
+
+
+def test_the_program_says_its_version(pricore: Pricore) -> None:
+    """`pricore --version` is one line, for whoever reports a fault."""
+    assert pricore.run("--version").stdout == f"pricore {version('pricore')}\n"
 
 
 def test_a_mistyped_command_is_told_what_was_meant(pricore: Pricore) -> None:

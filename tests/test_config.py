@@ -19,6 +19,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(folder))
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pricore.config.MACHINES_FILE", folder / "etc" / "config.yaml")
     return folder
 
 
@@ -78,6 +79,7 @@ VALUES = {
     "internal_hosts": ("Git.Lan,192.168.0.0/16", ("git.lan", ip_network("192.168.0.0/16"))),
     "git_proxy": ("http://proxy.example.com:3128/", "http://proxy.example.com:3128"),
     "key_file": ("/etc/pricore/key", Path("/etc/pricore/key")),
+    "ca_file": ("/etc/pricore/ca.pem", Path("/etc/pricore/ca.pem")),
     "log_format": ("json", "json"),
     "log_level": ("debug", "debug"),
     "access_log": ("on", True),
@@ -135,8 +137,8 @@ def test_a_flag_or_variable_that_is_not_given_leaves_the_setting_alone(tmp_path:
     assert load_config(file=file, environ={"PRICORE_PORT": ""}, flags={"port": None}).port == 1
 
 
-def test_the_file_is_named_by_flag_or_variable_or_is_where_users_keep_settings(home: Path, tmp_path: Path) -> None:
-    """--config beats PRICORE_CONFIG, and that beats the file in the user's configuration folder."""
+def test_the_file_is_the_first_that_there_is(home: Path, tmp_path: Path) -> None:
+    """--config beats PRICORE_CONFIG, that the file in the user's configuration folder, and that the machine's."""
     standard = home / ".config/pricore/config.yaml"
     standard.parent.mkdir(parents=True)
     standard.write_text("port: 1\n")
@@ -146,9 +148,16 @@ def test_the_file_is_named_by_flag_or_variable_or_is_where_users_keep_settings(h
     chosen.write_text("port: 3\n")
     environ = {"PRICORE_CONFIG": str(named)}
 
+    machines = home / "etc" / "config.yaml"
+    machines.parent.mkdir()
+    machines.write_text("port: 4\n")
+
     assert load_config(environ={}).port == 1
     assert load_config(environ=environ).port == 2
     assert load_config(file=chosen, environ=environ).port == 3
+    standard.unlink()
+    assert load_config(environ={}).port == 4
+    assert read_settings(environ={}).origins["port"] == str(machines)
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "---\n"])

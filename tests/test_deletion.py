@@ -78,7 +78,7 @@ async def test_what_was_deleted_stays_deleted(
     if event in ("a lost mirror", "all at once"):
         await mirror(registry, upstream)
     if event in ("other rules", "all at once"):
-        monkeypatch.setattr(run, "_RULES", "2")
+        monkeypatch.setattr(run, "_RULES", "next")
     name = "acme/renamed" if event in ("a rename", "all at once") else "acme/library"
     for _ in range(2):
         report = await registry.sync(upstream)
@@ -157,7 +157,7 @@ async def test_no_other_ref_supplies_what_was_deleted(
     if gone:
         upstream.git("tag", "-d", "1.0.0")
         upstream.git("branch", "--quiet", "-D", "a#b")
-    monkeypatch.setattr(run, "_RULES", "2")
+    monkeypatch.setattr(run, "_RULES", "next")
     await registry.sync(upstream)
     assert set(await registry.versions()) == {"dev-main"}
 
@@ -175,7 +175,7 @@ async def test_a_new_tag_may_take_the_place_of_a_deleted_one(
     await delete(registry, "1.0.0")
     commit = upstream.commit(files={"a.txt": "a"})
     upstream.tag("v1.0.0")
-    monkeypatch.setattr(run, "_RULES", "2")
+    monkeypatch.setattr(run, "_RULES", "next")
     await registry.sync(upstream)
 
     assert await registry.versions() == {"v1.0.0": commit, "dev-main": commit}
@@ -454,3 +454,73 @@ async def test_a_refusal_does_not_outlive_the_repository_that_it_was_for(
     await registry.sync(second)
 
     assert await names(registry) == ["acme/library", "acme/own"]
+
+
+async def respelled(registry: Registry, upstream: GitRepository) -> str:
+    """1.0.0 becomes v1.0.0 on another commit, which is given, and is read."""
+    commit = upstream.commit(files={"a.txt": "another"})
+    upstream.git("tag", "-d", "1.0.0")
+    upstream.tag("v1.0.0")
+    await registry.sync(upstream)
+    return commit
+
+
+async def test_a_tag_that_was_respelled_elsewhere_comes_back_after_a_deletion(
+    registry: Registry, upstream: GitRepository
+) -> None:
+    """It is at another commit than the version was: nothing else would bring that back."""
+    await registry.add(upstream)
+    commit = await respelled(registry, upstream)
+    await delete(registry, "1.0.0")
+    report = await registry.sync(upstream)
+
+    assert report.added == ["acme/library:v1.0.0"]
+    assert report.left_out == []
+    assert await registry.versions() == {"v1.0.0": commit, "dev-main": commit}
+
+
+async def test_a_tag_that_was_respelled_where_it_was_stays_deleted(
+    registry: Registry, upstream: GitRepository
+) -> None:
+    """By another name it is the same version."""
+    await registry.add(upstream)
+    upstream.tag("v1.0.0")
+    upstream.git("tag", "-d", "1.0.0")
+    await registry.sync(upstream)
+    await delete(registry, "1.0.0")
+    await registry.sync(upstream)
+
+    assert set(await registry.versions()) == {"dev-main"}
+
+
+async def test_a_deleted_tag_that_is_nowhere_is_not_listed(registry: Registry, upstream: GitRepository) -> None:
+    """Why it makes no version is told as long as it is there, and again when it is back."""
+    await registry.add(upstream)
+    await delete(registry, "1.0.0")
+    assert set(await registry.reasons(upstream)) == {"refs/tags/1.0.0"}
+    commit = upstream.git("rev-parse", "1.0.0").strip()
+    upstream.git("tag", "-d", "1.0.0")
+    assert (await registry.sync(upstream)).left_out == []
+    assert await registry.reasons(upstream) == {}
+
+    upstream.git("tag", "1.0.0", commit)
+    await registry.sync(upstream)
+    assert REASON.fullmatch((await registry.reasons(upstream))["refs/tags/1.0.0"])
+    assert set(await registry.versions()) == {"dev-main"}
+
+
+async def test_a_tag_that_is_gone_when_its_version_is_deleted_is_not_listed(
+    registry: Registry, upstream: GitRepository
+) -> None:
+    """It stays deleted all the same, should it come back."""
+    await registry.add(upstream)
+    commit = upstream.git("rev-parse", "1.0.0").strip()
+    upstream.git("tag", "-d", "1.0.0")
+    await registry.sync(upstream)
+    await delete(registry, "1.0.0")
+    assert await registry.reasons(upstream) == {}
+
+    upstream.git("tag", "1.0.0", commit)
+    await registry.sync(upstream)
+    assert set(await registry.reasons(upstream)) == {"refs/tags/1.0.0"}
+    assert set(await registry.versions()) == {"dev-main"}

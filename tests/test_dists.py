@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
+import gzip
 import hashlib
 import io
 import os
@@ -11,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import pytest
 
@@ -460,3 +462,52 @@ async def test_many_are_deleted_without_keeping_others_out(tmp_path: Path) -> No
 
     await dists.delete(Counting(tmp_path / "dists"), [f"{number}" for number in range(250)])
     assert parts == [100, 100, 50]
+
+
+def _no_room(*_: object) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def test_an_archive_without_room_is_sent_and_not_kept(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In each encoding, with what was advertised; told once, and kept again as soon as there is room."""
+    dist = await _advertised(mirror)
+    dists = Dists(tmp_path / "data" / "dists")
+    with monkeypatch.context() as full:
+        full.setattr(Folder, "create", _no_room)
+        for _ in range(2):
+            for encoding in ("zstd", "gzip"):
+                with await dists.lend(dist, mirror, encoding) as lent:
+                    assert not lent.kept
+                    sent = b"".join([piece async for piece in lent.pieces()])
+                    assert (await lent.fetch(tmp_path)).read() == sent
+                assert len(sent) == lent.size
+                plain = gzip.decompress(sent) if encoding == "gzip" else b"".join(read_plain(io.BytesIO(sent)))
+                assert hashlib.sha1(plain).hexdigest() == dist.shasum
+        with pytest.raises(DistError, match="cannot keep"):
+            await dists.open(dist, mirror, "zstd")
+    assert caplog.text.count("sent without being kept") == 1
+    assert DataFolder(tmp_path / "data").files() == {}
+    with await dists.lend(dist, mirror, "zstd") as lent:
+        assert lent.kept
+
+
+async def test_what_is_sent_without_room_is_bounded(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two at a time, each until it is sent, and none that is too large for memory."""
+    dist = await _advertised(mirror)
+    dists = Dists(tmp_path / "data" / "dists")
+    monkeypatch.setattr(Folder, "create", _no_room)
+    first, second = [await dists.lend(dist, mirror, "zstd") for _ in range(2)]
+    third = asyncio.create_task(dists.lend(dist, mirror, "zstd"))
+    done, _ = await asyncio.wait([third], timeout=0.5)
+    assert not done
+    with first:
+        pass
+    with await third, second:
+        pass
+    monkeypatch.setattr("pricore.dists._MOST_UNKEPT", dist.size - 1)
+    with pytest.raises(DistError, match="cannot keep"):
+        await dists.lend(dist, mirror, "zstd")

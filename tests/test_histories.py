@@ -30,6 +30,7 @@ from pricore.dists import Dists
 from pricore.errors import PricoreError
 from pricore.git import Git
 from pricore.models import Package, Version
+from pricore.progress import ignore
 from pricore.store import Store
 from pricore.sync import Syncer
 from pricore.uploads import Uploads
@@ -204,7 +205,7 @@ class Registry:
     async def sync(self) -> bool:
         """Whether it could be synced; the reason why not is one of the product's own."""
         with suppress(PricoreError):
-            await self._syncer.sync(self._repository, progress=lambda text, done, total: None)
+            await self._syncer.sync(self._repository, progress=ignore)
             return True
         return False
 
@@ -290,7 +291,11 @@ class History:
             case Accept(number) if moved := await self._registry.moved():
                 package, version = moved[number % len(moved)]
                 await self._registry.accept(package, version)
-                self._accepted[version.ref] = str(version.moved_to)
+                places = self._host.places(folders=self._registry.folders)
+                # where its own tag is gone, another one that means the same
+                refs = [ref for ref in places if claim(ref) == claim(version.ref)]
+                moved_refs = [version.ref] if version.ref in places else refs
+                self._accepted |= dict.fromkeys(moved_refs, str(version.moved_to))
             case Policy(vanished):
                 await self._registry.set_vanished(vanished)
                 self._vanished = vanished

@@ -26,7 +26,7 @@ from tests.store.harness import outside
 T = TypeVar("T")
 
 
-def silent(text: str, done: int, total: int) -> None:
+def silent(text: str, done: int, total: int, received: int = 0) -> None:
     """Progress that nobody watches."""
 
 
@@ -187,7 +187,7 @@ async def test_a_sync_that_was_asked_for_is_seen_from_its_beginning(followed: Fo
     """One for which nobody asked, and which ends at once, writes nothing of what it does."""
     seen: list[Step | None] = []
 
-    def watch(text: str, done: int, total: int) -> None:
+    def watch(text: str, done: int, total: int, received: int = 0) -> None:
         found = progress.read(tmp_path / "data" / "repositories", followed.repository.id)
         seen.append(None if found is None else found.step)
 
@@ -290,7 +290,7 @@ async def test_a_repository_at_another_address_is_read_anew(followed: Followed) 
     followed.upstream.tag("1.1.0")
     changed = False
 
-    def change(text: str, done: int, total: int) -> None:
+    def change(text: str, done: int, total: int, received: int = 0) -> None:
         nonlocal changed
         if text == Step.CHECKSUMS and not changed:
             changed = True

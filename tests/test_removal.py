@@ -22,7 +22,7 @@ from tests.harness import GitRepository
 from tests.store.harness import everything
 
 
-def silent(text: str, done: int, total: int) -> None:
+def silent(text: str, done: int, total: int, received: int = 0) -> None:
     """Progress that nobody watches."""
 
 
@@ -131,7 +131,7 @@ async def test_a_sync_brings_nothing_back(registry: Registry, step: Step) -> Non
     """Wherever a sync is when its repository goes, nothing of it is there afterwards."""
     removing: list[asyncio.Task[None]] = []
 
-    def watch(text: str, done: int, total: int) -> None:
+    def watch(text: str, done: int, total: int, received: int = 0) -> None:
         if text == step and not removing:
             removing.append(asyncio.create_task(registry.here.remove(registry.repository)))
 

@@ -21,6 +21,7 @@ from pricore.objects import Recent
 from pricore.store import Store
 from pricore.sync import Syncer
 from tests.harness import Upstream
+from tests.registry.harness import silent
 
 
 class Steps:
@@ -80,12 +81,12 @@ class Work:
                     found[name] = steps.longest
 
     async def _all(self, store: Store, syncer: Syncer, organization: Organization) -> Any:
-        await syncer.add(organization, parse_address(str(self.upstream.folder)), progress=_silent)
+        await syncer.add(organization, parse_address(str(self.upstream.folder)), progress=silent)
         yield "first sync"
         (repository,) = await store.repositories.of_organization(organization.id)
         self.upstream.release()
         (self.upstream.folder / "refs" / "tags" / "1.0.0").unlink()
-        await syncer.sync(repository, progress=_silent)
+        await syncer.sync(repository, progress=silent)
         yield "next sync"
         package = await store.packages.get(organization, "acme/library")
         assert len(await store.packages.versions(package)) > 100
@@ -99,10 +100,6 @@ class Work:
 async def _next(work: Any) -> str | None:
     name: str | None = await anext(work, None)
     return name
-
-
-def _silent(text: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 @pytest.mark.long

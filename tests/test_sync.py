@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from tests.harness import GitRepository
 MakeRepository = Callable[[str], GitRepository]
 
 
-def _silent(text: str, done: int, total: int) -> None:
+def _silent(text: str, done: int, total: int, received: int = 0) -> None:
     """Progress that nobody watches."""
 
 
@@ -294,7 +295,7 @@ async def test_the_newest_of_a_large_import_are_served_first(registry: Registry,
         upstream.tag(f"1.{minor}.0")
     reached = asyncio.Event()
 
-    def watch(text: str, done: int, total: int) -> None:
+    def watch(text: str, done: int, total: int, received: int = 0) -> None:
         if text == Step.CHECKSUMS and done > 20:
             reached.set()
 
@@ -311,6 +312,23 @@ async def test_the_newest_of_a_large_import_are_served_first(registry: Registry,
     assert len(await registry.versions()) == 61
 
 
+async def test_a_fetch_tells_how_far_it_is(registry: Registry, upstream: GitRepository) -> None:
+    """In objects, of which there is a number, and in the bytes that were received."""
+    upstream.commit(files={"large": random.Random(1).randbytes(3_000_000)})
+    told: list[tuple[int, int, int]] = []
+
+    def watch(step: str, done: int, total: int, received: int = 0) -> None:
+        if step == Step.FETCHING:
+            told.append((done, total, received))
+
+    repository = await registry.store.repositories.add(registry.organization, parse_address(upstream.url))
+    await registry.syncer.sync(repository, progress=watch)
+    done, total, received = told[-1]
+    assert done == total > 3
+    assert received > 2_900_000
+    assert told == sorted(told)
+
+
 async def test_a_rename_that_was_cut_off_is_finished(registry: Registry, upstream: GitRepository) -> None:
     """Killed in the middle of giving all versions a new name, the next sync gives it to the rest."""
     for minor in range(1, 60):
@@ -321,7 +339,7 @@ async def test_a_rename_that_was_cut_off_is_finished(registry: Registry, upstrea
     repository = await registry.repository(upstream)
     reached = asyncio.Event()
 
-    def watch(text: str, done: int, total: int) -> None:
+    def watch(text: str, done: int, total: int, received: int = 0) -> None:
         if text == Step.CHECKSUMS and done > 20:
             reached.set()
 
@@ -534,3 +552,52 @@ async def test_a_remote_is_read_over_the_wire(
         "url": url,
         "reference": upstream.head(),
     }
+
+
+async def test_a_version_that_composer_aborts_for_stays_out_with_a_reason(
+    registry: Registry, make_repository: MakeRepository
+) -> None:
+    """A binary outside of its package: the tag is named, and what else there is is served."""
+    upstream = make_repository("library")
+    upstream.commit({"name": "acme/library", "bin": "../../x"})
+    upstream.tag("1.0.0")
+    upstream.commit({"name": "acme/library"})
+    report = await registry.add(upstream)
+
+    (left_out,) = report.left_out
+    assert left_out.ref == "refs/tags/1.0.0"
+    assert left_out.reason == "bin ../../x leads outside of the package: it must not contain .."
+    assert list(await registry.versions()) == ["dev-main"]
+
+
+LFS = "*.png filter=lfs diff=lfs merge=lfs -text\n"
+MODULES = '[submodule "lib"]\n\tpath = lib\n\turl = https://example.com/lib.git\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({".gitattributes": LFS}, ["Git LFS"]),
+        ({".gitattributes": f"* text=auto\r\n{LFS.strip()}\r\n"}, ["Git LFS"]),
+        ({".gitmodules": MODULES}, ["submodules"]),
+        ({".gitattributes": LFS, ".gitmodules": MODULES}, ["Git LFS", "submodules"]),
+        ({".gitattributes": f"#{LFS}* filter=lfsx\n", ".gitmodules": "# path\n"}, []),
+        ({"src/.gitattributes": LFS}, []),
+        ({}, []),
+    ],
+)
+async def test_what_archives_leave_out_is_told(
+    registry: Registry, make_repository: MakeRepository, files: dict[str, str], words: list[str]
+) -> None:
+    """Of each sync that reads something, in its report and in the history; and no longer once it is mended."""
+    upstream = make_repository("library")
+    upstream.commit({"name": "acme/library"}, files=files)
+    report = await registry.add(upstream)
+    assert [word for note, word in zip(report.notes, words, strict=True) if word in note] == words
+    runs, _ = await registry.store.runs.of_repository((await registry.repository(upstream)).id, limit=1, offset=0)
+    assert runs[0].outcome.notes == report.notes
+
+    for name in files:
+        (upstream.folder / name).unlink()
+    upstream.commit()
+    assert (await registry.sync(upstream)).notes == []

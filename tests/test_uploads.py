@@ -6,11 +6,15 @@ import io
 import json
 import os
 import time
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
+from pricore import zips
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization
 from pricore.store import Store
@@ -135,3 +139,74 @@ async def test_who_gives_up_leaves_nothing(acme: Organization, uploads: Uploads)
         await asyncio.sleep(0.05)  # a thread that had begun ends
         assert not [*uploads.path("f").parent.parent.glob(".new-*")]
     await uploads.add(acme, io.BytesIO(content))
+
+
+def packed(text: str = "one", **fields: Any) -> bytes:
+    """A zip of acme/words whose files have those fields."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in (("composer.json", '{"name": "acme/words", "version": "1.0.0"}'), ("file.txt", text)):
+            info = zipfile.ZipInfo(name)
+            for key, value in fields.items():
+                setattr(info, key, value)
+            archive.writestr(info, data)
+    return content.getvalue()
+
+
+async def test_a_release_keeps_its_archive_when_it_is_uploaded_with_other_times(
+    store: Store, acme: Organization, uploads: Uploads
+) -> None:
+    """Same content, so the same release: the first archive stays, and nothing is left of the second."""
+    _, first = await uploads.add(acme, io.BytesIO(packed(date_time=(2024, 1, 1, 0, 0, 0))))
+    _, again = await uploads.add(acme, io.BytesIO(packed(date_time=(2025, 1, 1, 0, 0, 0))))
+    _, branch = await uploads.add(acme, io.BytesIO(packed(date_time=(2026, 1, 1, 0, 0, 0))), version="dev-main")
+
+    assert first == again
+    assert (branch.reference, branch.shasum) == (first.reference, first.shasum)
+    assert await store.packages.uploaded_checksums() == {first.shasum}
+    kept = [path for path in uploads.path(first.shasum).parent.parent.rglob("*") if path.is_file()]
+    assert kept == [uploads.path(first.shasum)]
+
+
+async def test_an_archive_that_is_lost_comes_back_from_the_same_zip_alone(
+    acme: Organization, uploads: Uploads
+) -> None:
+    """Of other times another archive would be made: that is refused, and not called served."""
+    zip_ = packed(date_time=(2024, 1, 1, 0, 0, 0))
+    _, first = await uploads.add(acme, io.BytesIO(zip_))
+    uploads.path(first.shasum).unlink()
+    with pytest.raises(ConflictError, match="its archive is lost"):
+        await uploads.add(acme, io.BytesIO(packed(date_time=(2025, 1, 1, 0, 0, 0))))
+    await uploads.add(acme, io.BytesIO(zip_))
+    assert uploads.path(first.shasum).exists()
+
+
+async def test_what_was_uploaded_before_there_were_times_stays_what_it_is(
+    store: Store, acme: Organization, uploads: Uploads
+) -> None:
+    """Its archive names no checksum but its content's; a zip of that content brings it back as it was."""
+    _, first = await uploads.add(acme, io.BytesIO(packed(date_time=(2024, 1, 1, 0, 0, 0))))
+    async with store.transaction() as db:
+        await db.execute("UPDATE versions SET shasum = reference")
+        await db.execute("UPDATE dists SET shasum = reference, treeish = NULL")
+    _, again = await uploads.add(acme, io.BytesIO(packed(date_time=(2025, 1, 1, 0, 0, 0))))
+    assert again.shasum == first.reference != first.shasum
+    size = await uploads.archive(again.shasum, lambda archive: len(archive.read()))
+    assert size > 0
+
+
+async def test_what_was_uploaded_with_rubbish_stays_what_it_is(
+    store: Store, acme: Organization, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same zip again is the same release, with all that it had when it was first uploaded."""
+    zip_ = pack({"composer.json": '{"name": "acme/words", "version": "1.0.0"}', ".DS_Store": "x"})
+    with monkeypatch.context() as once:
+        once.setattr(zips, "_is_rubbish", lambda _: False)
+        _, first = await uploads.add(acme, io.BytesIO(zip_))
+    async with store.transaction() as db:
+        await db.execute("UPDATE versions SET shasum = reference")
+        await db.execute("UPDATE dists SET shasum = reference, treeish = NULL")
+    _, again = await uploads.add(acme, io.BytesIO(zip_))
+
+    assert again == msgspec.structs.replace(first, shasum=first.reference)
+    assert await uploads.archive(again.shasum, lambda archive: b".DS_Store" in archive.read())

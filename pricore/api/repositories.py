@@ -282,4 +282,5 @@ def _sync_run(item: SyncRun, token: Token) -> SyncRunView:
         kept=seen(view.kept),
         moved=seen(view.moved),
         left_out=[],
+        notes=[],
     )

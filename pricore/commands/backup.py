@@ -58,8 +58,12 @@ def make(
     choice = Choice(passphrase=passphrase, repositories=with_repositories, dists=with_dists)
 
     async def work(store: Store) -> Backup:
-        with Git(timeout=session.config.git_timeout) as git, _opened(file) as (target, scratch):
-            return await backup.write(target, scratch, store, git, session.config, choice)
+        with (
+            Git(timeout=session.config.git_timeout) as git,
+            _opened(file) as (target, scratch),
+            session.progress() as bar,
+        ):
+            return await backup.write(target, scratch, store, git, session.config, choice, progress=bar)
 
     made = session.run(work)
 
@@ -73,7 +77,10 @@ def make(
     else:
         session.show({"file": str(file), **_fields(made)}, render)
     if made.left_out:
-        raise BackupError(f"{len(made.left_out)} mirrors are not in {file}, the rest is; a sync makes them anew")
+        raise BackupError(
+            f"{len(made.left_out)} mirrors are not in {file}, the rest is: mend them and back up again, because "
+            "commits that upstream no longer has are nowhere else"
+        )
 
 
 @contextmanager

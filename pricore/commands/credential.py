@@ -10,8 +10,10 @@ import typer
 from pricore import known_hosts, views
 from pricore.access import Access
 from pricore.addresses import parse_address, parse_host
+from pricore.commands.completing import offer
+from pricore.commands.finding import find_credential, find_organization
 from pricore.commands.repo import Org
-from pricore.commands.session import Session, command, print_fields, print_table
+from pricore.commands.session import Session, Yes, command, print_fields, print_table
 from pricore.credentials import Credentials, check_use, find_access
 from pricore.errors import GitError, InvalidError, NotFoundError
 from pricore.git import Git
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="credential", help="Tokens and SSH keys for Git hosts.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The credential's name.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The credential's name.", autocompletion=offer("credentials")),
+]
 Host = Annotated[str, typer.Option("--host", metavar="HOST", help="The one host that it is for, with its port.")]
 Username = Annotated[
     str | None, typer.Option(metavar="USER", help="The user that the token is for; most hosts take any.")
@@ -59,7 +64,7 @@ def add(
     token = "" if ssh else _read_token(token_file)
 
     async def work(store: Store) -> Credential:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         credentials = _credentials(store, session)
         if ssh:
             return await credentials.add_ssh(organization, name, host=host)
@@ -84,7 +89,7 @@ def show_all(session: Session, org: Org) -> None:
     """List the credentials of an organization, without their secrets; of two for a host, the first is its."""
 
     async def work(store: Store) -> list[Credential]:
-        return await store.credentials.of_organization((await store.organizations.get(org)).id)
+        return await store.credentials.of_organization((await find_organization(store, org)).id)
 
     found = [views.credential(item) for item in session.run(work)]
     session.show(
@@ -162,16 +167,17 @@ def check(
 
 
 @command(app, "remove")
-def remove(session: Session, org: Org, name: Name) -> None:
+def remove(session: Session, org: Org, name: Name, yes: Yes = False) -> None:
     """Forget a credential; refused while a repository is set to it by name."""
 
-    async def work(store: Store) -> tuple[Credential, int]:
+    async def find(store: Store) -> tuple[Credential, int]:
         found = await _get(store, org, name)
-        readers = await _readers(store, session, found)
-        await store.credentials.remove(found)
-        return found, len(readers)
+        return found, len(await _readers(store, session, found))
 
-    found, readers = session.run(work)
+    found, readers = session.run(find)
+    uses = f", with which {readers} repositories are read" if readers else ""
+    session.confirm(f"deletes the secret of {found.name} for {found.host}{uses}", yes=yes)
+    session.run(lambda store: store.credentials.remove(found))
 
     def render(console: "Console") -> None:
         text = f"Removed {found.name}."
@@ -189,7 +195,7 @@ def remove(session: Session, org: Org, name: Name) -> None:
 def trust(
     session: Session,
     host: Annotated[str, typer.Argument(metavar="HOST", help="An SSH host, with its port if that isn't 22.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Take the SSH keys that a host shows now for its own, in the place of those it had.
 
@@ -204,10 +210,8 @@ def trust(
 
     keys = session.run(work)
     shown = known_hosts.name_of(name, number)
-    if not yes:
-        for key in keys:
-            typer.echo(f"{key.kind} {key.fingerprint}", err=True)
-        typer.confirm(f"Are these the keys of {shown}?", abort=True, err=True)
+    offered = ", ".join(f"{key.kind} {key.fingerprint}" for key in keys)
+    session.confirm(f"puts the keys that {shown} shows now in the place of those it had: {offered}", yes=yes)
     known_hosts.trust(session.config.known_hosts, shown, keys)
     session.show(
         {"host": shown, "keys": [{"kind": key.kind, "fingerprint": key.fingerprint} for key in keys]},
@@ -238,7 +242,7 @@ def _credentials(store: Store, session: Session) -> Credentials:
 
 
 async def _get(store: Store, org: str, name: str) -> Credential:
-    return await store.credentials.get(await store.organizations.get(org), name)
+    return await find_credential(store, await find_organization(store, org), name)
 
 
 async def _readers(store: Store, session: Session, credential: Credential) -> list[Repository]:

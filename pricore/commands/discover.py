@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from pricore.addresses import Address, Instance, address_at, parse_address, parse_instance
+from pricore.commands.finding import find_credential, find_organization
 from pricore.commands.following import follow_all
 from pricore.commands.repo import Host, Org
 from pricore.commands.session import Session, command, print_table, warn
@@ -16,7 +17,7 @@ from pricore.commands.webhook import check_public, register
 from pricore.credentials import Credentials
 from pricore.errors import InvalidError, PricoreError
 from pricore.git import Git
-from pricore.models import Organization, Repository
+from pricore.models import Credential, Organization, Repository
 from pricore.sealing import Sealer, WebhookSecrets
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -122,13 +123,14 @@ def discover(
         check_public(session.config)
 
     async def work(store: Store) -> list[Candidate]:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         sealer = Sealer(session.config.key)
-        login = await Credentials(store, sealer).for_api(organization, instance, credential)
+        given = None if credential is None else await find_credential(store, organization, credential)
+        login = await Credentials(store, sealer).for_api(organization, instance, given.name if given else None)
         async with connect(instance, login, proxy=session.config.git_proxy) as asked:
             candidates = await _look(asked, owner, instance, wanted, await _followed(store, organization))
             if add:
-                await _add(store, organization, candidates, credential, session)
+                await _add(store, organization, candidates, given, session)
             if webhooks:
                 secrets = WebhookSecrets(store, sealer)
                 for item in candidates:
@@ -185,18 +187,17 @@ async def _add(
     store: Store,
     organization: Organization,
     candidates: Sequence[Candidate],
-    credential: str | None,
+    credential: Credential | None,
     session: Session,
 ) -> None:
     """Follow those that are new."""
-    given = None if credential is None else await store.credentials.get(organization, credential)
     new = [item for item in candidates if item.status == "new"]
     with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
         outcomes = await follow_all(
             Syncer(store, git, session.config),
             organization,
             [item.address for item in new],
-            credential=given,
+            credential=credential,
             together=session.config.sync_workers,
             bar=bar,
         )

@@ -10,6 +10,7 @@ from pricore.commands.session import Bar
 from pricore.credentials import check_use
 from pricore.errors import NoPackageError, PricoreError
 from pricore.models import Credential, Organization
+from pricore.progress import ignore
 from pricore.sync import Syncer
 
 
@@ -60,9 +61,7 @@ async def _follow(
         given = None
         if credential is not None and address.url.startswith("http"):
             given = check_use(credential, address.url).id
-        report = await syncer.add(
-            organization, address, credential_id=given, progress=lambda text, done, total: None
-        )
+        report = await syncer.add(organization, address, credential_id=given, progress=ignore)
     except NoPackageError:
         return Outcome("no package")
     except PricoreError as error:

@@ -9,14 +9,16 @@ import typer
 
 from pricore import locks, views
 from pricore.clock import rfc3339
+from pricore.commands.completing import offer
+from pricore.commands.finding import find_lock, find_organization
 from pricore.commands.repo import Org
-from pricore.commands.session import Session, command, print_table, warn
+from pricore.commands.session import Session, Yes, command, print_table, warn
 from pricore.dists import open_dists
 from pricore.errors import InvalidError, NotFoundError
 from pricore.git import Git
 from pricore.locks import Checker
 from pricore.management import slug_of
-from pricore.models import Finding, Lock, LockedPackage
+from pricore.models import Finding, Lock, LockedPackage, Organization
 from pricore.pins import Pins
 from pricore.store import Store
 from pricore.sync import Syncer
@@ -48,7 +50,7 @@ def register(
 
     async def work(store: Store) -> tuple[list[Lock], list[Finding]]:
         slugs = dict.fromkeys(item.organization for item in packages)
-        organizations = [await store.organizations.get(slug) for slug in slugs]
+        organizations = [await find_organization(store, slug) for slug in slugs]
         with _checking(store, session) as checker:
             named = await checker.name_archives(packages)
             made = [
@@ -106,7 +108,7 @@ def show_all(session: Session, org: Org) -> None:
     """List the lock files that are registered."""
 
     async def work(store: Store) -> list[Lock]:
-        return await store.locks.of_organization(await store.organizations.get(org))
+        return await store.locks.of_organization(await find_organization(store, org))
 
     found = session.run(work)
     session.show(
@@ -123,15 +125,21 @@ def show_all(session: Session, org: Org) -> None:
 def remove(
     session: Session,
     org: Org,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name from `lock list`.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The name from `lock list`.", autocompletion=offer("locks"))
+    ],
+    yes: Yes = False,
 ) -> None:
     """Let go of a lock file: nothing is installed from it any more."""
 
-    async def work(store: Store) -> None:
-        await store.locks.remove(await store.organizations.get(org), name)
+    async def find(store: Store) -> tuple[Organization, str]:
+        organization = await find_organization(store, org)
+        return organization, await find_lock(store, organization, name)
 
-    session.run(work)
-    session.show({"removed": name}, lambda console: console.print(f"Removed {name}.", markup=False))
+    organization, found = session.run(find)
+    session.confirm(f"removes the lock {found}: what it names is no longer kept from deletion", yes=yes)
+    session.run(lambda store: store.locks.remove(organization, found))
+    session.show({"removed": found}, lambda console: console.print(f"Removed {found}.", markup=False))
 
 
 def _read(session: Session, file: Path) -> list[LockedPackage]:

@@ -1,15 +1,15 @@
 """`pricore org`: organizations."""
 
-import sys
 from typing import Annotated
 
 import msgspec
 import typer
 
 from pricore import auth, views
-from pricore.commands.session import Session, SyncInterval, command, print_fields, print_table
+from pricore.commands.completing import offer
+from pricore.commands.finding import find_organization
+from pricore.commands.session import Session, SyncInterval, Yes, command, print_fields, print_table
 from pricore.dists import open_dists
-from pricore.errors import InvalidError
 from pricore.git import Git
 from pricore.management import check_description, check_slug, delete_organization, parse_interval, slug_of
 from pricore.models import Organization
@@ -20,6 +20,8 @@ from pricore.uploads import Uploads
 app = typer.Typer(
     name="org", help="Organizations: who owns repositories, packages and tokens.", no_args_is_help=True
 )
+
+_Slug = Annotated[str, typer.Argument(help="Its name in URLs.", autocompletion=offer("organizations"))]
 
 
 @command(app, "create")
@@ -37,7 +39,7 @@ def create(
     async def work(store: Store) -> Organization:
         return await store.organizations.create(slug, name, description=description)
 
-    made = session.run(work)
+    made = session.run(work, creates=True)
     session.show(
         views.organization(made),
         lambda console: console.print(f"Created the organization {made.slug}.", markup=False),
@@ -61,11 +63,14 @@ def show_all(session: Session) -> None:
 
 
 @command(app, "show")
-def show(session: Session, slug: Annotated[str, typer.Argument(help="Its name in URLs.")]) -> None:
+def show(
+    session: Session,
+    slug: _Slug,
+) -> None:
     """Show an organization."""
 
     async def work(store: Store) -> tuple[Organization, int, int, int]:
-        found = await store.organizations.get(slug)
+        found = await find_organization(store, slug)
         return (
             found,
             len(await store.repositories.of_organization(found.id)),
@@ -82,7 +87,9 @@ def show(session: Session, slug: Annotated[str, typer.Argument(help="Its name in
 @command(app, "change")
 def change(
     session: Session,
-    slug: Annotated[str, typer.Argument(help="Its name in URLs, which stays.")],
+    slug: Annotated[
+        str, typer.Argument(help="Its name in URLs, which stays.", autocompletion=offer("organizations"))
+    ],
     name: Annotated[str | None, typer.Option(help="Its name for people.")] = None,
     description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
     sync_interval: SyncInterval = None,
@@ -95,7 +102,7 @@ def change(
     description = None if description is None else check_description(description)
 
     async def work(store: Store) -> Organization:
-        found = await store.organizations.get(slug)
+        found = await find_organization(store, slug)
         if sync_interval is not None:
             await store.schedule.set_interval(found.id, None, interval)
         return await store.organizations.change(found, name=name, description=description)
@@ -110,19 +117,16 @@ def change(
 @command(app, "delete")
 def delete(
     session: Session,
-    slug: Annotated[str, typer.Argument(help="Its name in URLs.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    slug: _Slug,
+    yes: Yes = False,
 ) -> None:
     """Delete an organization with its repositories, packages and tokens."""
 
     async def find(store: Store) -> Organization:
-        return await store.organizations.get(slug)
+        return await find_organization(store, slug)
 
     found = session.run(find)
-    if not yes and (session.json or not sys.stdin.isatty()):
-        raise InvalidError(f"this deletes {slug} with everything in it: add --yes", field="yes")
-    if not yes:
-        typer.confirm(f"Delete {slug} with everything in it?", abort=True, err=True)
+    session.confirm(f"deletes {slug} with everything in it", yes=yes)
 
     async def work(store: Store) -> None:
         with Git(timeout=session.config.git_timeout) as git:

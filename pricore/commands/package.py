@@ -1,7 +1,6 @@
 """`pricore package`: what is served."""
 
 import io
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,9 @@ import typer
 
 from pricore import management, views
 from pricore.clock import now, rfc3339
-from pricore.commands.session import Session, command, print_fields, print_table, steps_of
+from pricore.commands.completing import offer
+from pricore.commands.finding import find_organization, find_package, find_version
+from pricore.commands.session import Session, Yes, command, print_fields, print_table, steps_of
 from pricore.dists import open_dists
 from pricore.errors import ConflictError, InvalidError, NotFoundError
 from pricore.git import Git
@@ -26,8 +27,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="package", help="Packages that are served.", no_args_is_help=True)
 
-_Org = Annotated[str, typer.Argument(metavar="ORG", help="The organization's slug.")]
-_Name = Annotated[str, typer.Argument(metavar="VENDOR/NAME", help="The package's name.")]
+_Org = Annotated[
+    str,
+    typer.Argument(metavar="ORG", help="The organization's slug.", autocompletion=offer("organizations")),
+]
+_Name = Annotated[
+    str,
+    typer.Argument(metavar="VENDOR/NAME", help="The package's name.", autocompletion=offer("packages")),
+]
 
 
 @command(app, "list")
@@ -35,7 +42,7 @@ def show_all(session: Session, org: _Org) -> None:
     """List the packages of an organization."""
 
     async def work(store: Store) -> list[Package]:
-        return await store.packages.of_organization((await store.organizations.get(org)).id)
+        return await store.packages.of_organization((await find_organization(store, org)).id)
 
     found = session.run(work)
     session.show(
@@ -57,7 +64,7 @@ def show(
     """Show a package and its versions."""
 
     async def work(store: Store) -> tuple[Package, list[Version]]:
-        found = await store.packages.get(await store.organizations.get(org), name)
+        found = await find_package(store, await find_organization(store, org), name)
         return found, await store.packages.versions(found)
 
     found, versions = session.run(work)
@@ -98,7 +105,7 @@ def upload(
     """
 
     async def work(store: Store) -> tuple[str, Version]:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         with _open(file, limit=session.config.upload_limit) as content:
             return await Uploads(store, session.config.uploads).add(organization, content, version=version)
 
@@ -121,8 +128,8 @@ def accept(
     Lock files that name the commit before go on installing that one.
     """
 
-    async def work(store: Store) -> tuple[Version, Version]:
-        package, found = await _find_version(store, await store.organizations.get(org), name, version)
+    async def work(store: Store) -> tuple[Package, Version, Version]:
+        package, found = await _find_both(store, await find_organization(store, org), name, version)
         if found.moved_to is None:
             raise ConflictError(
                 f"the tag of {package.name} {found.version} is where it was: there is nothing to accept"
@@ -140,18 +147,18 @@ def accept(
                 f"{package.name} {found.version} stays at {found.reference[:12]}: "
                 f"{reasons.get(found.ref, 'its tag has moved again')}"
             )
-        return found, now_served
+        return package, found, now_served
 
-    before, after = session.run(work)
+    package, before, after = session.run(work)
     session.show(
         {
-            "package": name.lower(),
+            "package": package.name,
             "version": after.version,
             "before": before.reference,
             "reference": after.reference,
         },
         lambda console: console.print(
-            f"{name.lower()} {after.version} is {after.reference[:12]} now, and was {before.reference[:12]}.",
+            f"{package.name} {after.version} is {after.reference[:12]} now, and was {before.reference[:12]}.",
             markup=False,
         ),
     )
@@ -163,22 +170,19 @@ def delete(
     org: _Org,
     name: _Name,
     version: Annotated[str | None, typer.Argument(help="The version; all of the package if not given.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete a package or a version; one out of Git stays deleted until upstream has another commit for it."""
 
     async def find(store: Store) -> tuple[Organization, Package, Version | None]:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         if version is None:
-            return organization, await store.packages.get(organization, name), None
-        return organization, *await _find_version(store, organization, name, version)
+            return organization, await find_package(store, organization, name), None
+        return organization, *await _find_both(store, organization, name, version)
 
     organization, package, found = session.run(find)
     what = package.name if found is None else f"{package.name} {found.version}"
-    if not yes and (session.json or not sys.stdin.isatty()):
-        raise InvalidError(f"this deletes {what} with its archives: add --yes", field="yes")
-    if not yes:
-        typer.confirm(f"Delete {what} with its archives?", abort=True, err=True)
+    session.confirm(f"deletes {what} with its archives", yes=yes)
 
     async def work(store: Store) -> None:
         dists, uploads = open_dists(session.config), Uploads(store, session.config.uploads)
@@ -213,7 +217,7 @@ def downloads(
     since, to = management.parse_period(first, last, at=now())
 
     async def work(store: Store) -> Downloads:
-        package = await store.packages.get(await store.organizations.get(org), name)
+        package = await find_package(store, await find_organization(store, org), name)
         return await store.usage.downloads(package, first=since, last=to)
 
     document = views.downloads(session.run(work))
@@ -246,18 +250,9 @@ def downloads(
     session.show(document, render)
 
 
-async def _find_version(
-    store: Store, organization: Organization, name: str, version: str
-) -> tuple[Package, Version]:
-    """A package, and its version in any form that means the same. Raises NotFoundError."""
-    package = await store.packages.get(organization, name)
-    found = await store.packages.find_version(package, version)
-    if found is None:
-        raise NotFoundError(
-            f"{package.name} has no version {version}; "
-            f"`pricore package show {organization.slug} {package.name}` shows those it has"
-        )
-    return package, found
+async def _find_both(store: Store, organization: Organization, name: str, version: str) -> tuple[Package, Version]:
+    package = await find_package(store, organization, name)
+    return package, await find_version(store, organization, package, version)
 
 
 @contextmanager
@@ -277,6 +272,11 @@ def _open(file: Path, *, limit: int) -> Iterator[IO[bytes]]:
 
 def _remark(item: Version) -> str:
     """What an operator should know of a version."""
-    if item.gone_at is not None:
-        return f"gone upstream since {rfc3339(item.gone_at)}"
-    return "" if item.moved_to is None else f"its tag moved to {item.moved_to[:12]}"
+    gone = "" if item.gone_at is None else f"gone upstream since {rfc3339(item.gone_at)}"
+    if item.moved_to is None:
+        return gone
+    return (
+        f"{gone}; another tag that means it is at {item.moved_to[:12]}"
+        if gone
+        else (f"its tag moved to {item.moved_to[:12]}")
+    )

@@ -1,5 +1,6 @@
 """`pricore repo`: the Git repositories that are followed."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -9,12 +10,15 @@ from msgspec import UNSET
 from pricore import progress, views
 from pricore.addresses import Address, address_at, change_address, parse_address, parse_instance
 from pricore.clock import rfc3339
+from pricore.commands.completing import offer
+from pricore.commands.finding import find_credential, find_organization, find_repository
 from pricore.commands.session import (
-    STEPS,
     Bar,
     Session,
     SyncInterval,
+    Yes,
     command,
+    describe,
     print_fields,
     print_table,
     printable,
@@ -22,10 +26,10 @@ from pricore.commands.session import (
     warn,
 )
 from pricore.credentials import Credentials, check_use
-from pricore.errors import InvalidError, PricoreError
+from pricore.errors import PricoreError
 from pricore.git import Git
 from pricore.management import parse_interval, parse_paths, parse_vanished
-from pricore.models import Organization, Progress, Ref, Repository, SyncRun
+from pricore.models import Progress, Ref, Repository, SyncRun
 from pricore.run import Report
 from pricore.sealing import Sealer
 from pricore.store import Store
@@ -36,7 +40,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="repo", help="Git repositories that are followed.", no_args_is_help=True)
 
-Org = Annotated[str, typer.Argument(metavar="ORG", help="The organization's slug.")]
+_LATEST = 20
+"""Syncs among which there is one that read something, most of the time."""
+
+Org = Annotated[
+    str,
+    typer.Argument(metavar="ORG", help="The organization's slug.", autocompletion=offer("organizations")),
+]
 Host = Annotated[
     str | None,
     typer.Option(metavar="HOST", help="Where the provider is, unless at its usual host: git.example.com:8443."),
@@ -47,7 +57,14 @@ Paths = Annotated[
         "--path", help="A folder that is a package, or packages/* for several; once or more. . is the root."
     ),
 ]
-Repo = Annotated[str, typer.Argument(metavar="REPO", help="Id, identifier or URL of a repository.")]
+Repo = Annotated[
+    str,
+    typer.Argument(
+        metavar="REPO",
+        help="Id, name or URL of a repository, or a package of it.",
+        autocompletion=offer("repositories"),
+    ),
+]
 
 
 @command(app, "add")
@@ -75,10 +92,10 @@ def add(
         raise typer.BadParameter("--backdate needs what a sync reads: run `pricore repo backdate` after that")
 
     async def work(store: Store) -> Report | None:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         given = None
         if credential is not None:
-            given = check_use(await store.credentials.get(organization, credential), address.url).id
+            given = check_use(await find_credential(store, organization, credential), address.url).id
         with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
             if sync:
                 syncer = Syncer(store, git, session.config)
@@ -109,7 +126,7 @@ def show_all(session: Session, org: Org) -> None:
     """List the repositories of an organization."""
 
     async def work(store: Store) -> list[Repository]:
-        return await store.repositories.of_organization((await store.organizations.get(org)).id)
+        return await store.repositories.of_organization((await find_organization(store, org)).id)
 
     found = session.run(work)
     session.show(
@@ -129,20 +146,24 @@ def show_all(session: Session, org: Org) -> None:
 def show(session: Session, org: Org, repo: Repo) -> None:
     """Show a repository, what a sync of it is doing now, and which of its refs make no version and why."""
 
-    async def work(store: Store) -> tuple[Repository, str | None, list[str], list[Ref]]:
-        found = await find_repository(store, await store.organizations.get(org), repo)
+    async def work(store: Store) -> tuple[Repository, str | None, list[str], list[Ref], list[str]]:
+        found = await find_repository(store, await find_organization(store, org), repo)
         refs = await store.repositories.refs(found.id)
         chosen = await Credentials(store, Sealer(session.config.key)).choose(found)
         name = None if chosen is None else chosen.name
-        return found, name, await store.packages.names(found.id), list(refs.values())
+        runs, _ = await store.runs.of_repository(found.id, limit=_LATEST, offset=0)
+        notes = next((run.outcome.notes for run in runs if run.status == "ok"), [])
+        return found, name, await store.packages.names(found.id), list(refs.values()), notes
 
-    found, credential, packages, refs = session.run(work)
+    found, credential, packages, refs, notes = session.run(work)
     doing = progress.read(session.config.repositories, found.id)
     shown = msgspec.structs.asdict(views.repository(found)) | {
         "credential": credential,
         "progress": None if doing is None else views.progress(doing),
     }
-    document = shown | {"packages": packages, "refs": [views.ref(item) for item in refs]}
+    # a mark of a deletion outlives its ref
+    refs = [item for item in refs if item.deleted_at is None or item.reason]
+    document = shown | {"packages": packages, "notes": notes, "refs": [views.ref(item) for item in refs]}
 
     def render(console: "Console") -> None:
         words = {
@@ -151,6 +172,8 @@ def show(session: Session, org: Org, repo: Repo) -> None:
             "progress": None if doing is None else _describe(doing),
         }
         print_fields(console, list((shown | words).items()))
+        for note in notes:
+            console.print(f"note: {note}", markup=False, soft_wrap=True)
         left_out = [(item.name, item.reason) for item in refs if item.reason]
         console.print(f"{len(refs)} refs, {len(left_out)} left out")
         if left_out:
@@ -169,7 +192,7 @@ def history(
     """List the syncs of a repository, newest first; those that found nothing new in a row are one."""
 
     async def work(store: Store) -> list[SyncRun]:
-        found = await find_repository(store, await store.organizations.get(org), repo)
+        found = await find_repository(store, await find_organization(store, org), repo)
         runs, _ = await store.runs.of_repository(found.id, limit=limit, offset=0)
         return [await progress.follow(store, session.config.repositories, found.id, run) for run in runs]
 
@@ -178,18 +201,14 @@ def history(
         [views.sync_run(item) for item in found],
         lambda console: print_table(
             console,
-            ("started", "finished", "status", "added", "updated", "removed", "kept", "left out", "error"),
+            ("started", "took", "by", "status", "what"),
             [
                 (
                     _time(item.started_at),
-                    _time(item.finished_at),
+                    None if item.finished_at is None else f"{item.finished_at - (item.started_at or 0)} s",
+                    item.cause,
                     item.status,
-                    len(item.outcome.added),
-                    len(item.outcome.updated),
-                    len(item.outcome.removed),
-                    len(item.outcome.kept),
-                    len(item.outcome.left_out),
-                    item.error,
+                    _told(item),
                 )
                 for item in found
             ],
@@ -226,7 +245,7 @@ def change(
     moves = url is not None or provider is not None
 
     async def work(store: Store) -> Repository:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         found = await find_repository(store, organization, repo)
         address = None
         if moves:
@@ -234,7 +253,7 @@ def change(
         given = None
         if credential not in (None, "none"):
             given = check_use(
-                await store.credentials.get(organization, credential), address.url if address else found.url
+                await find_credential(store, organization, credential), address.url if address else found.url
             ).id
         if address is not None:
             await store.repositories.change(found, address, confined=found.confined and url is None)
@@ -265,7 +284,12 @@ def sync(
     session: Session,
     org: Org,
     repos: Annotated[
-        list[str] | None, typer.Argument(metavar="[REPO]...", help="Ids, identifiers or URLs.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[REPO]...",
+            help="Ids, names or URLs, or packages of them.",
+            autocompletion=offer("repositories"),
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All repositories of the organization.")] = False,
 ) -> None:
@@ -274,7 +298,7 @@ def sync(
         raise typer.BadParameter("give repositories or --all, not both")
 
     async def work(store: Store) -> tuple[list[Report], list[tuple[str, str]]]:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         found = (
             [await find_repository(store, organization, repo) for repo in repos]
             if repos
@@ -316,7 +340,7 @@ def backdate(
     """
 
     async def work(store: Store) -> list[tuple[Repository, int]]:
-        organization = await store.organizations.get(org)
+        organization = await find_organization(store, org)
         found = (
             [await find_repository(store, organization, repo) for repo in repos]
             if repos
@@ -336,17 +360,22 @@ def backdate(
 
 
 @command(app, "remove")
-def remove(session: Session, org: Org, repo: Repo) -> None:
-    """Stop following a repository; its packages are no longer served."""
+def remove(session: Session, org: Org, repo: Repo, yes: Yes = False) -> None:
+    """Stop following a repository, and delete its packages with all that was released of them."""
 
-    async def work(store: Store) -> tuple[Repository, list[str]]:
-        found = await find_repository(store, await store.organizations.get(org), repo)
-        packages = await store.packages.names(found.id)
+    async def find(store: Store) -> tuple[Repository, list[str]]:
+        found = await find_repository(store, await find_organization(store, org), repo)
+        return found, await store.packages.names(found.id)
+
+    found, packages = session.run(find)
+    deletes = f" and deletes {', '.join(packages)} with all versions and archives" if packages else ""
+    session.confirm(f"stops following {found.url}{deletes}", yes=yes)
+
+    async def work(store: Store) -> None:
         with Git(timeout=session.config.git_timeout) as git:
             await Syncer(store, git, session.config).remove(found)
-        return found, packages
 
-    found, packages = session.run(work)
+    session.run(work)
     session.show(
         {"removed": found.url, "packages": packages},
         lambda console: console.print(
@@ -364,15 +393,6 @@ def _parse(text: str, provider: str | None, host: str | None) -> Address:
     if "://" in text or ":" in text or text.startswith(("/", ".", "~")):
         raise typer.BadParameter("--host is for owner/name; a whole address has its host")
     return address_at(parse_instance(provider, host), text)
-
-
-async def find_repository(store: Store, organization: Organization, text: str) -> Repository:
-    """The repository that an id, an identifier or any way to write its address means. Raises NotFoundError."""
-    try:
-        key = parse_address(text).key
-    except InvalidError:
-        key = ""  # an id or an identifier, then
-    return await store.repositories.get(organization, text, url_key=key)
 
 
 async def _sync_all(
@@ -395,7 +415,7 @@ def print_report(console: "Console", report: Report) -> None:
     def say(text: str) -> None:
         console.print(printable(text), markup=False, soft_wrap=True)
 
-    if not report.read:
+    if not (report.read or report.added or report.removed or report.kept):
         say(f"{report.repository}: nothing new")
     else:
         say(f"{report.repository}: {', '.join(report.packages) or 'no packages'}")
@@ -411,13 +431,37 @@ def print_report(console: "Console", report: Report) -> None:
                 names = ", ".join(item if several else item.partition(":")[2] for item in items[:10])
                 more = f" and {len(items) - 10} more" if len(items) > 10 else ""
                 say(f"  {len(items)} {verb}: {names}{more}")
+    for note in report.notes:
+        say(f"  note: {note}")
     if report.left_out:
         print_table(console, ("left out", "why"), [(item.ref, item.reason) for item in report.left_out])
 
 
+def _names(versions: Sequence[str]) -> str:
+    """The first versions by name: what is no more can be seen nowhere else."""
+    names = [version.partition(":")[2] for version in versions[:3]]
+    return ", ".join(names) + (f" and {len(versions) - 3} more" if len(versions) > 3 else "") or "0"
+
+
 def _describe(doing: Progress) -> str:
     """A progress in words, such as "Making checksums, 12 of 646"."""
-    return STEPS[doing.step] + (f", {doing.done} of {doing.total}" if doing.total else "")
+    far = f", {doing.done} of {doing.total} ({100 * doing.done // doing.total}%)" if doing.total else ""
+    return describe(doing.step, doing.received) + far
+
+
+def _told(run: SyncRun) -> str | None:
+    """What came of a sync, in words."""
+    outcome = run.outcome
+    counts: dict[str, Sequence[object]] = {
+        "added": outcome.added,
+        "updated": outcome.updated,
+        "kept": outcome.kept,
+    }
+    counts["left out"] = outcome.left_out
+    parts = [f"{len(items)} {what}" for what, items in counts.items() if items]
+    if outcome.removed:
+        parts.append(f"{len(outcome.removed)} removed ({_names(outcome.removed)})")
+    return "; ".join([*([", ".join(parts)] if parts else []), *([run.error] if run.error else [])]) or None
 
 
 def _time(seconds: int | None) -> str | None:

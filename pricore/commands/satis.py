@@ -65,7 +65,7 @@ def import_satis(
         organization = await store.organizations.find(slug)
         if organization is None and not dry_run:
             organization = await store.organizations.create(slug, satis.name or slug)
-        items = await _look(store, organization, satis)
+        items = _look(await _followed(store, organization), satis)
         if organization is None or dry_run:
             return items, []
         hosts = await _keep(store, organization, satis.tokens, Sealer(session.config.key))
@@ -82,7 +82,10 @@ def import_satis(
             item.status, item.packages, item.reason = outcome.status, outcome.packages, outcome.error
         return items, hosts
 
-    items, hosts = session.run(work)
+    if dry_run and not session.config.database.exists():
+        items, hosts = _look(set(), satis), list[str]()  # nothing is made for a look
+    else:
+        items, hosts = session.run(work, creates=True)
     session.show(
         {
             "organization": slug,
@@ -106,12 +109,15 @@ def import_satis(
         raise typer.Exit(1)
 
 
-async def _look(store: Store, organization: Organization | None, satis: Satis) -> list[Item]:
-    """What each repository is to an organization; one that is named twice counts once."""
-    known = set()
-    if organization is not None:
-        found = await store.repositories.of_organization(organization.id)
-        known = {parse_address(item.url).key for item in found}
+async def _followed(store: Store, organization: Organization | None) -> set[str]:
+    """The keys of the addresses that an organization follows."""
+    if organization is None:
+        return set()
+    return {parse_address(item.url).key for item in await store.repositories.of_organization(organization.id)}
+
+
+def _look(known: set[str], satis: Satis) -> list[Item]:
+    """What each repository is to who follows what is `known`; one that is named twice counts once."""
     items = []
     for wanted in satis.repositories:
         if wanted.address is None:

@@ -90,7 +90,7 @@ def quickstart(
     with _listen(session.config) as bound:
         url = base_url(session.config, port=bound.getsockname()[1])
         organization, reports, secret = session.run(
-            lambda store: _set_up(session, store, name=org, addresses=addresses)
+            lambda store: _set_up(session, store, name=org, addresses=addresses), creates=True
         )
 
         async def packages(store: Store) -> list[str]:
@@ -137,7 +137,9 @@ async def _set_up(
 ) -> tuple[Organization, list[Report], str | None]:
     """The organization, what was found in repositories that are new, and the token's secret if it is new."""
     slug = slug_of(name)
-    organization = await store.organizations.find(slug) or await store.organizations.create(slug, name)
+    # by its name too: a slug that was made of it before may be another one
+    named = next((item for item in await store.organizations.all() if item.name == name), None)
+    organization = named or await store.organizations.find(slug) or await store.organizations.create(slug, name)
     followed = {item.url for item in await store.repositories.of_organization(organization.id)}
     reports = []
     with Git(timeout=session.config.git_timeout) as git:

@@ -4,10 +4,10 @@ import asyncio
 import functools
 import gc
 import inspect
+import re
 import signal
-import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
@@ -17,12 +17,15 @@ import typer
 
 from pricore.commands.typed import Command
 from pricore.config import Config, load_config, read_settings
+from pricore.errors import InvalidError
+from pricore.lease import listening_url
 from pricore.logs import escape_unprintable
 from pricore.models import Step
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pricore.progress import OnProgress
     from pricore.store import Store
 
 T = TypeVar("T")
@@ -31,6 +34,9 @@ SyncInterval = Annotated[
     typer.Option(metavar="TIME", help="Between two looks without being asked: 10m, 2h, off, or default."),
 ]
 """The option of what has an interval."""
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+"""The option of what deletes something."""
 
 STEPS: Final[Mapping[Step, str]] = {
     Step.WAITING: "Waiting for another sync",
@@ -41,6 +47,10 @@ STEPS: Final[Mapping[Step, str]] = {
 }
 """Each step in words."""
 
+
+_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_WHOLE: Final = re.compile(r"-|never|[0-9a-f-]{7,64}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z")
+"""What stays in one line of a table on a terminal: ids and times, which are copied from there."""
 
 Bar = Callable[[str, int, int], None]
 """Shows what is going on, how much of it is done, and how much there is (0: nobody knows)."""
@@ -97,12 +107,22 @@ class Session:
         """The same with settings from flags of the command's own; None counts as not given."""
         return Session(as_json=self.json, file=self._file, flags=self._flags | flags)
 
-    def run(self, work: "Callable[[Store], Awaitable[T]]") -> T:
-        """What `work` makes of the open store."""
+    def run(self, work: "Callable[[Store], Awaitable[T]]", *, creates: bool = False) -> T:
+        """What `work` makes of the open store.
+
+        One that isn't there is made only by a command that `creates` it: a forgotten PRICORE_DATA would make
+        another registry, and tell that everything is gone. Raises StoreError.
+        """
+        from pricore.authority import trust
+        from pricore.database import check_there
         from pricore.store import Store
+
+        if not creates:
+            check_there(self.config.database)
 
         async def with_store() -> T:
             async with Store(self.config.database, sync_interval=self.config.sync_interval) as store:
+                trust(self.config)
                 return await work(store)
 
         return self.run_without_store(with_store)
@@ -121,6 +141,18 @@ class Session:
         gc.freeze()  # what is loaded stays: at the end, looking it through would take a fifth of most commands
         gc.enable()
         return asyncio.run(until_told())
+
+    def confirm(self, does: str, *, yes: bool) -> None:
+        """Ask before something is deleted, unless `yes`; `does` says what, as "this ..." goes on.
+
+        Raises InvalidError where nobody can be asked.
+        """
+        if yes:
+            return
+        if self.json or not sys.stdin.isatty():
+            raise InvalidError(f"this {does}: add --yes", field="yes")
+        typer.echo(printable(f"This {does}."), err=True)
+        typer.confirm("Go on?", abort=True, err=True)
 
     def show(self, document: object, render: "Callable[[Console], None]") -> None:
         """Print the JSON document, or let `render` print it for people."""
@@ -151,23 +183,31 @@ class Session:
             task = bar.add_task("", total=None, count="")
 
             def show(text: str, done: int, total: int) -> None:
-                count = f"{done}/{total}" if total else ""
+                count = f"{done}/{total} ({100 * done // total}%)" if total else ""
                 bar.update(task, description=text, completed=done, total=total or None, count=count)
 
             yield show
 
 
-def steps_of(bar: Bar, *, about: str = "") -> Callable[[Step, int, int], None]:
+def steps_of(bar: Bar, *, about: str = "") -> "OnProgress":
     """Shows the steps of a sync on a bar, and what it is `about` where there are several."""
-    return lambda step, done, total: bar(about + STEPS[step], done, total)
+
+    def show(step: Step, done: int, total: int, received: int = 0, /) -> None:
+        bar(about + describe(step, received), done, total)
+
+    return show
+
+
+def describe(step: Step, received: int) -> str:
+    """A step in words, such as "Fetching, 1.2 MB"."""
+    return STEPS[step] + (f", {received / 1024**2:,.1f} MB" if received else "")
 
 
 def base_url(config: Config, *, port: int | None = None) -> str:
     """Where clients reach the registry: as configured, else where it listens (on `port`, where that is known)."""
     if config.public_url:
         return config.public_url
-    host = config.host if config.host not in ("0.0.0.0", "::", "") else socket.gethostname()  # noqa: S104
-    return f"http://{f'[{host}]' if ':' in host else host}:{port or config.port}"
+    return listening_url(config, port=port)
 
 
 def _terminal() -> "Console":
@@ -204,7 +244,10 @@ class _Lines:
 
 
 def print_table(console: "Console", columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table of text; None is shown as a dash."""
+    """A table of text; None is shown as a dash.
+
+    On a terminal ids are in short, and neither they nor times are broken; what goes into a pipe is whole.
+    """
     shown = [["-" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     if not console.is_terminal:
         widths = [max(map(len, cells)) for cells in zip(columns, *shown, strict=True)]
@@ -217,12 +260,30 @@ def print_table(console: "Console", columns: Sequence[str], rows: Sequence[Seque
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in shown:
+    cells = [_shorten(column) for column in zip(*shown, strict=True)] or [[] for _ in columns]
+    whole = [bool(column) and all(_WHOLE.fullmatch(cell) for cell in column) for column in cells]
+    for title, is_whole in zip(columns, whole, strict=True):
+        table.add_column(title, overflow="fold", no_wrap=is_whole)
+    for row in zip(*cells, strict=True):
         # Text: what comes from repositories must not be read as markup
         table.add_row(*map(Text, row))
     console.print(table)
+
+
+def _shorten(column: Sequence[str]) -> list[str]:
+    """A column of ids as the beginnings that mean one alone, which every command takes; others as they are."""
+    if not all(map(_ID.fullmatch, column)):
+        return [*column]
+    short = shorten(column)
+    return [short[cell] for cell in column]
+
+
+def shorten(ids: Iterable[str]) -> dict[str, str]:
+    """The beginning of each id that means it alone among them, eight characters and more."""
+    ids, size = {*ids}, 8
+    while len({item[:size] for item in ids}) < len(ids):
+        size += 1
+    return {item: item[:size] for item in ids}
 
 
 def print_fields(console: "Console", fields: Sequence[tuple[str, object]]) -> None:

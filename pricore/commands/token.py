@@ -6,8 +6,10 @@ import typer
 
 from pricore import auth, views
 from pricore.clock import now, rfc3339
-from pricore.commands.session import Session, command, print_table
-from pricore.models import Organization, Token
+from pricore.commands.completing import offer_packages, offer_scopes, offer_words
+from pricore.commands.finding import find_organization, find_package, find_token
+from pricore.commands.session import Session, Yes, command, print_table
+from pricore.models import SCOPES, Organization, Token
 from pricore.store import Store
 
 if TYPE_CHECKING:
@@ -29,23 +31,43 @@ def _parse(words: list[str], *, instance: bool, name: str = "") -> tuple[str | N
 
 
 async def _organization(store: Store, slug: str | None) -> Organization | None:
-    return None if slug is None else await store.organizations.get(slug)
+    return None if slug is None else await find_organization(store, slug)
 
 
 @command(app, "create")
 def create(
     session: Session,
     words: Annotated[
-        list[str], typer.Argument(metavar="ORG NAME", help="The organization's slug, and who or what it is for.")
+        list[str],
+        typer.Argument(
+            metavar="ORG NAME",
+            help="The organization's slug, and who or what it is for.",
+            autocompletion=offer_words(),
+        ),
     ],
     scope: Annotated[
-        list[str] | None, typer.Option(metavar="SCOPE", help="What it may do; packages:read if not given.")
+        list[str] | None,
+        typer.Option(
+            metavar="SCOPE",
+            help=f"What it may do, once or more: {', '.join(SCOPES)}; packages:read if not given.",
+            autocompletion=offer_scopes,
+        ),
     ] = None,
     package: Annotated[
-        list[str] | None, typer.Option(metavar="VENDOR/NAME", help="See only this package; can be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="VENDOR/NAME",
+            help="See only this package; can be repeated.",
+            autocompletion=offer_packages,
+        ),
     ] = None,
     expires: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="A date (2027-01-01, to its end, UTC) or a span (90d).")
+        str | None,
+        typer.Option(
+            metavar="WHEN",
+            help="A date (2027-01-01, to its end, UTC), a time (2027-01-01T12:00Z), or a span in hours (12h), "
+            "days (90d) or weeks (8w); never if not given.",
+        ),
     ] = None,
     instance: _Instance = False,
 ) -> None:
@@ -62,7 +84,10 @@ def create(
 
     async def work(store: Store) -> Token:
         organization = await _organization(store, slug)
-        names = [(await store.packages.get(organization, item)).name for item in package or () if organization]
+        there = await store.tokens.of_organization(organization.id if organization else None)
+        if any(item.name == name for item in there):
+            typer.echo(f"note: there is a token {name} already; this is another one", err=True)
+        names = [(await find_package(store, organization, item)).name for item in package or () if organization]
         return await store.tokens.create(
             organization,
             name=name,
@@ -84,7 +109,10 @@ def create(
 @command(app, "list")
 def show_all(
     session: Session,
-    words: Annotated[list[str] | None, typer.Argument(metavar="ORG", help="The organization's slug.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ORG", help="The organization's slug.", autocompletion=offer_words()),
+    ] = None,
     instance: _Instance = False,
 ) -> None:
     """List the access tokens of an organization."""
@@ -120,15 +148,24 @@ def show_all(
 def revoke(
     session: Session,
     words: Annotated[
-        list[str], typer.Argument(metavar="ORG ID", help="The organization's slug, and the id from `token list`.")
+        list[str],
+        typer.Argument(
+            metavar="ORG ID",
+            help="The organization's slug, and the id from `token list`, or the token's name.",
+            autocompletion=offer_words("tokens"),
+        ),
     ],
     instance: _Instance = False,
+    yes: Yes = False,
 ) -> None:
     """Revoke an access token: the next request with it is refused."""
     slug, token_id = _parse(words, instance=instance, name="ID")
 
-    async def work(store: Store) -> None:
-        await store.tokens.revoke(await _organization(store, slug), token_id)
+    async def find(store: Store) -> tuple[Organization | None, Token]:
+        organization = await _organization(store, slug)
+        return organization, await find_token(store, organization, token_id)
 
-    session.run(work)
-    session.show({"revoked": token_id}, lambda console: console.print(f"Revoked {token_id}.", markup=False))
+    organization, found = session.run(find)
+    session.confirm(f"revokes the token {found.name} ({found.id}) for good", yes=yes)
+    session.run(lambda store: store.tokens.revoke(organization, found.id))
+    session.show({"revoked": found.id}, lambda console: console.print(f"Revoked {found.id}.", markup=False))

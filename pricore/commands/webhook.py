@@ -1,16 +1,19 @@
 """`pricore repo webhook`: what to paste at a Git host, so that a push is served at once."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from pricore.addresses import Instance, host_of, login_place, parse_address, parse_instance, parse_provider
-from pricore.commands.repo import Host, Org, Repo, find_repository
-from pricore.commands.session import Session, base_url, command, print_fields
+from pricore.commands.finding import find_credential, find_organization, find_repository
+from pricore.commands.repo import Host, Org, Repo
+from pricore.commands.session import Session, command, print_fields
 from pricore.config import Config
 from pricore.credentials import Credentials
 from pricore.errors import InvalidError
+from pricore.lease import holder, listening_url
 from pricore.models import Repository
 from pricore.sealing import Sealer, WebhookSecrets
 from pricore.store import Store
@@ -47,7 +50,7 @@ _STEPS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "git": (
         "Any host that can send a POST with a header; each one counts as a push. As a hook (hooks/post-receive):",
-        "    curl --fail --silent --show-error --request POST --header 'X-Webhook-Secret: {secret}' {url}",
+        "    curl -f --silent --show-error --max-time 10 -X POST --header 'X-Webhook-Secret: {secret}' {url}",
         "`Authorization: Bearer` with the secret is taken as well.",
     ),
 }
@@ -82,24 +85,26 @@ def webhook(
     elif host is not None or credential is not None:
         raise typer.BadParameter("--host and --credential are for --register")
 
-    async def work(store: Store) -> tuple[Repository, str, bool | None]:
-        organization = await store.organizations.get(org)
+    async def work(store: Store) -> tuple[Repository, str, bool | None, str]:
+        base = await find_base(store, session.config)
+        organization = await find_organization(store, org)
         found = await find_repository(store, organization, repo)
         sealer = Sealer(session.config.key)
         secrets = WebhookSecrets(store, sealer)
         secret = await secrets.provide(found.id, rotate=rotate)
         if not registers:
-            return found, secret, None
+            return found, secret, None, base
         instance = _instance_of(found, given or found.provider, host)
-        login = await Credentials(store, sealer).for_api(organization, instance, credential)
+        given_name = None if credential is None else (await find_credential(store, organization, credential)).name
+        login = await Credentials(store, sealer).for_api(organization, instance, given_name)
         async with connect(instance, login, proxy=session.config.git_proxy) as asked:
-            name = parse_address(found.url, instance.provider).identifier
+            name = instance.name_of(parse_address(found.url, instance.provider))
             created = await register(asked, name, found, instance, secrets, session.config.public_url)
-        return found, secret, created
+        return found, secret, created, base
 
-    found, secret, created = session.run(work)
+    found, secret, created, base = session.run(work)
     kind = given or found.provider
-    url = _url(base_url(session.config), kind, found)
+    url = _url(base, kind, found)
     if created is not None:
         done = "created" if created else "updated"
         session.show(
@@ -115,8 +120,15 @@ def webhook(
             console.print(step.format(url=url, secret=secret), markup=False, soft_wrap=True)
 
     session.show({"url": url, "secret": secret, "provider": kind}, render)
-    if not session.config.public_url:
+    if base.startswith("http://"):
         typer.echo("Set public_url (PRICORE_PUBLIC_URL) to where the Git host reaches this registry.", err=True)
+
+
+async def find_base(store: Store, config: Config) -> str:
+    """Where clients reach the registry: as configured here or for the server, else where that listens."""
+    if url := config.public_url or await store.health.public_url():
+        return url
+    return await asyncio.to_thread(holder, config.data) or listening_url(config)
 
 
 def check_public(config: Config) -> None:

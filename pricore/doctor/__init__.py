@@ -1,8 +1,6 @@
 """The doctor: what it looks at, and in which order. A check that cannot be made is a failure and ends no other."""
 
 import asyncio
-import fcntl
-import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +11,7 @@ import aiohttp
 import msgspec
 
 from pricore import auth
+from pricore.authority import trust
 from pricore.clock import now
 from pricore.config import Config
 from pricore.database import check_there
@@ -20,10 +19,10 @@ from pricore.doctor import client, machine, stored
 from pricore.doctor.client import Problem, Visit
 from pricore.doctor.results import Result, Status, failure, ok, warning
 from pricore.errors import PricoreError
+from pricore.lease import holder
 from pricore.store import Store
 from pricore.tables.health import Trial
 
-_TOKEN: Final = "pricore doctor"  # noqa: S105  # a name, not a secret
 _TOKEN_SECONDS: Final = 600
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 
@@ -45,6 +44,7 @@ _STORED: Final[dict[str, Callable[[Store, Config], Awaitable[Result]]]] = {
 async def examine(config: Config) -> AsyncIterator[Result]:
     """What is found, one thing after another. Raises StoreError where there is no registry at all."""
     check_there(config.database)
+    trust(config)
     readable = True
     for name, check in _MACHINE.items():
         result = await _result(name, check(config))
@@ -86,7 +86,7 @@ def _refused(name: str, error: ssl.SSLError) -> Result:
 
 async def _check_server(config: Config) -> Result:
     """A server has the data folder, and is the same version as this command."""
-    if not await asyncio.to_thread(_is_served, config):
+    if await asyncio.to_thread(holder, config.data) is None:
         return failure(
             "server",
             f"no `pricore serve` serves {config.data}",
@@ -111,21 +111,6 @@ async def _check_server(config: Config) -> Result:
             "server", f"it is version {found}, and this command {version('pricore')}", "restart the server"
         )
     return ok("server", f"version {found} serves {config.data}")
-
-
-def _is_served(config: Config) -> bool:
-    """Whether a server has the lock of the data folder."""
-    try:
-        descriptor = os.open(config.data / "serve.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _direct_url(config: Config) -> str:
@@ -171,12 +156,12 @@ async def _token(store: Store, trial: Trial) -> AsyncIterator[str]:
     """A token's secret for as long as this lasts; should its end be missed, it expires."""
     organization = await store.organizations.get(trial.organization)
     for left in await store.tokens.of_organization(organization.id):
-        if left.name == _TOKEN and left.expires_at is not None and left.expires_at < now():
+        if left.name == auth.PROBE and left.expires_at is not None and left.expires_at < now():
             await store.tokens.revoke(organization, left.id)
     secret = auth.create_secret()
     made = await store.tokens.create(
         organization,
-        name=_TOKEN,
+        name=auth.PROBE,
         token_hash=auth.hash_secret(secret),
         scopes=["packages:read"],
         expires_at=now() + _TOKEN_SECONDS,

@@ -141,7 +141,7 @@ class Visit:
         sent = {
             hdrs.AUTHORIZATION: encode_basic_auth("token", secret or self._secret),
             hdrs.ACCEPT_ENCODING: "gzip",
-            hdrs.USER_AGENT: "Pricore doctor",
+            hdrs.USER_AGENT: auth.PROBE,
         } | {name.replace("_", "-"): value for name, value in headers.items()}
         async with self._session.get(url, headers=sent, allow_redirects=False, timeout=patience) as answer:
             yield answer

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import os
-import pwd
 import re
 import shutil
 import stat
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pricore.config import Config
+from pricore.database import user_name
 from pricore.doctor.results import Result, failure, ok, warning
 from pricore.git import Git
 
@@ -78,7 +78,7 @@ def _check_permissions(config: Config) -> Result:
         if mode & 0o007:
             right = "700" if path.is_dir() else "600"
             return failure("permissions", f"others can get at {path} (mode {mode:03o})", f"chmod {right} {path}")
-    owner = _user(folder.st_uid)
+    owner = user_name(folder.st_uid)
     for path in [*_within(config.data), *paths]:
         try:
             found = path.lstat().st_uid
@@ -87,13 +87,13 @@ def _check_permissions(config: Config) -> Result:
         if found != folder.st_uid:
             return failure(
                 "permissions",
-                f"{path} belongs to {_user(found)}, and the data folder to {owner}",
+                f"{path} belongs to {user_name(found)}, and the data folder to {owner}",
                 f"chown -R {owner} {config.data}" if path != config.key else f"chown {owner} {path}",
             )
     if folder.st_uid != os.geteuid():
         return warning(
             "permissions",
-            f"the data folder belongs to {owner}, and this command runs as {_user(os.geteuid())}",
+            f"the data folder belongs to {owner}, and this command runs as {user_name(os.geteuid())}",
             f"run commands as {owner}: what they make has to belong to the server",
         )
     if any(stat.S_IMODE(path.stat().st_mode) & 0o070 for path in paths):
@@ -107,10 +107,3 @@ def _within(folder: Path) -> Iterator[Path]:
         yield path
         if path.is_dir() and not path.is_symlink():
             yield from path.iterdir()
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)

@@ -1,14 +1,14 @@
 """What deleting does inside its transaction, and what keeps the deleted from coming back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pricore import discovery
-from pricore.clock import now, rfc3339
+from pricore.clock import now
 from pricore.models import Package, Repository
-from pricore.tables.publishing import READ_ANEW, Publication
+from pricore.tables.publishing import READ_ANEW, Publication, deleted_on
 from pricore.threads import PUBLISHING
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Sequence[tuple[str, str, str]]) -> None:
     """Keep versions, given as (ref, version, commit), from being published again before their refs move.
 
-    Marked too are the refs that were left out because they mean the same versions (1.0.0 beside v1.0.0).
+    Marked too are the refs that were left out because they mean the same versions (1.0.0 beside v1.0.0). Where a
+    version's own tag is gone, such a one that is at another commit is what it has become, and is let in now.
     """
     if package.repository_id is None:
         return  # uploaded: nothing brings it back but who uploads it
@@ -29,22 +30,29 @@ async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Seque
         (package.repository_id,),
     )
 
-    def choose() -> tuple[dict[str, tuple[str | None, str | None, str]], bool]:
+    def choose() -> tuple[dict[str, tuple[str | None, str | None, str]], set[str], bool]:
         others = {ref for ref, _, supplies, _ in rows if supplies not in (None, package.name)}
         commits = {ref: commit for ref, commit, _, _ in rows if ref not in others}
+        there = {ref for ref, *_ in rows}
         # not the commit of the ref, but of what it made: a tag that moved and was refused is let in now
         made = {ref: (package.name, version) for ref, version, _ in deleted}
         marks = {ref: commit for ref, _, commit in deleted if ref not in others}
         claims = {discovery.claim(ref) for ref in made} - {None}
-        marked = {ref: commit for ref, commit in commits.items() if discovery.claim(ref) in claims} | marks
+        gone = {discovery.claim(ref): commit for ref, _, commit in deleted if ref not in there}
+        same = {ref: commit for ref, commit in commits.items() if discovery.claim(ref) in claims}
+        let_in = {ref for ref, commit in same.items() if gone.get(discovery.claim(ref), commit) != commit}
+        marked = {ref: commit for ref, commit in same.items() if ref not in let_in} | marks
+        moved = any(commits.get(ref, commit) != commit for ref, commit in marks.items())
         # what there was no room for, too
-        anew = any((reason or "").startswith(discovery.NO_ROOM) for _, _, _, reason in rows) or any(
-            commits.get(ref, commit) != commit for ref, commit in marks.items()
+        waiting = any((reason or "").startswith(discovery.NO_ROOM) for _, _, _, reason in rows)
+        return (
+            {ref: (*made.get(ref, (None, None)), commit) for ref, commit in marked.items()},
+            marked.keys() - there,
+            bool(let_in) or moved or waiting,
         )
-        return {ref: (*made.get(ref, (None, None)), commit) for ref, commit in marked.items()}, anew
 
-    marked, anew = await PUBLISHING.for_all(len(rows), choose)
-    await _mark(db, package.repository_id, marked)
+    marked, nowhere, anew = await PUBLISHING.for_all(len(rows) + len(deleted), choose)
+    await _mark(db, package.repository_id, marked, nowhere=nowhere)
     if anew:
         await db.execute(
             f"UPDATE repositories SET refs_digest = {READ_ANEW}, failed_digest = NULL WHERE id = ?",
@@ -92,9 +100,16 @@ async def without_deleted(db: "aiosqlite.Connection", repository: Repository, ch
 
 
 async def _mark(
-    db: "aiosqlite.Connection", repository_id: str, refs: Mapping[str, tuple[str | None, str | None, str]]
+    db: "aiosqlite.Connection",
+    repository_id: str,
+    refs: Mapping[str, tuple[str | None, str | None, str]],
+    *,
+    nowhere: Collection[str] = (),
 ) -> None:
-    """Keep refs, given with the package, version and commit that they were, from making a version again."""
+    """Keep refs, given with the package, version and commit that they were, from making a version again.
+
+    Those that are `nowhere` upstream get no reason: see `update_refs`.
+    """
     await db.executemany(
         """
         INSERT INTO refs (repository_id, name, reference, package, version, reason, deleted_at)
@@ -110,7 +125,7 @@ async def _mark(
                 commit,
                 package,
                 version,
-                f"deleted on {rfc3339(now())[:10]}: it comes back with another commit",
+                None if ref in nowhere else deleted_on(now()),
                 now(),
             )
             for ref, (package, version, commit) in refs.items()

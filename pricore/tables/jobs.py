@@ -26,21 +26,30 @@ class Jobs:
     def __init__(self, store: "Store") -> None:
         self._store = store
 
-    async def add(self, repository_id: str, *, priority: int = BY_HAND) -> None:
+    async def add(self, repository_id: str, *, priority: int = BY_HAND, cause: Trigger | None = None) -> None:
         """Ask for a sync; where one waits already, that one will do, at the higher priority of both."""
         async with self._store.transaction(revise=False) as db:
-            await self.insert(db, repository_id, priority=priority)
+            await self.insert(db, repository_id, priority=priority, cause=cause)
 
-    async def insert(self, db: "aiosqlite.Connection", repository_id: str, *, priority: int = BY_HAND) -> None:
+    async def insert(
+        self,
+        db: "aiosqlite.Connection",
+        repository_id: str,
+        *,
+        priority: int = BY_HAND,
+        cause: Trigger | None = None,
+    ) -> None:
         """Ask for a sync together with what it is for; nothing, where the repository was removed."""
+        cause = cause or (Trigger.WEBHOOK if priority == BY_WEBHOOK else Trigger.CHANGE)
         await db.execute(
             """
-            INSERT INTO jobs (id, repository_id, created_at, priority)
-            SELECT ?, id, ?, ? FROM repositories WHERE id = ?
+            INSERT INTO jobs (id, repository_id, created_at, priority, cause)
+            SELECT ?, id, ?, ?, ? FROM repositories WHERE id = ?
             ON CONFLICT (repository_id) WHERE started_at IS NULL
-            DO UPDATE SET priority = min(priority, excluded.priority)
+            DO UPDATE SET priority = min(priority, excluded.priority),
+                cause = CASE WHEN excluded.priority < priority THEN excluded.cause ELSE cause END
             """,
-            (str(uuid4()), now(), priority, repository_id),
+            (str(uuid4()), now(), priority, cause, repository_id),
         )
 
     async def take(self, busy: Mapping[str, str], served: Sequence[str], *, but: str | None = None) -> Job | None:
@@ -74,13 +83,12 @@ class Jobs:
             taken: Any = await db.execute_fetchall(
                 """
                 UPDATE jobs SET started_at = ? WHERE rowid = ? AND started_at IS NULL
-                RETURNING id, repository_id, priority
+                RETURNING id, repository_id, cause
                 """,
                 (now(), first[2]),
             )
-        for job_id, repository_id, priority in taken:
-            trigger = Trigger.WEBHOOK if priority == BY_WEBHOOK else Trigger.MANUAL
-            return Job(job_id, repository_id, first[1], trigger)
+        for job_id, repository_id, cause in taken:
+            return Job(job_id, repository_id, first[1], Trigger(cause))
         return None
 
     async def waiting(self) -> tuple[int, int | None]:

@@ -22,9 +22,12 @@ _VERSION: Final = """
     versions.version, normalized, ref, versions.reference, shasum, released_at, gone_at,
     (
         SELECT refs.reference FROM refs
-        WHERE refs.repository_id = packages.repository_id AND refs.name = versions.ref
+        WHERE refs.repository_id = packages.repository_id
+            -- its own tag, or where that is gone, another one that means the same
+            AND (refs.name = versions.ref OR (gone_at IS NOT NULL AND refs.version = versions.version))
             AND refs.name LIKE 'refs/tags/%' AND lower(refs.package) = packages.name
             AND refs.reference <> versions.reference AND refs.deleted_at IS NULL
+        ORDER BY refs.name LIMIT 1
     ),
     first_reference
 """
@@ -86,6 +89,17 @@ class Packages:
                 (package_id, version),
             )
         return _version(rows[0])
+
+    async def uploaded_as(self, organization_id: str, name: str, reference: str) -> str | None:
+        """The checksum of the archive with which a content was uploaded to a package; None for a new one."""
+        row = await self._store.fetch_one(
+            """
+            SELECT shasum FROM dists JOIN packages ON packages.id = package_id
+            WHERE organization_id = ? AND repository_id IS NULL AND name = ? AND reference = ?
+            """,
+            (organization_id, name.lower(), reference),
+        )
+        return None if row is None else str(row[0])
 
     async def delete(self, organization: Organization, package: Package) -> set[str]:
         """Take a package out of service with its history; what it had stays out until its refs move.
@@ -161,8 +175,12 @@ class Packages:
         # what is served stays the same until then
         async with self._store.transaction(revise=False) as db:
             cursor = await db.execute(
-                "UPDATE refs SET accepted = reference WHERE repository_id = ? AND name = ? AND reference = ?",
-                (package.repository_id, version.ref, version.moved_to),
+                """
+                UPDATE refs SET accepted = reference
+                WHERE repository_id = ? AND reference = ? AND lower(package) = ? AND deleted_at IS NULL
+                    AND (name = ? OR version = ?)
+                """,
+                (package.repository_id, version.moved_to, package.name, version.ref, version.version),
             )
             if not cursor.rowcount:
                 raise ConflictError(f"the tag of {package.name} {version.version} has moved again: look once more")

@@ -10,7 +10,7 @@ import msgspec
 import zstandard
 
 from pricore import metadata, versions
-from pricore.clock import now
+from pricore.clock import now, rfc3339
 from pricore.discovery import BRANCHES, MOST_OF_PACKAGE, split_place, too_much
 from pricore.errors import ConflictError, NotFoundError
 from pricore.metadata import Published
@@ -47,7 +47,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     """What one transaction of a sync changes.
 
     `versions` come or change. `removed` go; `gone` stay and are marked, as (package, version). `refs` are
-    what became of refs, `forgotten` the names of those that are no more. `deleted` are the refs that the sync
+    what became of refs, `forgotten` the names of those that are no more, `back` of those whose version was deleted
+    while they were none, and that stand where they stood. `deleted` are the refs that the sync
     knew to make a deleted version, `there` the packages (lower case) that it found or made itself.
     `default_names` are those of packages in the default branch, by folder. `digest` is what was seen upstream,
     given by the last transaction of a complete sync; None while it goes on.
@@ -58,6 +59,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     gone: Sequence[tuple[str, str]] = ()
     refs: Sequence[Ref] = ()
     forgotten: Sequence[str] = ()
+    back: Sequence[str] = ()
     deleted: frozenset[str] = frozenset()
     there: frozenset[str] = frozenset()
     default_branch: str | None = None
@@ -67,7 +69,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def size(self) -> int:
         """How much it has to go through."""
-        return sum(map(len, (self.versions, self.removed, self.gone, self.refs, self.forgotten)))
+        return sum(map(len, (self.versions, self.removed, self.gone, self.refs, self.forgotten, self.back)))
 
 
 async def update_repository(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
@@ -294,7 +296,10 @@ async def take_out(db: "aiosqlite.Connection", ids: Mapping[str, str], change: P
 
 
 async def update_refs(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
-    """Remember what became of refs. A mark of deletion stays when its ref is gone: it may be back tomorrow."""
+    """Remember what became of refs. A mark of deletion stays when its ref is gone: it may be back tomorrow.
+
+    It has no reason as long: nobody wants to know why a ref makes no version that is nowhere.
+    """
     await db.executemany(
         """
         INSERT INTO refs (repository_id, name, reference, package, version, reason) VALUES (?, ?, ?, ?, ?, ?)
@@ -309,6 +314,23 @@ async def update_refs(db: "aiosqlite.Connection", repository: Repository, change
         "DELETE FROM refs WHERE repository_id = ? AND name = ? AND deleted_at IS NULL",
         ((repository.id, name) for name in change.forgotten),
     )
+    await db.executemany(
+        "UPDATE refs SET reason = NULL WHERE repository_id = ? AND name = ? AND deleted_at IS NOT NULL",
+        ((repository.id, name) for name in change.forgotten),
+    )
+    rows: Any = await db.execute_fetchall(
+        "SELECT name, deleted_at FROM refs WHERE repository_id = ? AND deleted_at IS NOT NULL", (repository.id,)
+    )
+    back = frozenset(change.back)
+    await db.executemany(
+        "UPDATE refs SET reason = ? WHERE repository_id = ? AND name = ?",
+        ((deleted_on(at), repository.id, name) for name, at in rows if name in back),
+    )
+
+
+def deleted_on(at: int) -> str:
+    """Why a ref makes no version whose version was deleted then."""
+    return f"deleted on {rfc3339(at)[:10]}: it comes back with another commit"
 
 
 async def mark_replaced(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> dict[str, str]:

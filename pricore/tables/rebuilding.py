@@ -45,17 +45,22 @@ class Rebuilding:
             """
             SELECT id, name, organization_id, repository_id,
                 (SELECT count(*) FROM versions WHERE package_id = packages.id)
-            FROM packages WHERE document_format < ? ORDER BY repository_id, id LIMIT ?
+            FROM packages WHERE document_format < ? ORDER BY organization_id, repository_id, id LIMIT ?
             """,
             (DOCUMENT_FORMAT, _MOST_PACKAGES),
         )
         batch: list[_Package] = []
         for package in map(_Package._make, rows):
-            if batch and sum(item.versions for item in batch) + package.versions > _MOST_VERSIONS:
+            full = sum(item.versions for item in batch) + package.versions > _MOST_VERSIONS
+            if batch and (full or package.organization_id != batch[0].organization_id):
                 break
             batch.append(package)
+        if not batch:
+            return False
         times = {item.id: await self._times(item) for item in batch}
-        async with self._store.transaction() as db:
+        organization_id = batch[0].organization_id
+        async with self._store.transaction(organization_id=organization_id) as db:
+            gone = True  # with its organization, meanwhile
             for item in batch:
                 # of branches, before versions had this time: what the history tells of them, else now
                 await db.executemany(
@@ -71,10 +76,11 @@ class Rebuilding:
                 )
                 there: Any = await db.execute_fetchall("SELECT 1 FROM packages WHERE id = ?", (item.id,))
                 if there:  # it may have been deleted meanwhile
+                    gone = False
                     await publishing.rebuild(db, item.id, item.name)
-            for organization_id in {item.organization_id for item in batch}:
+            if not gone:
                 await self._store.organizations.touch_root(db, organization_id, names_changed=False)
-        return bool(batch)
+        return True
 
     async def backdate(self, repository: Repository, tagged: Mapping[str, tuple[str, int]]) -> int:
         """Let releases of a repository count as published when they were tagged, if that is earlier.

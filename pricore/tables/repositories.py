@@ -9,7 +9,7 @@ import msgspec
 from pricore.addresses import Address, login_place
 from pricore.clock import now
 from pricore.errors import ConflictError, NotFoundError
-from pricore.models import Organization, Ref, Repository
+from pricore.models import Organization, Ref, Repository, Trigger
 from pricore.tables import deletion, locks
 from pricore.tables.publishing import READ_ANEW
 from pricore.threads import PUBLISHING, SYNCS
@@ -222,10 +222,12 @@ class Repositories:
         )
         return [text for ref, text in rows if ref is None], {ref: text for ref, text in rows if ref is not None}
 
-    async def record_unchanged(self, repository_id: str, *, started_at: int, run_id: str | None = None) -> None:
+    async def record_unchanged(
+        self, repository_id: str, *, started_at: int, run_id: str | None = None, cause: Trigger | None = None
+    ) -> None:
         """Note that a sync found nothing new. Raises NotFoundError where the repository was removed."""
         settled = self._store.schedule.settled(repository_id, unchanged=True)
-        again = self._store.runs.unchanged_again(repository_id, run_id=run_id, started_at=started_at)
+        again = self._store.runs.unchanged_again(repository_id, run_id=run_id, started_at=started_at, cause=cause)
         # if the power fails and it is lost, the repository is looked at once more
         if await self._store.note(settled, again):
             return
@@ -233,7 +235,9 @@ class Repositories:
         async with self._store.transaction(revise=False) as db:
             if not (await db.execute(*settled)).rowcount:
                 raise NotFoundError("the repository was removed while it was being read")
-            await self._store.runs.add_unchanged(db, repository_id, run_id=run_id, started_at=started_at)
+            await self._store.runs.add_unchanged(
+                db, repository_id, run_id=run_id, started_at=started_at, cause=cause
+            )
 
     async def record_failure(
         self,
@@ -245,6 +249,7 @@ class Repositories:
         digest: str | None = None,
         refs_digest: str = "",
         retry: bool = False,
+        cause: Trigger | None = None,
     ) -> None:
         """Note that a sync failed, in the run that it began if it began one; what is served stays.
 
@@ -263,7 +268,7 @@ class Repositories:
             )
             await db.execute(*self._store.schedule.settled(repository_id, failed=True, retry=retry))
             await self._store.runs.add_failure(
-                db, repository_id, run_id=run_id, started_at=started_at, error=error
+                db, repository_id, run_id=run_id, started_at=started_at, error=error, cause=cause
             )
 
     async def ids(self) -> set[str]:

@@ -13,7 +13,7 @@ import zstandard
 
 from pricore.clock import now
 from pricore.errors import NotFoundError
-from pricore.models import LeftOut, Outcome, SyncRun
+from pricore.models import LeftOut, Outcome, SyncRun, Trigger
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 _MOST_RUNS: Final = 100
 """Runs of a repository that are kept; older ones go."""
 
-_COLUMNS: Final = "id, status, error, started_at, finished_at, report"
+_COLUMNS: Final = "id, status, error, started_at, finished_at, report, cause"
 _HISTORY: Final = """
-    SELECT id, status, error, started_at, finished_at, report, 0 AS asked, rowid AS number
+    SELECT id, status, error, started_at, finished_at, report, cause, 0 AS asked, rowid AS number
     FROM sync_runs WHERE repository_id = ?1
     UNION ALL
-    SELECT id, 'queued', NULL, started_at, NULL, NULL, 1 + (started_at IS NULL), rowid
+    SELECT id, 'queued', NULL, started_at, NULL, NULL, cause, 1 + (started_at IS NULL), rowid
     FROM jobs WHERE repository_id = ?1 AND id NOT IN (SELECT id FROM sync_runs WHERE repository_id = ?1)
 """
 _NEWEST: Final = "SELECT id FROM sync_runs WHERE repository_id = ? ORDER BY rowid DESC LIMIT 1"
@@ -40,10 +40,12 @@ class Runs:
     def __init__(self, store: "Store") -> None:
         self._store = store
 
-    async def begin(self, repository_id: str, *, started_at: int, run_id: str | None = None) -> str:
+    async def begin(
+        self, repository_id: str, *, started_at: int, run_id: str | None = None, cause: Trigger | None = None
+    ) -> str:
         """Note that a sync has found something new and goes on; gives the id of the run."""
         async with self._store.transaction(revise=False) as db:
-            return await _insert(db, repository_id, "running", started_at=started_at, run_id=run_id)
+            return await _insert(db, repository_id, "running", started_at=started_at, run_id=run_id, cause=cause)
 
     async def finish(self, run_id: str, outcome: Outcome, *, error: str | None = None) -> None:
         """Note what a sync did; an `error` is what it could not do beside that, for its repository's record too.
@@ -78,7 +80,7 @@ class Runs:
             )
 
     def unchanged_again(
-        self, repository_id: str, *, run_id: str | None, started_at: int
+        self, repository_id: str, *, run_id: str | None, started_at: int, cause: Trigger | None = None
     ) -> tuple[str, tuple[Any, ...]]:
         """The statement that notes that a sync found nothing new as the one before it: several are one run.
 
@@ -87,14 +89,20 @@ class Runs:
         """
         return (
             f"""
-            UPDATE sync_runs SET id = coalesce(?, id), started_at = ?, finished_at = ?
+            UPDATE sync_runs SET id = coalesce(?, id), started_at = ?, finished_at = ?, cause = ?
             WHERE id = ({_NEWEST}) AND status = 'unchanged'
             """,
-            (run_id, started_at, now(), repository_id),
+            (run_id, started_at, now(), cause, repository_id),
         )
 
     async def add_unchanged(
-        self, db: "aiosqlite.Connection", repository_id: str, *, run_id: str | None, started_at: int
+        self,
+        db: "aiosqlite.Connection",
+        repository_id: str,
+        *,
+        run_id: str | None,
+        started_at: int,
+        cause: Trigger | None = None,
     ) -> None:
         """Note that a sync found nothing new, where the one before it ended in another way."""
         rows: Any = await db.execute_fetchall(
@@ -102,10 +110,25 @@ class Runs:
             (repository_id,),
         )
         outcome = Outcome(left_out=[LeftOut(*row) for row in rows])
-        await _insert(db, repository_id, "unchanged", started_at=started_at, report=_pack(outcome), run_id=run_id)
+        await _insert(
+            db,
+            repository_id,
+            "unchanged",
+            started_at=started_at,
+            report=_pack(outcome),
+            run_id=run_id,
+            cause=cause,
+        )
 
     async def add_failure(
-        self, db: "aiosqlite.Connection", repository_id: str, *, run_id: str | None, started_at: int, error: str
+        self,
+        db: "aiosqlite.Connection",
+        repository_id: str,
+        *,
+        run_id: str | None,
+        started_at: int,
+        error: str,
+        cause: Trigger | None = None,
     ) -> None:
         """Note that a sync failed, in the run that it began if it began one.
 
@@ -121,7 +144,9 @@ class Runs:
             (run_id, now(), repository_id, error),
         )
         if not cursor.rowcount:
-            await _insert(db, repository_id, "failed", started_at=started_at, error=error, run_id=run_id)
+            await _insert(
+                db, repository_id, "failed", started_at=started_at, error=error, run_id=run_id, cause=cause
+            )
 
     async def of_repository(self, repository_id: str, *, limit: int, offset: int) -> tuple[list[SyncRun], int]:
         """A part of the runs of a repository, newest first, and how many there are in all."""
@@ -154,6 +179,7 @@ async def _insert(
     error: str | None = None,
     report: bytes | None = None,
     run_id: str | None = None,
+    cause: Trigger | None = None,
 ) -> str:
     """Add a run, end those that nobody works at any more, and let the oldest go; gives its id."""
     run_id = run_id or str(uuid4())
@@ -165,10 +191,10 @@ async def _insert(
     )
     await db.execute(
         """
-        INSERT INTO sync_runs (id, repository_id, status, error, started_at, finished_at, report)
-        SELECT ?, id, ?, ?, ?, ?, ? FROM repositories WHERE id = ?
+        INSERT INTO sync_runs (id, repository_id, status, error, started_at, finished_at, report, cause)
+        SELECT ?, id, ?, ?, ?, ?, ?, ? FROM repositories WHERE id = ?
         """,
-        (run_id, status, error, started_at, None if status == "running" else now(), report, repository_id),
+        (run_id, status, error, started_at, None if status == "running" else now(), report, cause, repository_id),
     )
     await db.execute(
         """
@@ -186,9 +212,9 @@ def _pack(outcome: Outcome) -> bytes:
 
 
 def _run(row: tuple[Any, ...]) -> SyncRun:
-    run_id, status, error, started_at, finished_at, report = row
+    run_id, status, error, started_at, finished_at, report, cause = row
     outcome = Outcome() if report is None else unpack(report)
-    return SyncRun(run_id, status, error, started_at, finished_at, outcome)
+    return SyncRun(run_id, status, error, started_at, finished_at, outcome, cause)
 
 
 def unpack(report: bytes) -> Outcome:

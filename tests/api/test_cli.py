@@ -43,7 +43,7 @@ def test_an_instance_token_is_created_listed_and_revoked(pricore: Pricore) -> No
     (listed,) = pricore.json("token", "list", "--instance")
     assert listed == {name: value for name, value in made.items() if name != "token"}
     assert [item["name"] for item in pricore.json("token", "list", "acme")] == ["ci"]
-    pricore.run("token", "revoke", "--instance", made["id"])
+    pricore.run("token", "revoke", "--instance", made["id"], "--yes")
     assert pricore.json("token", "list", "--instance") == []
     assert len(pricore.json("token", "list", "acme")) == 1
 
@@ -59,7 +59,7 @@ def test_a_server_that_runs_knows_an_instance_token_at_once(registry: Pricore) -
         assert (status, [item["slug"] for item in organizations["data"]]) == (200, ["acme", "other"])
         addresses = [f"{base}/org/acme/packages.json", f"{base}/org/other/packages.json"]
         assert [ask(url, made["token"])[0] for url in addresses] == [200, 200]
-        registry.run("token", "revoke", "--instance", made["id"])
+        registry.run("token", "revoke", "--instance", made["id"], "--yes")
         assert [ask(url, made["token"])[0] for url in addresses] == [401, 401]
 
 

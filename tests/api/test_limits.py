@@ -10,6 +10,7 @@ import pytest
 
 from pricore.auth import create_secret
 from pricore.clock import now
+from pricore.limits import Allowance
 from tests.api.harness import ALL, ORG, TIME, call, create_token, read, refusal, token_id
 from tests.registry.harness import Reply, Start, World, error
 
@@ -129,6 +130,69 @@ async def test_downloads_of_one_package_are_limited(tight: World) -> None:
     other = await tight.token()
     assert (await tight.ask("/packages/acme/plugin/dev-main.zip", other)).status == 200
     assert (await tight.ask(ARCHIVE, secret, headers=of("192.0.2.2"))).status == 200
+
+
+async def used_up(start: Start, **settings: Any) -> tuple[World, str]:
+    """A server with a token that has no download of acme/library left in this minute."""
+    world = await start(downloads_per_minute=240, **settings)
+    secret = await world.token()
+    assert {(await world.ask(ARCHIVE, secret)).status for _ in range(240)} == {200}
+    return world, secret
+
+
+async def test_a_download_over_the_limit_is_held_back_and_sent(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for its turn, as metadata does: an older Composer would turn to Git for one that is refused."""
+    world, secret = await used_up(start)
+    waits = []
+    wait = Allowance.wait
+
+    def noted(allowance: Allowance, *, longest: float | None = None) -> float | None:
+        waits.append(wait(allowance, longest=longest))
+        return waits[-1]
+
+    monkeypatch.setattr(Allowance, "wait", noted)
+    replies = await asyncio.gather(*(world.ask(ARCHIVE, secret) for _ in range(4)))
+
+    assert [reply.status for reply in replies] == [200] * 4
+    assert allowance(replies[0])[:2] == (240, 0)
+    turns = [seconds for seconds in waits if seconds is not None]
+    assert len(turns) == 4
+    assert turns == sorted(turns)
+
+
+async def test_a_download_is_refused_where_its_turn_is_too_far(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the seconds after which Composer tries again by itself."""
+    monkeypatch.setattr("pricore.gate.LONGEST_DOWNLOAD_WAIT", 0.5)
+    world, secret = await used_up(start)
+    replies = await asyncio.gather(*(world.ask(ARCHIVE, secret) for _ in range(20)))
+
+    assert {reply.status for reply in replies} == {200, 429}
+    refused = next(reply for reply in replies if reply.status == 429)
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert refused.json["warning"] == refused.json["message"]
+
+
+async def test_a_token_that_is_revoked_while_it_waits_gets_nothing(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is held back is asked again when the turn comes."""
+    world, secret = await used_up(start)
+    waiting = asyncio.Event()
+
+    def begin(_: Allowance, *, longest: float | None = None) -> float:
+        waiting.set()
+        return 0.5
+
+    monkeypatch.setattr(Allowance, "wait", begin)
+    asked = asyncio.create_task(world.ask(ARCHIVE, secret))
+    await waiting.wait()
+    async with world.store.transaction() as db:
+        await db.execute("DELETE FROM tokens")
+    assert (await asked).status == 401
 
 
 async def test_metadata_over_the_limit_is_held_back_and_served(start: Start) -> None:

@@ -74,13 +74,13 @@ async def test_an_upload_is_a_version_as_any_other(world: World, admin: str) -> 
         "version_normalized": "1.2.0.0",
         "description": "Words",
         "type": "symfony-bundle",
-        "time": made["released_at"].replace("Z", "+00:00"),
+        "time": "2001-01-01T00:00:00+00:00",
         "require": {"php": ">=8.1", "acme/library": "self.version"},
         "provide": {"acme/virtual": "1.0"},
         "dist": {
             "type": "zip",
             "url": f"{world.base}/org/acme/packages/{NAME}/v1.2.zip",
-            "reference": made["shasum"],
+            "reference": made["reference"],
             "shasum": made["shasum"],
         },
     }
@@ -138,7 +138,7 @@ async def test_a_branch_is_uploaded_anew(world: World, admin: str) -> None:
     for text in ("one", "two", "one", "one"):
         made = await uploaded(world, admin, words(text=text), "?version=dev-main")
         (entry,) = (await world.versions(NAME, admin)).values()
-        assert entry["dist"]["reference"] == made["shasum"]
+        assert entry["dist"]["reference"] == made["reference"]
         urls.append(entry["dist"]["url"])
 
     assert urls[0] == urls[2] == urls[3] != urls[1]
@@ -241,6 +241,7 @@ async def test_a_restricted_token_uploads_within_its_packages(world: World, admi
             "file",
             "require.php: invalid version constraint",
         ),
+        (words(version="1.0.0", bin="../../x"), "", "file", "bin ../../x leads outside of the package"),
         (words(version=1), "", "file", '"version" in composer.json is not a string'),
         (words(), "", "version", "it has no version: give one"),
         (words(version="1.0.0"), "?version=", "version", 'invalid version string ""'),
@@ -299,6 +300,75 @@ async def test_a_body_that_is_packed_once_more_is_refused(world: World, admin: s
     )
     message, _ = refusal(reply, 400)
     assert "without a Content-Encoding" in message
+
+
+def form(*parts: tuple[str, bytes]) -> bytes:
+    """A form as `curl -F` sends it."""
+    return b"".join(
+        f"--edge\r\nContent-Disposition: form-data; {fields}\r\n\r\n".encode() + content + b"\r\n"
+        for fields, content in parts
+    ) + (b"--edge--\r\n")
+
+
+FORM: Final = {"Content-Type": "multipart/form-data; boundary=edge"}
+FILE: Final = 'name="file"; filename="words.zip"'
+
+
+async def test_a_form_with_one_file_is_an_upload(world: World, admin: str) -> None:
+    """`curl -F file=@words.zip` sends one: it is the same version as its file alone."""
+    content = words(version="1.0.0") + b""
+    body = form((FILE, content))
+    reply = await world.ask(world.base + PATH, admin, method="POST", body=body, headers=FORM)
+
+    assert reply.status == 201
+    assert reply.json["data"] == await uploaded(world, admin, content)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            form(('name="version"', b"1.0.0"), (FILE, words())),
+            "give the version in the address, as ?version=1.0.0",
+        ),
+        (form((FILE, words(version="1.0.0")), (FILE, words(version="1.1.0"))), "upload one package at a time"),
+        (form(), "a form has one file"),
+        (form((FILE, words(version="1.0.0")))[:-20], "the form is damaged"),
+        (words(version="1.0.0"), "the form is damaged"),
+        (b"", "the form is damaged"),
+    ],
+)
+async def test_a_form_with_anything_else_is_refused(world: World, admin: str, body: bytes, reason: str) -> None:
+    """In one line that says what to send."""
+    reply = await world.ask(world.base + PATH, admin, method="POST", body=body, headers=FORM)
+    message, _ = refusal(reply, 400)
+
+    assert reason in message
+    assert left(world) == []
+
+
+async def test_a_form_is_no_larger_than_a_zip(start: Start) -> None:
+    """It ends where an upload does."""
+    world = await start(upload_limit=1)
+    secret = await world.token(scopes=ALL)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield form((FILE, b""))[: -len("\r\n--edge--\r\n")]
+        for _ in range(17):
+            yield bytes(64 * 1024)
+
+    reply = await world.ask(world.base + PATH, secret, method="POST", body=pieces(), headers=FORM)
+    refusal(reply, 413)
+    assert left(world) == []
+
+
+async def test_another_method_is_told_which_there_are(world: World, admin: str) -> None:
+    """`curl -T words.zip` sends a PUT."""
+    reply = await world.ask(world.base + PATH, admin, method="PUT", body=words(version="1.0.0"))
+    message, _ = refusal(reply, 405)
+
+    assert message == "this address does not take PUT: use GET or HEAD or POST"
+    assert reply.headers["Allow"] == "GET,HEAD,POST"
 
 
 async def test_a_body_that_is_too_slow_is_refused(

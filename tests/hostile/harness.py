@@ -19,7 +19,7 @@ Entry = tuple[str, bytes, str]
 """What stands in a tree: mode, name, object."""
 
 
-def silent(text: str, done: int, total: int) -> None:
+def silent(text: str, done: int, total: int, received: int = 0) -> None:
     """Progress that nobody watches."""
 
 

@@ -1,6 +1,8 @@
 """What a version's entry takes from composer.json, and what it leaves out."""
 
 import json
+import re
+import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 
 from pricore import metadata
 from pricore.errors import ComposerJsonError
+from tests.harness import need
 from tests.metadata.harness import COMMIT, RELEASED, encode_entry
 
 
@@ -68,7 +71,6 @@ def test_an_entry_has_nothing_else() -> None:
         "name": "evil/other",
         "version": "9.9",
         "version_normalized": "9.9.0.0",
-        "time": "2030-01-01",
         "source": {"type": "git", "url": "https://evil.example", "reference": "x"},
         "dist": {"type": "zip", "url": "https://evil.example"},
         "default-branch": True,
@@ -99,9 +101,9 @@ DROPPED: dict[str, list[object]] = {
     "homepage": [1, None, "", False, "__unset"],
     "target-dir": [1, [], "", "__unset"],
     "abandoned": [False, None, "", 1, [], {}, "__unset"],
-    "keywords": [1, [], {}, {"a": "b"}, [1]],
-    "license": [{"type": "MIT"}],
-    "bin": [{"x": "bin/x"}],
+    "keywords": [[], {}, [True, None], {"a": ["b"]}],
+    "license": [1, {"type": ["MIT"]}],
+    "bin": [7, {"x": 1}, [["bin/x"]]],
     "authors": ["Ada", {"name": "Ada"}, [], None],
     "funding": [{"type": "x"}],
     "support": ["a@b", ["a@b"], {}, {"irc": 1}],
@@ -132,7 +134,12 @@ def test_a_type_that_is_none_counts_as_library(value: object) -> None:
     [
         ("abandoned", True, True),
         ("keywords", "one", ["one"]),
-        ("keywords", ["a", 1, None, ["b"], "c"], ["a", "c"]),
+        ("keywords", ["a", None, ["b"], True, "c"], ["a", "c"]),
+        ("keywords", ["php", 8.1, 2024], ["php", "8.1", "2024"]),
+        ("keywords", {"a": "b", "c": 1}, ["b", "1"]),
+        ("license", {"type": "MIT"}, ["MIT"]),
+        ("bin", {"x": "bin/x"}, ["bin/x"]),
+        ("authors", {"1": {"name": "Ada"}}, [{"name": "Ada"}]),
         ("license", "MIT", ["MIT"]),
         ("license", ["MIT", None], ["MIT"]),
         ("bin", "bin/x", ["bin/x"]),
@@ -153,6 +160,47 @@ def test_what_is_sound_in_an_odd_field_stays(field: str, value: object, expected
     assert expected == make_entry({field: value})[field]
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        *(("8.1", "8.1"), ("1.0", "1"), ("-0.5", "-0.5"), ("7", "7"), ("100000.0", "100000"), ("1e14", "1.0E+14")),
+        *(
+            ("1e25", "1.0E+25"),
+            ("1.5e-7", "1.5E-7"),
+            ("0.0001", "0.0001"),
+            ("3.14159265358979312", "3.1415926535898"),
+        ),
+        *(("9223372036854775807", "9223372036854775807"), ("12345678901234567890123", "1.2345678901235E+22")),
+    ],
+)
+def test_a_number_among_keywords_is_what_php_writes(number: str, text: str) -> None:
+    """As Composer's loader does with strval()."""
+    need("php")
+    data = metadata.parse_composer_json(f'{{"keywords": [{number}]}}'.encode())
+    written = subprocess.run(
+        ["php", "-r", "echo strval(json_decode($argv[1]));", "--", number],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [text] == [written.stdout] == make_entry(data)["keywords"]
+
+
+@pytest.mark.parametrize("binary", ["..", "../x", "a/../../x", "a/..", "..\\x", "a\\..", "/../x"])
+def test_a_binary_outside_of_the_package_is_refused_by_name(binary: str) -> None:
+    """Composer aborts as soon as it selects such a version, whoever asks for it."""
+    with pytest.raises(ComposerJsonError, match=f"^bin {re.escape(binary)} leads outside of the package"):
+        encode_entry({"bin": ["bin/good", binary]})
+    with pytest.raises(ComposerJsonError, match="leads outside of the package"):
+        encode_entry({"bin": binary})
+
+
+@pytest.mark.parametrize("binary", ["bin/a..b", "..bin/x", "bin/x..", ".../x", "./bin/x", "/bin/x"])
+def test_a_binary_that_only_looks_so_stays(binary: str) -> None:
+    """Two dots are a way up only where they stand alone."""
+    assert make_entry({"bin": binary})["bin"] == [binary]
+
+
 @pytest.mark.parametrize("kind", ["require", "require-dev", "conflict", "provide", "replace"])
 @pytest.mark.parametrize("constraint", ["latest", "", " self.version ", ">=1.0,,<2", "1.0 - ", "dev-a,b"])
 def test_an_invalid_constraint_is_refused_by_name(kind: str, constraint: str) -> None:
@@ -167,6 +215,38 @@ def test_self_version_is_refused_where_the_version_is_no_constraint() -> None:
     encode_entry({"require": {"acme/a": "self.version"}}, version="1.0+a.b")
     with pytest.raises(ComposerJsonError, match=r'^require\.acme/a: invalid version constraint "1\.0\+a,b"$'):
         encode_entry({"require": {"acme/a": "self.version"}}, version="1.0+a,b")
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("2020-02-03", "2020-02-03T00:00:00+00:00"),
+        ("2020-02-03 04:05:06", "2020-02-03T04:05:06+00:00"),
+        ("2020-02-03 04:05", "2020-02-03T04:05:00+00:00"),
+        (" 2020-02-03T04:05:06Z ", "2020-02-03T04:05:06+00:00"),
+        ("2020-02-03T04:05:06.789+02:00", "2020-02-03T04:05:06+02:00"),
+        ("2020-02-03 04:05:06 -0730", "2020-02-03T04:05:06-07:30"),
+        ("2020-02-03 04:05:06 UTC", "2020-02-03T04:05:06+00:00"),
+        (1_600_000_000, "2020-09-13T12:26:40+00:00"),
+        ("1600000000", "2020-09-13T12:26:40+00:00"),
+    ],
+)
+def test_the_time_in_composer_json_counts(time: object, expected: str) -> None:
+    """As it does for Composer, Satis and packagist.org: a package that is mirrored keeps its dates."""
+    assert make_entry({"time": time})["time"] == expected
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        *("", "yesterday", "now", "@0", "2020-02-30", "2020-13-01", "0000-01-01", "2020-02-03T25:00:00"),
+        *("2020-02-03T04:05:06+99:99", "x" * 1000, "9" * 1000, "\u0662\u0660\u0662\u0660-01-01"),
+        *(0, -1, 1.5, True, None, [], ["2020-01-01"], {"date": "2020-01-01"}, 10**30),
+    ],
+)
+def test_a_time_that_is_none_is_the_commits(time: object) -> None:
+    """What is no date, or would be another one every day."""
+    assert make_entry({"time": time}) == make_entry()
 
 
 @pytest.mark.parametrize(

@@ -205,5 +205,5 @@ def error(reply: Reply, status: int) -> str:
     return message
 
 
-def silent(text: str, done: int, total: int) -> None:
+def silent(text: str, done: int, total: int, received: int = 0) -> None:
     """Progress that nobody watches."""

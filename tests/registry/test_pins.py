@@ -239,7 +239,7 @@ async def test_who_may_not_see_the_package_learns_nothing(
     assert await world.store.pins.of_repository(await repository_of(world, upstream)) == []
 
 
-async def test_an_uploaded_branch_is_pinned_by_its_checksum(world: World) -> None:
+async def test_an_uploaded_branch_is_pinned_by_its_reference(world: World) -> None:
     """Whole or by its first digits, as each upload that ever was served."""
     secret = await world.token(scopes=("packages:read", "packages:write"))
     made = []
@@ -248,7 +248,9 @@ async def test_an_uploaded_branch_is_pinned_by_its_checksum(world: World) -> Non
         reply = await world.ask(
             f"{world.base}/api/organizations/acme/packages?version=dev-main", secret, method="POST", body=content
         )
-        made.append(reply.json["data"]["shasum"])
-    for reference in made:
-        for beginning in (reference, reference[:7]):
-            assert reference == shasum((await world.get(path_of(beginning, name="acme/uploaded"), secret)).body)
+        made.append(reply.json["data"])
+    for item in made:
+        for beginning in (item["reference"], item["reference"][:7]):
+            assert item["shasum"] == shasum(
+                (await world.get(path_of(beginning, name="acme/uploaded"), secret)).body
+            )

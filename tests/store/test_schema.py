@@ -24,6 +24,7 @@ LANDED: Final = {
     "0014_abandoned": "3e1d7b05ff4f8f93cb799141a19da11f95397974a7ea9194283b827e5e08e537",
     "0015_provided_names": "df063e400ac03d52fb3994d86c7b5027955b167dde5025f51fe0c1f0ae14d412",
     "0016_revisions": "d1aaa61e0bb0be06237263d51115cad3ae3d35e193408f9959b6078939ba5202",
+    "0017_triggers": "540e130baee04fb9c7a07374ad6efeacceb81f07b251cf997cb5b0253d0ec4ac",
 }
 """The sha256 of every file. A new one is added here in the commit that adds it; nothing else changes."""
 

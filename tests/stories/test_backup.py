@@ -1,11 +1,14 @@
 """A backup that is taken while the registry is used is a whole registry, on another machine too."""
 
+import asyncio
 import contextlib
+import gc
 import hashlib
 import io
 import json
 import random
 import shutil
+import signal
 import stat
 import subprocess
 import tarfile
@@ -20,7 +23,12 @@ import msgspec
 import pytest
 import zstandard
 
+from pricore.backup import Choice, destination
+from pricore.backup import write as write_backup
+from pricore.config import Config
 from pricore.database import newest_schema
+from pricore.git import Git
+from pricore.store import Store
 from tests.harness import Client, Composer, GitRepository, Pricore, Upstream, any_composer
 
 NAME: Final = "acme/library"
@@ -411,3 +419,65 @@ def test_a_mirror_that_cannot_be_read_is_told(backup: Path, pricore: Pricore) ->
     assert "Left out: the mirror of" in done.stdout
     assert "1 mirrors are not in" in done.stderr
     assert "pricore.sqlite3" in members(backup)
+
+
+def test_a_relative_name_keeps_the_mirrors(pricore: Pricore, upstream: GitRepository) -> None:
+    """Git runs in another folder than the command was typed in."""
+    pricore.run("repo", "add", "acme", upstream.url)
+    made = pricore.json("backup", "here.tar.zst", "--with-repositories")
+    assert (made["repositories"], made["left_out"]) == (1, {})
+    assert any(name.endswith(".bundle") for name in members(pricore.data.parent / "here.tar.zst"))
+
+
+async def test_a_backup_tells_how_far_it_is_and_ends_clean(
+    pricore: Pricore, upstream: GitRepository, tmp_path: Path
+) -> None:
+    """It tells each part; stopped in any of them, nothing is left behind, nor complains when it is forgotten."""
+    pricore.run("repo", "add", "acme", upstream.url)
+    config = Config(data=pricore.data)
+    choice = Choice(repositories=True, dists=True)
+    told: list[str] = []
+
+    async def back_up(*, stop_at: str = "") -> None:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def progress(text: str, done: int, total: int, received: int = 0) -> None:
+            told.append(text)
+            if text == stop_at:
+                task.cancel()
+
+        async with Store(config.database) as store:
+            with Git(timeout=60) as git, destination(tmp_path / "made" / "backup") as (file, scratch):
+                await write_backup(file, scratch, store, git, config, choice, progress=progress)
+
+    (tmp_path / "made").mkdir()
+    for part in ("Copying the database", "Packing the database", "Packing mirrors"):
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(back_up(stop_at=part))
+        assert [*(tmp_path / "made").iterdir()] == [], part
+        gc.collect()  # what complains then is an error of this test
+    await back_up()
+    assert {"Copying the database", "Packing the database", "Packing mirrors"} <= {*told}
+
+
+def test_ctrl_c_ends_a_backup_quietly(pricore: Pricore, upstream: GitRepository, tmp_path: Path) -> None:
+    """Exit status 130, not a word, and the file of before."""
+    upstream.commit(files={"large": random.Random(1).randbytes(30_000_000)})
+    pricore.run("repo", "add", "acme", upstream.url)
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    (folder / "x").write_bytes(b"before")
+    statuses: list[int] = []
+    while 130 not in statuses:  # a quick machine may have done it before
+        assert len(statuses) < 10
+        log = tmp_path / f"log-{len(statuses)}"
+        process = pricore.start("backup", str(folder / "x"), "--with-repositories", log=log)
+        ended = process.poll
+        pricore.wait(lambda ended=ended: len([*folder.iterdir()]) > 1 or ended() is not None)  # type: ignore[misc]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        statuses.append(process.returncode)
+        assert log.read_text().strip() == ""
+        assert [path.name for path in folder.iterdir()] == ["x"]
+    assert (folder / "x").read_bytes() == b"before" or 0 in statuses

@@ -101,7 +101,7 @@ CASES: dict[str, tuple[Callable[[World], list[str]], str]] = {
         "`pricore org list` shows those there are",
     ),
     "an organization twice": (lambda world: ["org", "create", "acme"], "choose another slug"),
-    "a name of which no slug can be made": (lambda world: ["org", "create", "!!!"], "give one"),
+    "a name of which no slug can be made": (lambda world: ["org", "create", "!!!"], "give a slug (--slug)"),
     "a malformed slug": (lambda world: ["org", "create", "x", "--slug", "a/b"], "is not a slug"),
     "an unknown repository": (lambda world: ["repo", "sync", "acme", "nothing"], "`pricore repo list acme`"),
     "an unknown package": (lambda world: ["package", "show", "acme", "a/b"], "`pricore package list acme`"),
@@ -218,7 +218,7 @@ def test_a_data_folder_without_write_permission(tmp_path: Path) -> None:
     if as_root and subprocess.run(["chattr", "+i", folder], capture_output=True, check=False).returncode:
         pytest.skip("this file system keeps root from nothing")
     try:
-        line = Pricore(folder).fail("org", "list")
+        line = Pricore(folder).fail("org", "create", "acme")
         assert f"cannot use the data folder {folder}" in line
         assert "with --data or PRICORE_DATA" in line
         assert list(folder.iterdir()) == []

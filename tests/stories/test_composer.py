@@ -211,7 +211,7 @@ def test_a_revoked_token_is_refused_by_the_next_request(world: World) -> None:
     made = world.pricore.json("token", "create", "acme", "ci")
     world.require("^1.0", made["token"])
     world.composer.run("update")
-    world.pricore.run("token", "revoke", "acme", made["id"])
+    world.pricore.run("token", "revoke", "acme", made["id"], "--yes")
     world.composer.forget()
     output = world.composer.run("update", fails=True)
     assert "the access token is unknown here, or was revoked" in output

@@ -4,11 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Pricore, need
+from pricore.models import SCOPES
+from tests.harness import GitRepository, Pricore, need
 
 
 def test_the_settings_are_shown_with_where_they_come_from(tmp_path: Path) -> None:
@@ -76,6 +78,64 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     assert complete(script, "pricore hea", tmp_path) == ["healthcheck"]
     assert set(complete(script, "pricore config ''", tmp_path)) == {"show", "check"}
     assert "--expires" in complete(script, "pricore token create --", tmp_path)
+
+
+def test_bash_completes_what_there_is(pricore: Pricore, make_repository: Callable[[str], GitRepository]) -> None:
+    """Organizations, and what one has: repositories, packages, tokens; and the scopes of tokens."""
+    need("bash")
+    upstream = make_repository("library")
+    upstream.commit({"name": "acme/library"})
+    pricore.run("repo", "add", "acme", upstream.url)
+    pricore.run("token", "create", "acme", "CI")
+    script = f"export PRICORE_DATA={pricore.data}\n" + pricore.run("completion", "bash").stdout
+    folder = pricore.data.parent
+    for words in ("repo list ''", "package show a", "token list ''", "org delete ac", "credential add ''"):
+        assert complete(script, f"pricore {words}", folder) == ["acme"], words
+    assert complete(script, "pricore repo sync acme ''", folder) == [upstream.url]
+    assert complete(script, "pricore package show acme acme/", folder) == ["acme/library"]
+    assert complete(script, "pricore token revoke acme ''", folder) == ["CI"]
+    assert complete(script, "pricore token create acme x --package ''", folder) == ["acme/library"]
+    assert complete(script, "pricore token create acme x --scope packages", folder) == [
+        "packages:read",
+        "packages:write",
+    ]
+    assert complete(script, f"pricore repo list --data {folder}/nowhere ''", folder) == []
+
+
+def test_completion_says_and_makes_nothing_where_there_is_nothing(tmp_path: Path) -> None:
+    """No registry, a file that is none, settings that are wrong: nothing is offered, and the line stays clean."""
+    pricore = Pricore(tmp_path / "data")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "pricore.sqlite3").write_text("no database")
+    for settings in ({}, {"PRICORE_DATA": str(tmp_path / "broken")}, {"PRICORE_PORT": "x"}):
+        environment = (
+            pricore.environment
+            | settings
+            | {
+                "_PRICORE_COMPLETE": "complete_bash",
+                "COMP_WORDS": "pricore repo list ",
+                "COMP_CWORD": "3",
+            }
+        )
+        program = Path(sys.executable).with_name("pricore")
+        done = subprocess.run([program], env=environment, capture_output=True, text=True, check=False)
+        assert (done.stdout.strip(), done.stderr) == ("", ""), settings
+    assert not pricore.data.exists()
+
+
+def test_equal_names_of_tokens_are_noted(pricore: Pricore) -> None:
+    """Both are made, and whoever makes the second is told, beside the secret and not in its place."""
+    assert "already" not in pricore.run("token", "create", "acme", "CI").stderr
+    done = pricore.run("token", "create", "acme", "CI")
+    assert "note: there is a token CI already" in done.stderr
+    assert done.stdout.startswith("pri_")
+
+
+def test_the_help_of_tokens_says_all_that_can_be_given(pricore: Pricore) -> None:
+    """Every scope, and the units of a span."""
+    shown = pricore.run("token", "create", "--help").stdout
+    assert all(scope in shown for scope in SCOPES)
+    assert all(span in shown for span in ("12h", "90d", "8w"))
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -141,7 +141,7 @@ def test_two_organizations_have_their_own_token_for_a_host(pricore: Pricore, hos
     assert host.secrets() == {f"bot:{OTHER_TOKEN}"}
     assert "it refuses the user or token" in pricore.fail("repo", "add", "acme", host.url("other"))
 
-    pricore.run("credential", "remove", "other", "deploy")
+    pricore.run("credential", "remove", "other", "deploy", "--yes")
     assert "it asks for a user and password" in pricore.run("repo", "sync", "other", status=1).stderr
     assert host.secrets() == {"ada:netrc-secret", f"x-access-token:{TOKEN}"}
 
@@ -154,7 +154,7 @@ def test_a_repository_is_given_a_credential_of_its_own(pricore: Pricore, host: G
     assert "the credential first" in pricore.fail("repo", "add", "acme", url)
     pricore.run("repo", "add", "acme", url, "--credential", "second")
     assert pricore.json("repo", "show", "acme", url)["credential"] == "second"
-    assert f"{url} was given second" in pricore.fail("credential", "remove", "acme", "second")
+    assert f"{url} was given second" in pricore.fail("credential", "remove", "acme", "second", "--yes")
 
     pricore.run("repo", "change", "acme", url, "--credential", "none")
     assert pricore.json("repo", "show", "acme", url)["credential"] == "first"
@@ -163,7 +163,7 @@ def test_a_repository_is_given_a_credential_of_its_own(pricore: Pricore, host: G
         pricore.run("repo", "change", "acme", url, "--url", elsewhere.url("other"))
         pricore.run("repo", "sync", "acme")
         assert elsewhere.secrets() == set()
-    pricore.run("credential", "remove", "acme", "second")
+    pricore.run("credential", "remove", "acme", "second", "--yes")
     assert [item["name"] for item in pricore.json("credential", "list", "acme")] == ["first"]
 
 

@@ -23,8 +23,9 @@ class Forgejo(GitHost):
 
     page_size = 2
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, below: str = "") -> None:
         super().__init__(root, {READER: "", ADMIN: ""})
+        self.below = below
         self.repositories: dict[str, dict[str, Any]] = {}
         self.hooks: dict[str, list[dict[str, Any]]] = {}
 
@@ -46,12 +47,16 @@ class Forgejo(GitHost):
         return repository
 
     def allows(self, path: str, header: str) -> bool:
+        path = path.removeprefix(self.below)
         if not path.startswith("/api/"):
             return super().allows(path, header)
         writes = "/hooks" in path
         return header.removeprefix("token ") in ({ADMIN} if writes else {READER, ADMIN})
 
     def backend(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Any:
+        if not path.startswith(f"{self.below}/"):
+            return self._say(404, {})
+        path = path.removeprefix(self.below)
         if not path.startswith("/api/v1/"):
             return super().backend(method, path, headers, body)
         path, _, query = path.removeprefix("/api/v1").partition("?")
@@ -74,7 +79,8 @@ class Forgejo(GitHost):
         shown = list(self.repositories.values())[start : start + self.page_size]
         link = {}
         if start + self.page_size < len(self.repositories):
-            link = {"Link": f'<http://{self.host}/api/v1/orgs/acme/repos?limit=50&page={number + 1}>; rel="next"'}
+            after = f"{self.below}/api/v1/orgs/acme/repos?limit=50&page={number + 1}"
+            link = {"Link": f'<http://{self.host}{after}>; rel="next"'}
         return self._say(200, shown, link)
 
     @staticmethod
@@ -168,6 +174,28 @@ def test_one_that_fails_stops_no_other(pricore: Pricore, forgejo: Forgejo) -> No
     assert "acme/library comes from" in done.stderr
     followed = {item["url"].rpartition("/")[2] for item in pricore.json("repo", "list", "acme")}
     assert followed == {"library.git", "lib-http.git"}
+
+
+def test_a_host_below_a_path_is_one(pricore: Pricore, tmp_path: Path) -> None:
+    """host/git, for the credential, the list, what is added and the webhooks."""
+    host = Forgejo(tmp_path / "host", below="/git")
+    host.add("library", {"name": "acme/library"})
+    public = Pricore(pricore.data, public_url="https://packages.example.com")
+    with host.running():
+        pricore.run(
+            *("credential", "add", "acme", "admin", "--host", f"{host.host}/git", "--plain-http"),
+            stdin=f"{ADMIN}\n",
+        )
+        at = ("--host", f"http://{host.host}/git/")
+        added = public.json("repo", "discover", "acme", "gitea", "acme", *at, "--add", "--webhooks")
+        ((name, status, hook),) = (
+            (item["name"], item["status"], item["webhook"]) for item in added["repositories"]
+        )
+        assert (name, status, hook) == ("acme/library", "added", "created")
+        (found,) = pricore.json("repo", "list", "acme")
+        assert found["url"] == f"http://{host.host}/git/acme/library.git"
+        assert "is updated." in public.run("repo", "webhook", "acme", found["id"], "--register", *at).stdout
+    assert len(host.hooks["library"]) == 1
 
 
 def test_webhooks_are_registered_by_who_may(pricore: Pricore, forgejo: Forgejo) -> None:

@@ -332,8 +332,7 @@ def test_what_others_can_read(registry: Pricore) -> None:
         found = said(examine(registry.data), "permissions")
         assert f"failure {mirror} belongs to 12345, and the data folder to root; chown -R root" in found
         subprocess.run(["chown", "-R", "12345", str(registry.data)], check=True)
-        found = said(examine(registry.data), "permissions")
-        assert "warning the data folder belongs to 12345, and this command runs as root" in found
+        assert "belongs to 12345, who could not read what root makes there" in registry.fail("doctor")
 
 
 def test_keys_that_do_not_open(registry: Pricore) -> None:
@@ -475,3 +474,15 @@ def test_no_token_is_left_behind(registry: Pricore) -> None:
     with registry.serving() as served:
         assert statuses(examine(registry.data, port=served["listens"].rpartition(":")[2])) == {"ok"}
     assert tokens(registry.data) == []
+
+
+def test_its_probe_is_no_download(registry: Pricore) -> None:
+    """However often it looks: neither a download, nor a use that keeps an archive from being pruned."""
+    with registry.serving() as served:
+        for _ in range(2):
+            assert "ok" in statuses(examine(registry.data, port=served["listens"].rpartition(":")[2]))
+    with sqlite3.connect(registry.data / "pricore.sqlite3") as database:
+        downloads = database.execute("SELECT count(*) FROM downloads").fetchone()
+        uses = database.execute("SELECT count(*) FROM dist_uses").fetchone()
+    database.close()
+    assert (downloads, uses) == ((0,), (0,))

@@ -155,7 +155,7 @@ def follow(world: World, tmp_path: Path) -> Iterator[Callable[[str], Host]]:
             host = Host(tmp_path / name, name)
             opened.callback(host.stop)
             world.pricore.run("repo", "add", "acme", host.url)
-            opened.callback(world.pricore.run, "repo", "remove", "acme", host.url)
+            opened.callback(world.pricore.run, "repo", "remove", "acme", host.url, "--yes")
             assert world.served(name).keys() == {"1.0.0", "dev-main"}
             return host
 

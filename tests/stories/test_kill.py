@@ -244,7 +244,7 @@ class World:
                     self._promises.good[made["id"]] = made["token"]
             case "revoke" if self._promises.good:
                 chosen, secret = self._promises.good.popitem()
-                if self._run(chance, "token", "revoke", "acme", chosen, log=log):
+                if self._run(chance, "token", "revoke", "acme", chosen, "--yes", log=log):
                     self._promises.revoked.add(secret)
             case "add":
                 package = f"acme/extra-{len(self._added)}"

@@ -118,7 +118,7 @@ def test_composer_over_the_limit_is_slower_and_gets_everything(
         url = f"{serving['url']}/org/acme"
         composer.write(require={f"acme/{name}": "^1.0" for name in names}, registry=url)
         composer.log_in(url, secret)
-        composer.run("update", "--no-install")  # archives are refused at once, and so no part of this
+        composer.run("update", "--no-install")
         composer.forget()
         for _ in range(120):
             fetch(f"{url}/packages.json", secret)

@@ -63,7 +63,7 @@ def test_a_registered_lock_keeps_what_it_names(world: World) -> None:
     for command in (
         ("package", "delete", "acme", NAME, "1.0.0", "--yes"),
         ("package", "delete", "acme", NAME, "--yes"),
-        ("repo", "remove", "acme", world.upstream.url),
+        ("repo", "remove", "acme", world.upstream.url, "--yes"),
         ("org", "delete", "acme", "--yes"),
     ):
         message = world.pricore.fail(*command)
@@ -75,7 +75,7 @@ def test_a_registered_lock_keeps_what_it_names(world: World) -> None:
     world.composer.run("install")
 
     assert [item["name"] for item in world.pricore.json("lock", "list", "acme")] == ["production"]
-    world.pricore.run("lock", "remove", "acme", "production")
+    world.pricore.run("lock", "remove", "acme", "production", "--yes")
     assert "has no lock production" in world.pricore.fail("lock", "remove", "acme", "production")
     world.pricore.run("package", "delete", "acme", NAME, "1.0.0", "--yes")
     assert world.check(status=1) == {NAME: "it is not served any more", "acme/tools": None}

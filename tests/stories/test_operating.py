@@ -230,3 +230,43 @@ def test_no_secret_is_in_the_log(
                 )
         else:
             assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ pricore[.\w]*: ", line), line
+
+
+def test_a_sync_that_only_removes_says_what(
+    pricore: Pricore, make_repository: Callable[[str], GitRepository]
+) -> None:
+    """The branch that is gone, and the release that is kept though its tag is gone: once, and in the history."""
+    upstream = make_repository("library")
+    upstream.commit({"name": "acme/library"})
+    upstream.tag("1.0.0")
+    upstream.git("branch", "old")
+    pricore.run("repo", "add", "acme", upstream.url)
+    upstream.git("branch", "-D", "old")
+    said = pricore.run("repo", "sync", "acme").stdout
+    assert said == f"{upstream.url}: acme/library\n  1 removed: dev-old\n"
+    upstream.git("tag", "-d", "1.0.0")
+    said = pricore.run("repo", "sync", "acme").stdout
+    assert said == f"{upstream.url}: acme/library\n  1 kept, though gone upstream: 1.0.0\n"
+    assert pricore.run("repo", "sync", "acme").stdout == f"{upstream.url}: nothing new\n"
+
+    assert "dev-old" in pricore.run("repo", "history", "acme", upstream.url).stdout
+    runs = pricore.json("repo", "history", "acme", upstream.url)
+    assert [(run["status"], run["removed"], run["kept"]) for run in runs] == [
+        ("unchanged", [], []),
+        ("ok", [], ["acme/library:1.0.0"]),
+        ("ok", ["acme/library:dev-old"], []),
+        ("ok", [], []),
+    ]
+
+
+def test_a_repository_with_large_files_elsewhere_says_so(
+    pricore: Pricore, make_repository: Callable[[str], GitRepository]
+) -> None:
+    """When it is added, and whenever it is shown."""
+    upstream = make_repository("library")
+    upstream.commit({"name": "acme/library"}, files={".gitattributes": "*.png filter=lfs\n"})
+    note = "note: files in Git LFS are small pointers in the archives that clients install"
+    assert note in pricore.run("repo", "add", "acme", upstream.url).stdout
+    pricore.run("repo", "sync", "acme")
+    assert note in pricore.run("repo", "show", "acme", upstream.url).stdout
+    assert len(pricore.json("repo", "show", "acme", upstream.url)["notes"]) == 1

@@ -237,9 +237,9 @@ def test_a_stream_ends_with_what_it_stands_on(
     events = Api(serving["url"], made["token"]).follow(repository, run)
     assert steps([next(events)[1]]) == ["waiting"]
     if what == "token":
-        pricore.run("token", "revoke", "acme", made["id"])
+        pricore.run("token", "revoke", "acme", made["id"], "--yes")
     elif what == "repository":
-        pricore.run("repo", "remove", "acme", repository)
+        pricore.run("repo", "remove", "acme", repository, "--yes")
     began = time.monotonic()
 
     assert list(events) == []

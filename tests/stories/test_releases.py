@@ -174,3 +174,45 @@ def test_a_release_that_goes_makes_room(world: World) -> None:
     world.upstream.git("tag", "-d", "1.0.0")
     report = world.pricore.json("repo", "sync", "acme")["synced"][0]
     assert (report["added"], report["removed"], report["left_out"]) == ([f"{NAME}:v1.0.0"], [f"{NAME}:1.0.0"], [])
+
+
+def test_a_tag_that_was_respelled_waits_for_the_operator(world: World) -> None:
+    """1.0.0 that became v1.0.0 elsewhere is a tag that moved: accepted, it is the same version at that commit."""
+    world.composer.run("update")
+    lock = world.composer.folder / "composer.lock"
+    before = lock.read_bytes()
+    moved = world.upstream.commit(files={"file.txt": "two"})
+    world.upstream.git("tag", "-d", "1.0.0")
+    world.upstream.tag("v1.0.0")
+    world.pricore.run("repo", "sync", "acme")
+
+    assert (world.version()["reference"], world.version()["moved_to"]) == (world.first, moved)
+    shown = world.pricore.run("package", "show", "acme", NAME).stdout
+    assert f"another tag that means it is at {moved[:12]}" in " ".join(shown.split())
+    history = world.pricore.json("repo", "history", "acme", world.upstream.url)
+    assert history[0]["moved"] == [f"{NAME}:1.0.0"]
+    done = world.pricore.json("package", "accept", "acme", NAME, "v1.0")
+    assert (done["version"], done["before"], done["reference"]) == ("1.0.0", world.first, moved)
+    for _ in range(2):
+        assert (world.version()["moved_to"], world.version()["gone_upstream_at"]) == (None, None)
+        world.pricore.run("repo", "sync", "acme")
+
+    world.composer.forget()
+    world.composer.run("install")
+    assert world.composer.installed(NAME, "file.txt") == "one"
+    assert lock.read_bytes() == before
+    world.composer.run("update")
+    assert world.composer.installed(NAME, "file.txt") == "two"
+    assert world.composer.locked()[NAME]["version"] == "1.0.0"
+
+
+def test_a_tag_that_was_respelled_where_it_was_changes_nothing(world: World) -> None:
+    """v1.0.0 at the commit of 1.0.0 is that release: it goes on under its name, and is not gone."""
+    before = world.version()
+    world.upstream.tag("v1.0.0")
+    world.upstream.git("tag", "-d", "1.0.0")
+    world.pricore.run("repo", "sync", "acme")
+
+    assert world.version() == before
+    shown = world.pricore.json("package", "show", "acme", NAME)
+    assert [item["version"] for item in shown["versions"]] == ["1.0.0", "dev-main"]

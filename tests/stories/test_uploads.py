@@ -87,7 +87,7 @@ def test_composer_installs_what_was_uploaded(world: World) -> None:
     assert locked["dist"] == {
         "type": "zip",
         "url": f"{world.registry}/packages/{NAME}/1.0.0.zip",
-        "reference": made["shasum"],
+        "reference": made["reference"],
         "shasum": made["shasum"],
     }
     assert "source" not in locked
@@ -190,7 +190,7 @@ def test_what_is_deleted_goes_with_its_archive(world: World) -> None:
     assert "the lock production names" in world.pricore.fail("package", "delete", "acme", NAME, "--yes")
     world.pricore.run("lock", "check", lock)
 
-    world.pricore.run("lock", "remove", "acme", "production")
+    world.pricore.run("lock", "remove", "acme", "production", "--yes")
     entry = world.client.versions(NAME)["1.0.0"]
     world.pricore.run("package", "delete", "acme", NAME, "1.0.0", "--yes")
     assert world.client.ask("GET", "/" + entry["dist"]["url"].split("/", 3)[3])[0] == 404
@@ -230,8 +230,9 @@ def test_all_that_was_made_of_uploads_can_be_made_again(world: World) -> None:
 
 
 def test_an_upload_that_is_lost_is_told(world: World) -> None:
-    """Where a disk lost an archive, one line says so, and the same content uploaded again mends it."""
-    world.upload(pack(version="1.0.0"))
+    """Where a disk lost an archive, one line says so, and the same zip uploaded again mends it."""
+    content = pack(version="1.0.0")
+    world.upload(content)
     entry = world.client.versions(NAME)["1.0.0"]
     (kept,) = (world.pricore.data / "uploads").glob("*/*")
     kept.write_bytes(kept.read_bytes()[:-10])
@@ -241,7 +242,7 @@ def test_an_upload_that_is_lost_is_told(world: World) -> None:
     assert world.client.ask("GET", "/" + entry["dist"]["url"].split("/", 3)[3])[0] == 500
     log = (world.pricore.data.parent / "data-serve.log").read_text()
     assert log.count("is lost or damaged") == 2
-    world.upload(pack(version="1.0.0"))
+    world.upload(content)
     world.client.download(entry)
 
 

@@ -111,6 +111,8 @@ def test_a_hook_of_git_s_own_tells_of_a_push(story: Story) -> None:
     printed = story.pricore.run("repo", "webhook", "acme", repository["id"]).stdout
     (line,) = [line.strip() for line in printed.splitlines() if "curl" in line]
     assert secret in line
+    # a push shows no meter, and doesn't wait for a registry that hangs
+    assert {"--silent", "--show-error", "--max-time"} <= {*line.split()}
     hook = story.bare / "hooks" / "post-receive"
     # the server of a test has a port of its own, which the settings don't know
     hook.write_text(f"#!/bin/sh\n{line.rsplit(maxsplit=1)[0]} {url}\n")
@@ -133,3 +135,16 @@ def test_a_rotated_secret_ends_the_old_one(story: Story) -> None:
     assert post(url, github(new, body), body)[0] == 200
 
     story.update_until("1.1.0")
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"public_url": "https://packages.example.com"}], ids=["port", "public URL"]
+)
+def test_the_printed_url_is_the_running_server_s(tmp_path: Path, settings: dict[str, str]) -> None:
+    """Whoever types the command needn't have the settings with which the server was started."""
+    server = Pricore(tmp_path / "data", **settings)
+    server.found()
+    server.run("repo", "add", "acme", "https://git.example.com/acme/library.git", "--no-sync")
+    with server.serving() as served:
+        shown = Pricore(tmp_path / "data").json("repo", "webhook", "acme", "library")
+    assert shown["url"].startswith(f"{settings.get('public_url', served['url'])}/webhooks/git/")

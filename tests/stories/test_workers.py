@@ -103,7 +103,7 @@ def test_a_revoked_token_is_refused_by_all_workers_at_once(tmp_path: Path, upstr
             for thread in threads:
                 thread.start()
             pricore.wait(lambda: all(connections_of(worker) > 0 for worker in workers_of(server)))
-            pricore.run("token", "revoke", "acme", made["id"])
+            pricore.run("token", "revoke", "acme", made["id"], "--yes")
             revoked.set()
             for thread in threads:
                 thread.join(timeout=60)

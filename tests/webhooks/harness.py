@@ -111,6 +111,13 @@ HOSTS: Final[Mapping[str, Host]] = {
             "X-Gitea-Signature": hex_hmac(secret, body),
         },
     ),
+    "gogs": Host(
+        route="gitea",
+        headers=_JSON | {"X-Gogs-Event": "push", "X-Gogs-Delivery": "1"},
+        body=payloads.GITEA,
+        header="X-Gogs-Signature",
+        prove=lambda secret, body: {"X-Gogs-Signature": hex_hmac(secret, body)},
+    ),
     "git-bearer": Host(
         route="git",
         headers={},

@@ -30,6 +30,17 @@ async def test_a_push_is_queued_before_the_answer(followed: Followed, host: Host
     assert jobs(followed.world) == [True, False]
 
 
+@pytest.mark.parametrize("name", ["forgejo", "gogs"])
+@pytest.mark.usefixtures("busy")
+async def test_a_host_has_a_route_by_its_own_name(followed: Followed, name: str) -> None:
+    """As it is called by commands: /webhooks/forgejo is /webhooks/gitea."""
+    host = HOSTS[name]
+    proof = host.prove(followed.secret, host.body)
+    reply = await followed.send(name, {**host.headers, **proof}, host.body)
+
+    assert (reply.status, reply.json) == (200, QUEUED)
+
+
 @every_host
 async def test_what_was_pushed_is_served(followed: Followed, upstream: GitRepository, host: Host) -> None:
     """A tag that was pushed before the delivery is a version of Composer's soon after."""
@@ -52,6 +63,7 @@ async def test_what_was_pushed_is_served(followed: Followed, upstream: GitReposi
         ("bitbucket-data-center", "X-Event-Key", ["repo:refs_changed", "mirror:repo_synchronized"]),
         ("gitea", "X-Gitea-Event", ["push", "create", "delete", "release"]),
         ("forgejo", "X-Forgejo-Event", ["push", "create", "delete", "release"]),
+        ("gogs", "X-Gogs-Event", ["push", "create", "delete", "release"]),
         ("git-header", "X-Event", ["whatever"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
