@@ -141,7 +141,7 @@ class Dists:
         self._loose: asyncio.Queue[tuple[Storage, Dist]] = asyncio.Queue(_MOST_LOOSE)
         self._waiting: set[str] = set()
         self._made_at = 0.0
-        self._unkept = asyncio.Semaphore(_UNKEPT_AT_A_TIME)
+        self._unkept = Turns(_UNKEPT_AT_A_TIME, seconds=_LONGEST_WAIT)
         self._full = False
 
     @property
@@ -186,7 +186,10 @@ class Dists:
         return False
 
     async def lend(self, dist: Dist, source: Source, encoding: Encoding, *, who: Who | None = None) -> Opened:
-        """An archive as `open` has it, or where there is no room to keep it, one that is only to be sent."""
+        """An archive as `open` has it, or where there is no room to keep it, one that is only to be sent.
+
+        The latter has a turn until it is sent.
+        """
         try:
             return await self.open(dist, source, encoding, who=who)
         except _NoRoomError as error:
@@ -195,7 +198,7 @@ class Dists:
             if not self._full:
                 _log.warning("%s; until there is room, archives are sent without being kept", error)
             self._full = True
-        await self._unkept.acquire()
+        await self._unkept.acquire(who)
         try:
             content = io.BytesIO()
             digest = await self._write(dist, source, encoding, content, who)

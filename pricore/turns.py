@@ -32,34 +32,20 @@ class Turns:
 
         Raises BusyError where it doesn't come in time.
         """
+        await self.acquire(who)
+        try:
+            yield
+        finally:
+            self.release()
+
+    async def acquire(self, who: Who | None) -> None:
+        """The same turn, until `release`."""
         if self._free:
             self._free -= 1
         else:
             await self._wait(who)
-        try:
-            yield
-        finally:
-            self._pass_on()
 
-    async def _wait(self, who: Who | None) -> None:
-        organization, client = who or _OURSELVES
-        turn = asyncio.get_running_loop().create_future()
-        clients = self._waiting.setdefault(organization, OrderedDict())
-        clients.setdefault(client, deque()).append(turn)
-        try:
-            async with asyncio.timeout(None if who is None else self._seconds):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                self._pass_on()  # it came in the same moment
-            if isinstance(error, TimeoutError):
-                raise BusyError(
-                    f"others have been waiting for longer; try again in {_RETRY_SECONDS} s",
-                    retry_after=_RETRY_SECONDS,
-                ) from None
-            raise
-
-    def _pass_on(self) -> None:
+    def release(self) -> None:
         """Give a turn to who is next, or keep it where nobody waits."""
         while self._waiting:
             organization, clients = next(iter(self._waiting.items()))
@@ -75,3 +61,21 @@ class Turns:
                 turn.set_result(None)
                 return
         self._free += 1
+
+    async def _wait(self, who: Who | None) -> None:
+        organization, client = who or _OURSELVES
+        turn = asyncio.get_running_loop().create_future()
+        clients = self._waiting.setdefault(organization, OrderedDict())
+        clients.setdefault(client, deque()).append(turn)
+        try:
+            async with asyncio.timeout(None if who is None else self._seconds):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self.release()  # it came in the same moment
+            if isinstance(error, TimeoutError):
+                raise BusyError(
+                    f"others have been waiting for longer; try again in {_RETRY_SECONDS} s",
+                    retry_after=_RETRY_SECONDS,
+                ) from None
+            raise

@@ -19,12 +19,13 @@ import pytest
 
 from pricore.compression import Encoding, name_of, read_plain
 from pricore.dists import Dists, checksum
-from pricore.errors import ConfigError, DistError, GitError, StorageError
+from pricore.errors import BusyError, ConfigError, DistError, GitError, StorageError
 from pricore.git import Git
 from pricore.mirror import Mirror
 from pricore.models import Dist
 from pricore.storage import Bucket, Folder
 from pricore.threads import cores
+from pricore.turns import Turns
 from tests.harness import DataFolder, GitRepository, Place, prose
 from tests.swift import ACCESS_KEY, S3, SECRET_KEY
 
@@ -496,14 +497,17 @@ async def test_an_archive_without_room_is_sent_and_not_kept(
 async def test_what_is_sent_without_room_is_bounded(
     mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two at a time, each until it is sent, and none that is too large for memory."""
+    """Two at a time, each until it is sent, and none that is too large for memory; no client waits for ever."""
     dist = await _advertised(mirror)
     dists = Dists(tmp_path / "data" / "dists")
     monkeypatch.setattr(Folder, "create", _no_room)
+    monkeypatch.setattr(dists, "_unkept", Turns(2, seconds=0))
     first, second = [await dists.lend(dist, mirror, "zstd") for _ in range(2)]
     third = asyncio.create_task(dists.lend(dist, mirror, "zstd"))
     done, _ = await asyncio.wait([third], timeout=0.5)
     assert not done
+    with pytest.raises(BusyError, match="try again in"):
+        await dists.lend(dist, mirror, "zstd", who=("acme", "client"))
     with first:
         pass
     with await third, second:
