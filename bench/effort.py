@@ -16,6 +16,10 @@ class Effort:
     are numbers of packages, the smallest first, and `crowd` is how many clients there are at the same time.
     `imports` are how often an import is timed again after Satis has built the same. `repository` is one to
     compare with Satis on, instead of one that is made up.
+
+    Answers are timed for `beside_seconds` beside what others do: `cold` archives at a time, a search among
+    `provided` versions, a first sync of `most_tags`, checks of `locked` packages. `hosts` are names of the server
+    by which one document is asked for.
     """
 
     tags: int
@@ -36,6 +40,12 @@ class Effort:
     sizes: tuple[int, ...]
     crowd: int
     imports: int
+    beside_seconds: float
+    cold: int
+    provided: int
+    most_tags: int
+    locked: int
+    hosts: int
     repository: str = ""
 
 
@@ -58,6 +68,12 @@ FULL: Final = Effort(
     sizes=(10, 1_000, 10_000),
     crowd=1000,
     imports=4,
+    beside_seconds=15.0,
+    cold=40,
+    provided=50_000,
+    most_tags=19_999,
+    locked=1000,
+    hosts=2000,
 )
 QUICK: Final = Effort(
     tags=30,
@@ -78,4 +94,10 @@ QUICK: Final = Effort(
     sizes=(2, 10),
     crowd=100,
     imports=0,
+    beside_seconds=0.2,
+    cold=4,
+    provided=200,
+    most_tags=60,
+    locked=3,
+    hosts=300,
 )

@@ -1,16 +1,20 @@
 """A client that asks for one page at a steady pace, and how long each answer took.
 
+A `fresh` one comes by another name of the server each time, so that no answer is in memory.
+
 A program: it reads what to ask from standard input as JSON, prints `{}` once it has had a first answer, and the
 seconds that each answer took as JSON when its standard input ends.
 """
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count, repeat
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,13 +27,15 @@ CONNECTIONS: Final = 2
 
 
 @contextmanager
-def watching(server: Server, path: str, headers: Mapping[str, str]) -> Iterator[list[float]]:
+def watching(
+    server: Server, path: str, headers: Mapping[str, str], *, fresh: bool = False
+) -> Iterator[list[float]]:
     """Ask from another process as long as the block runs; the list has the seconds of each answer afterwards.
 
     Raises RuntimeError where an answer was no 200.
     """
     seconds: list[float] = []
-    request = {"url": server.url, "path": path, "headers": dict(headers)}
+    request = {"url": server.url, "path": path, "headers": dict(headers), "fresh": fresh}
     with subprocess.Popen(
         [sys.executable, "-m", "bench.latency"],
         stdin=subprocess.PIPE,
@@ -53,13 +59,17 @@ async def main() -> None:
     """Ask until standard input ends; exits with what was wrong where an answer was."""
     given: dict[str, Any] = json.loads(sys.stdin.readline())
     parts = urlsplit(given["url"])
-    headers = {"Host": parts.netloc, **given["headers"]}
-    lines = [f"GET {given['path']} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    request = "\r\n".join(lines).encode()
+    lines = [f"GET {given['path']} HTTP/1.1", *(f"{name}: {value}" for name, value in given["headers"].items())]
+    hosts = (
+        (f"h{number}.of{os.getpid()}.example.com" for number in count())
+        if given["fresh"]
+        else repeat(parts.netloc)
+    )
+    requests = ("\r\n".join([*lines, f"Host: {host}", "", ""]).encode() for host in hosts)
     end = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     taken: list[float] = []
     asking = [
-        asyncio.create_task(_ask(str(parts.hostname), parts.port or 80, request, taken))
+        asyncio.create_task(_ask(str(parts.hostname), parts.port or 80, requests, taken))
         for _ in range(CONNECTIONS)
     ]
     await asyncio.wait([end, *asking], return_when=asyncio.FIRST_COMPLETED)
@@ -70,11 +80,11 @@ async def main() -> None:
     print(json.dumps(taken))
 
 
-async def _ask(host: str, port: int, request: bytes, taken: list[float]) -> None:
+async def _ask(host: str, port: int, requests: Iterator[bytes], taken: list[float]) -> None:
     reader, writer = await asyncio.open_connection(host, port)
     while True:
         began = time.perf_counter()
-        writer.write(request)
+        writer.write(next(requests))
         head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200 "):
             sys.exit(head.decode(errors="replace"))

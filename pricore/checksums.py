@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,9 +14,11 @@ from pricore.errors import GitError
 from pricore.gitzip import GitZip
 from pricore.mirror import Mirror
 from pricore.objects import UnusualError
+from pricore.threads import cores
 
 _log = logging.getLogger("pricore.checksums")
 
+_AT_A_TIME: Final = 200
 _MANY: Final = 16
 """From so many on, reading what they have in common once is worth what it takes to begin."""
 
@@ -57,15 +58,18 @@ class Checksums:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for future in self._futures.values():
-            if not future.cancel() and not future.cancelled():
-                future.exception()  # seen, even where nobody waited for it
+        for number, future in enumerate(self._futures.values()):
+            if number % _AT_A_TIME == _AT_A_TIME - 1:
+                await asyncio.sleep(0)
+            future.cancel()
 
-    def begin(self, treeishes: Iterable[str]) -> None:
+    async def begin(self, treeishes: Iterable[str]) -> None:
         """Make these, behind those that were begun before, in the order given."""
         loop = asyncio.get_running_loop()
         wanted = []
-        for treeish in treeishes:
+        for number, treeish in enumerate(treeishes):
+            if number % _AT_A_TIME == _AT_A_TIME - 1:
+                await asyncio.sleep(0)  # there may be 20,000
             if treeish not in self._futures:
                 future = self._futures[treeish] = loop.create_future()
                 if treeish in self._known:
@@ -88,7 +92,7 @@ class Checksums:
         if self._ended:
             return
         self._alone.extend(treeishes)
-        free = _cores() - sum(not worker.done() for worker in self._workers)
+        free = cores() - sum(not worker.done() for worker in self._workers)
         loop = asyncio.get_running_loop()
         self._workers += [loop.create_task(self._work()) for _ in range(min(free, len(self._alone)))]
 
@@ -107,6 +111,7 @@ class Checksums:
         except Exception as error:  # noqa: BLE001  # whoever waits for the future gets it
             if not future.done():
                 future.set_exception(error)
+                future.exception()  # seen, even where nobody waits for it
         else:
             self._take(treeish, made)
 
@@ -158,8 +163,3 @@ class Checksums:
                 raise
             else:
                 yield treeish, made
-
-
-def _cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

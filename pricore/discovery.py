@@ -42,7 +42,7 @@ NOT_READ: Final = "not read yet: "
 """Likewise for what one sync has no time for: the next one goes on."""
 
 
-class CommitFile(msgspec.Struct, frozen=True):
+class CommitFile(msgspec.Struct, frozen=True, gc=False):
     """A commit's time (its author's, seconds), and its composer.json; None where that isn't there or isn't a file.
 
     `found` is False where the object is no commit. `problem` is why a composer.json that is there is no use.

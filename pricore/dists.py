@@ -38,6 +38,8 @@ from pricore.config import Config
 from pricore.errors import ArchiveError, DistError, StorageError, explain
 from pricore.models import Dist
 from pricore.storage import Bucket, Folder, Opened, Storage, Unkept, open_bucket, shasum_of
+from pricore.threads import ARCHIVES, cores
+from pricore.turns import Turns, Who
 
 _log = logging.getLogger("pricore.dists")
 
@@ -65,6 +67,9 @@ _MOST_REMOVE_SECONDS: Final = 15.0
 
 _BATCH: Final = 100
 """Files that are deleted before somebody who replaces one can have a turn."""
+
+_LONGEST_WAIT: Final = 50.0
+"""Seconds that a request waits for its turn to have an archive made: reverse proxies give up after 60."""
 
 _MOST_UNKEPT: Final = 64 * 1024**2
 """Bytes of content that are made in memory where a disk is full, and how many at a time are."""
@@ -114,20 +119,29 @@ class Dists:
 
     With a bucket, the folder has what isn't in it: archives of before, and of while it could not be reached. What
     is in both is the same. `on_made` is called for each that was made.
+
+    So many are made or checked `at_once`, None for as many as there are cores: more of them together take as long,
+    and everybody else's requests longer.
     """
 
     def __init__(
-        self, folder: Path, bucket: Bucket | None = None, *, on_made: Callable[[], None] = lambda: None
+        self,
+        folder: Path,
+        bucket: Bucket | None = None,
+        *,
+        at_once: int | None = None,
+        on_made: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_made = on_made
         self.folder = Folder(folder)
         self.bucket = bucket
         self._making: dict[str, asyncio.Task[None]] = {}
+        self._turns = Turns(at_once or cores(), seconds=_LONGEST_WAIT)
         self._checked: set[tuple[Storage, str]] = set()
         self._loose: asyncio.Queue[tuple[Storage, Dist]] = asyncio.Queue(_MOST_LOOSE)
         self._waiting: set[str] = set()
         self._made_at = 0.0
-        self._unkept = asyncio.Semaphore(_UNKEPT_AT_A_TIME)
+        self._unkept = Turns(_UNKEPT_AT_A_TIME, seconds=_LONGEST_WAIT)
         self._full = False
 
     @property
@@ -139,18 +153,19 @@ class Dists:
         """The files of an archive that are in the folder, in whichever encodings."""
         return [path for name in names_of(shasum) if (path := self.folder.path / name).exists()]
 
-    async def open(self, dist: Dist, source: Source, encoding: Encoding) -> Opened:
+    async def open(self, dist: Dist, source: Source, encoding: Encoding, *, who: Who | None = None) -> Opened:
         """An archive in an encoding, made if it isn't kept or was damaged before this process met it.
 
-        However many ask, it is made once. Raises DistError where its bytes are not what was advertised,
-        GitError where the commit is gone.
+        However many ask, it is made once, in the turn of the first of them (`who`). Raises DistError where its
+        bytes are not what was advertised, GitError where the commit is gone, BusyError where others had to be
+        waited for too long.
         """
         name = name_of(dist.shasum, encoding)
         opened = await self._find(name)
         if opened is None:
             task = self._making.get(name)
             if task is None:
-                task = asyncio.create_task(self._make(dist, source, encoding))
+                task = asyncio.create_task(self._make(dist, source, encoding, who))
                 self._making[name] = task
                 task.add_done_callback(lambda _: self._making.pop(name, None))
             # shielded: who gives up waiting must not take it from the others
@@ -160,20 +175,33 @@ class Dists:
             raise DistError(f"the archive of {dist.treeish} was deleted while it was asked for")
         return opened
 
-    async def lend(self, dist: Dist, source: Source, encoding: Encoding) -> Opened:
-        """An archive as `open` has it, or where there is no room to keep it, one that is only to be sent."""
+    async def has(self, dist: Dist, encoding: Encoding) -> bool:
+        """Whether an archive is kept in an encoding, damaged or not."""
+        name = name_of(dist.shasum, encoding)
+        for storage in self.storages:
+            with suppress(StorageError):
+                if opened := await storage.open(name):
+                    with opened:
+                        return True
+        return False
+
+    async def lend(self, dist: Dist, source: Source, encoding: Encoding, *, who: Who | None = None) -> Opened:
+        """An archive as `open` has it, or where there is no room to keep it, one that is only to be sent.
+
+        The latter has a turn until it is sent.
+        """
         try:
-            return await self.open(dist, source, encoding)
+            return await self.open(dist, source, encoding, who=who)
         except _NoRoomError as error:
             if dist.size > _MOST_UNKEPT:
                 raise
             if not self._full:
                 _log.warning("%s; until there is room, archives are sent without being kept", error)
             self._full = True
-        await self._unkept.acquire()
+        await self._unkept.acquire(who)
         try:
             content = io.BytesIO()
-            digest = await self._write(dist, source, encoding, content)
+            digest = await self._write(dist, source, encoding, content, who)
             _check_digest(dist, digest)
             return Unkept(content.getvalue(), self._unkept.release)
         except BaseException:
@@ -221,26 +249,28 @@ class Dists:
                 *(len(shasums), _MOST_REMOVE_SECONDS),
             )
 
-    async def problem(self, storage: Storage, name: str) -> str | None:
+    async def problem(self, storage: Storage, name: str, *, who: Who | None = None) -> str | None:
         """What is wrong with a kept archive, if anything is: disks and copies lose things."""
         opened = await storage.open(name)
         if opened is None:
             return "it is gone"
         with opened:
-            return await self._problem(opened, name)
+            return await self._problem(opened, name, who)
 
-    async def _problem(self, opened: Opened, name: str) -> str | None:
-        digest = await asyncio.to_thread(digest_of, await opened.fetch(self.folder.path), encoding_of(name))
+    async def _problem(self, opened: Opened, name: str, who: Who | None = None) -> str | None:
+        file = await opened.fetch(self.folder.path)
+        async with self._turns.take(who):
+            digest = await ARCHIVES.run(digest_of, file, encoding_of(name))
         if digest is None:
             return "it is damaged: it cannot be unpacked"
         return None if digest == shasum_of(name) else f"it is damaged: its checksum is {digest}"
 
-    async def make(self, dist: Dist, source: Source, encoding: Encoding) -> None:
-        """Make an archive and keep it, whatever is kept now. Raises DistError, GitError."""
+    async def make(self, dist: Dist, source: Source, encoding: Encoding, *, who: Who | None = None) -> None:
+        """Make an archive and keep it, whatever is kept now. Raises DistError, GitError, BusyError."""
         name = name_of(dist.shasum, encoding)
         try:
             async with self._new_file(name) as file:
-                digest = await self._write(dist, source, encoding, file)
+                digest = await self._write(dist, source, encoding, file, who)
                 await asyncio.to_thread(file.flush)
                 _check_digest(dist, digest)
                 storage = await self._put(name, Path(file.name))
@@ -308,16 +338,16 @@ class Dists:
                         return opened
         return None
 
-    async def _make(self, dist: Dist, source: Source, encoding: Encoding) -> None:
+    async def _make(self, dist: Dist, source: Source, encoding: Encoding, who: Who | None) -> None:
         name = name_of(dist.shasum, encoding)
         for storage in self.storages:
             try:
-                if await self.problem(storage, name) is None:
+                if await self.problem(storage, name, who=who) is None:
                     self._keep(storage, dist, encoding)
                     return
             except StorageError as error:
                 _log.warning("%s", error)  # what can be made is served all the same
-        await self.make(dist, source, encoding)
+        await self.make(dist, source, encoding, who=who)
 
     def _keep(self, storage: Storage, dist: Dist, encoding: Encoding) -> None:
         """Remember that an archive is whole in a place, and that it can be packed harder there."""
@@ -343,7 +373,7 @@ class Dists:
             async with self._new_file(name) as file:
                 await _pack_harder(kept, dist.size, file)
                 path = Path(file.name)
-                if await asyncio.to_thread(digest_at, path) != dist.shasum:
+                if await ARCHIVES.run(digest_at, path) != dist.shasum:
                     self._checked.discard((storage, name))
                     raise DistError(f"{name} in {storage} is damaged; the next request makes it again")
                 if os.fstat(file.fileno()).st_size < opened.size:
@@ -395,13 +425,19 @@ class Dists:
         finally:
             await asyncio.to_thread(Path(file.name).unlink, missing_ok=True)
 
-    async def _write(self, dist: Dist, source: Source, encoding: Encoding, file: IO[bytes]) -> str:
+    async def _write(
+        self, dist: Dist, source: Source, encoding: Encoding, file: IO[bytes], who: Who | None
+    ) -> str:
         """Write an archive into a file; gives the checksum of what it is."""
         if encoding == "gzip" and (kept := await self._find(name_of(dist.shasum, "zstd"))):
             with kept, suppress(StorageError):
                 packed = await kept.fetch(self.folder.path)
-                return await asyncio.to_thread(lambda: compress(read_plain(packed), encoding, file))
-        return await source.archive(dist.treeish, lambda archive: compress(read_pieces(archive), encoding, file))
+                async with self._turns.take(who):
+                    return await ARCHIVES.run(lambda: compress(read_plain(packed), encoding, file))
+        async with self._turns.take(who):
+            return await source.archive(
+                dist.treeish, lambda archive: compress(read_pieces(archive), encoding, file)
+            )
 
     async def _put(self, name: str, path: Path) -> Storage:
         """Keep a finished file: in the bucket, and where that fails in the folder until `move` brings it there.
@@ -441,9 +477,9 @@ def _check_digest(dist: Dist, digest: str) -> None:
         )
 
 
-def open_dists(config: Config, *, on_made: Callable[[], None] = lambda: None) -> Dists:
-    """The archives of a registry, where its settings say; `on_made` is called for each that was made."""
-    return Dists(config.dists, open_bucket(config), on_made=on_made)
+def open_dists(config: Config, *, at_once: int | None = None, on_made: Callable[[], None] = lambda: None) -> Dists:
+    """The archives of a registry, where its settings say; the rest is as for `Dists`."""
+    return Dists(config.dists, open_bucket(config), at_once=at_once, on_made=on_made)
 
 
 async def _pack_harder(kept: IO[bytes], size: int, file: IO[bytes]) -> None:

@@ -109,6 +109,19 @@ class TooManyRequestsError(PricoreError):
         self.retry_after = retry_after
 
 
+class BusyError(PricoreError):
+    """Too many others want the same thing at the moment.
+
+    `retry_after` is the number of seconds after which it is worth trying again.
+    """
+
+    code = "busy"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class UnsupportedClientError(PricoreError):
     """A client that speaks a protocol which this registry does not serve, such as Composer 1."""
 

@@ -11,6 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
 
 from pricore.errors import (
     BadRequestError,
+    BusyError,
     ConflictError,
     ForbiddenError,
     InvalidError,
@@ -34,6 +35,7 @@ _STATUS: Final[Mapping[type[PricoreError], int]] = {
     ConflictError: 409,
     InvalidError: 422,
     TooManyRequestsError: 429,
+    BusyError: 503,
     NotReadyError: 503,
 }
 _MESSAGES: Final[Mapping[int, str]] = {
@@ -64,7 +66,9 @@ def _explain(request: web.BaseRequest, error: Exception, journal: Journal) -> we
         status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
         if status != 500:
             errors = {error.field: [str(error)]} if isinstance(error, InvalidError) else None
-            retry = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequestsError) else None
+            retry = None
+            if isinstance(error, TooManyRequestsError | BusyError):
+                retry = {"Retry-After": str(error.retry_after)}
             return error_answer(request, status, str(error), errors=errors, headers=retry)
     elif isinstance(error, web.HTTPException):
         if error.status < 400:

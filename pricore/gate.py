@@ -122,6 +122,16 @@ class Gate:
             if not auth.may_see(token, package):
                 raise NotFoundError(auth.NOT_HERE)
 
+    def admit_archive(self, token: Token, address: str, *, organization: str, package: str) -> None:
+        """Count an archive that is made without being sent, as a download of its package.
+
+        Raises TooManyRequestsError.
+        """
+        if self._limits.downloads is not None:
+            allowance = self._limits.downloads.count((token.id, address, organization, package))
+            if allowance.left < 0:
+                raise _too_many(allowance, f"{allowance.limit} archives of {package} a minute are the limit")
+
     def refuse(self, request: web.Request) -> None:
         """Count a request whose token or signature isn't good.
 

@@ -10,7 +10,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, repeat
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
 
 from pricore.attributes import Attributes, Said
 from pricore.discovery import split_place
@@ -57,7 +59,7 @@ _EMPTY: Final = Blob(b"", 0, text=False)
 """What a folder has as its content."""
 
 
-class _Place(NamedTuple):
+class _Place(msgspec.Struct, frozen=True, gc=False):
     """A folder at a path, under some attributes; the path is None in what is left out."""
 
     tree: bytes
@@ -65,18 +67,13 @@ class _Place(NamedTuple):
     rules: bytes
 
 
-class _Member(NamedTuple):
-    """An entry of a zip, without what is the same in all entries of it.
+_Member: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, int]
+"""An entry of a zip, without what is the same in all entries of it.
 
-    `sums` are CRC-32, sizes and lengths, `marks` the attributes, `size` the bytes up to the next entry.
-    """
-
-    sums: bytes
-    path: bytes
-    content: bytes
-    system: bytes
-    marks: bytes
-    size: int
+CRC-32, sizes and lengths; the path; the content; its system; its attributes; the bytes up to the next entry. A
+tuple and nothing else: Python's garbage collector doesn't go through those that hold bytes alone, of which there
+are ten thousands.
+"""
 
 
 class _Child(NamedTuple):
@@ -88,7 +85,7 @@ class _Child(NamedTuple):
     place: _Place | None = None
 
 
-class _Section(NamedTuple):
+class _Section(msgspec.Struct, frozen=True, gc=False):
     """What is below a folder; `reached` where git comes to a file there, also to one that is left out."""
 
     members: tuple[_Member, ...] = ()
@@ -102,6 +99,11 @@ class GitZip:
         self._objects = objects
         self._rules: dict[bytes, Attributes | None] = {b"": Attributes()}
         self._sections: Recent[_Place, _Section] = Recent(MOST_KEPT)
+
+    def close(self) -> None:
+        """Forget what is in memory."""
+        self._sections.clear()
+        self._objects.close()
 
     def make(self, treeish: str) -> bytes:
         """The zip, at most 16 MB. Raises UnusualError, GitError."""
@@ -226,19 +228,19 @@ def _member(path: bytes, mode: bytes, blob: Blob, text: bool | None) -> _Member:
     """An entry of a zip; where it is not said whether a file is `text`, its content decides."""
     system, attributes = _SYSTEMS[mode]
     length, count = _ROOT + 1 + len(path), len(blob.content)
-    return _Member(
-        sums=_SUMS.pack(blob.crc, count, count, length, _EXTRA.size),
-        path=path,
-        content=blob.content,
-        system=system,
-        marks=_MARKS.pack(0, 0, blob.text if text is None else text, attributes),
-        size=_LOCAL + length + _EXTRA.size + count,
+    return (
+        _SUMS.pack(blob.crc, count, count, length, _EXTRA.size),
+        path,
+        blob.content,
+        system,
+        _MARKS.pack(0, 0, blob.text if text is None else text, attributes),
+        _LOCAL + length + _EXTRA.size + count,
     )
 
 
 def _zip(members: Sequence[_Member], *, comment: bytes, seconds: int) -> bytes:
     """The bytes of a zip: below a folder named after its comment, the id of a commit."""
-    if len(members) > _MOST_ENTRIES or sum(member.size for member in members) > 2 * MOST_BYTES:
+    if len(members) > _MOST_ENTRIES or sum(size for *_, size in members) > 2 * MOST_BYTES:
         raise UnusualError
     common = repeat(_COMMON.pack(_VERSION, 0, 0, *_dos_time(seconds)))
     root, extra = repeat(comment[:_ROOT] + b"/"), repeat(_EXTRA.pack(b"UT\5\0", 1, seconds))

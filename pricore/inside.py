@@ -9,6 +9,7 @@ from typing import Final
 
 from pricore.config import Network
 from pricore.errors import GitError, GitUnavailableError
+from pricore.threads import NAMES
 
 _RESOLVE_SECONDS: Final = 10
 _UNICAST: Final = IPv6Network("2000::/3")
@@ -61,8 +62,12 @@ async def find_outside(host: str, *, allowed: Sequence[Network | str]) -> list[s
 async def _resolve(name: str) -> list[IPv4Address | IPv6Address]:
     try:
         async with asyncio.timeout(_RESOLVE_SECONDS):
-            rows = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError, TimeoutError):  # UnicodeError: a part that is empty or too long
+            rows = await NAMES.run(socket.getaddrinfo, name, None, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        raise GitUnavailableError(
+            f"cannot find {name[:200]}: its name servers do not answer within {_RESOLVE_SECONDS} seconds"
+        ) from None
+    except (OSError, UnicodeError):  # UnicodeError: a part that is empty or too long
         raise GitUnavailableError(f"cannot find {name[:200]}: the name leads to no address") from None
     return [ip_address(address[0]) for *_, address in rows]
 

@@ -1,20 +1,25 @@
 """Lock files: which packages in a composer.lock come from this registry, and whether they can be installed now."""
 
+import asyncio
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import unquote
 
 import msgspec
 
 from pricore import metadata
 from pricore.dists import Dists
-from pricore.errors import DistError, GitError, InvalidError, PricoreError
+from pricore.errors import BusyError, DistError, GitError, InvalidError, PricoreError
 from pricore.models import LOCK_NAME, Finding, LockedPackage
 from pricore.pins import Pins
 from pricore.sync import Syncer
+from pricore.turns import Who
+
+T = TypeVar("T")
 
 MOST_BYTES: Final = 8 * 1024 * 1024
 _MOST_PART: Final = 200
@@ -23,6 +28,7 @@ _MOST_PATH: Final = 1000
 """Characters of an archive's URL from /org/ on; the longest has fewer."""
 
 _SLUG = re.compile(r"[a-z0-9-]{1,64}")
+_RETRY_SECONDS: Final = 5
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
@@ -150,37 +156,91 @@ class Checker:
         self._dists = dists
         self._syncer = syncer
 
-    async def check(self, packages: Sequence[LockedPackage]) -> list[Finding]:
-        """What is so of each, in the order given; an archive that isn't kept is made."""
-        return [Finding(package, await self._problem(package)) for package in packages]
+    async def check(
+        self,
+        packages: Sequence[LockedPackage],
+        *,
+        who: Who | None = None,
+        admit: Callable[[LockedPackage], None] = lambda _: None,
+        seconds: float | None = None,
+    ) -> list[Finding]:
+        """What is so of each, in the order given; an archive that isn't kept is made, in the turns of `who`.
 
-    async def name_archives(self, packages: Sequence[LockedPackage]) -> list[LockedPackage]:
-        """The same with the checksums that lock files don't have: those of branches, as they are served."""
-        return [await self._with_shasum(package) for package in packages]
+        A commit that isn't known is looked up. `admit` may refuse either by raising an error. Raises BusyError
+        where all takes more than so many seconds; what was made or found by then is kept.
+        """
 
-    async def _with_shasum(self, package: LockedPackage) -> LockedPackage:
+        async def check_one(package: LockedPackage) -> Finding:
+            return Finding(package, await self._problem(package, who, admit))
+
+        return await _each(packages, check_one, seconds)
+
+    async def name_archives(
+        self,
+        packages: Sequence[LockedPackage],
+        *,
+        admit: Callable[[LockedPackage], None] = lambda _: None,
+        seconds: float | None = None,
+    ) -> list[LockedPackage]:
+        """The same with the checksums that lock files don't have: those of branches, as they are served.
+
+        `admit` and `seconds` bound what is looked up, as in a check.
+        """
+
+        async def name_one(package: LockedPackage) -> LockedPackage:
+            return await self._with_shasum(package, admit)
+
+        return await _each(packages, name_one, seconds)
+
+    async def _with_shasum(self, package: LockedPackage, admit: Callable[[LockedPackage], None]) -> LockedPackage:
         if package.shasum:
             return package
         try:
-            dist = await self._pins.find(package.organization, package.package, package.address)
+            dist = await self._pins.find(
+                package.organization, package.package, package.address, admit=partial(admit, package)
+            )
         except GitError:
             return package  # it cannot be installed, and checking it tells why
         return package if dist is None else msgspec.structs.replace(package, shasum=dist.shasum)
 
-    async def _problem(self, package: LockedPackage) -> str | None:
+    async def _problem(
+        self, package: LockedPackage, who: Who | None, admit: Callable[[LockedPackage], None]
+    ) -> str | None:
         if package.pinned:
             return (
                 f"it is pinned to {package.pinned}, and its archive is of another commit: "
                 f"run `composer update --lock`, delete vendor/{package.package}, and run `composer install`"
             )
+        # once, though a commit may be looked up and its archive be made
+        admit_once = cache(partial(admit, package))
         try:
-            dist = await self._pins.find(package.organization, package.package, package.address)
+            dist = await self._pins.find(package.organization, package.package, package.address, admit=admit_once)
             if dist is None:
                 return "it is not served any more"
             if package.shasum and package.shasum != dist.shasum:
                 return f"its checksum is {dist.shasum}, and the lock file says {package.shasum}"
-            with await self._dists.open(dist, self._syncer.source(dist), "zstd"):
+            if not await self._dists.has(dist, "zstd"):
+                admit_once()
+            with await self._dists.open(dist, self._syncer.source(dist), "zstd", who=who):
                 pass
         except (DistError, GitError) as error:
             return self._explain(error)
         return None
+
+
+async def _each(
+    packages: Sequence[LockedPackage], work: Callable[[LockedPackage], Awaitable[T]], seconds: float | None
+) -> list[T]:
+    """What some work gives for each package. Raises BusyError where all takes more than so many seconds."""
+    done: list[T] = []
+    try:
+        async with asyncio.timeout(seconds):
+            for package in packages:
+                done.append(await work(package))  # noqa: PERF401  # what is done by then is told
+    except TimeoutError:
+        raise BusyError(
+            f"{len(done)} of {len(packages)} packages are checked, and archives of the others have to be "
+            f"made; try again in {_RETRY_SECONDS} s, which goes on from there",
+            retry_after=_RETRY_SECONDS,
+        ) from None
+    return done

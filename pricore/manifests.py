@@ -1,6 +1,5 @@
 """The composer.json of many commits, each read once however many have it, within what a repository may cost."""
 
-import asyncio
 import time
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -11,6 +10,7 @@ from pricore.errors import ComposerJsonError
 from pricore.metadata import MAX_COMPOSER_JSON, Manifest
 from pricore.mirror import Mirror
 from pricore.several import OnShare
+from pricore.threads import SYNCS
 
 _MOST_BYTES: Final = 32 * 1024 * 1024
 """Of different ones that one sync reads; a repository of one package seldom has 10 MB."""
@@ -45,15 +45,15 @@ class Manifests:
             found = dict(blobs[at] for at in sorted(blobs, key=newest, reverse=True))
             return [blob for blob, size in found.items() if self._may_read(blob, size)]
 
-        if wanted := await asyncio.to_thread(choose):
+        if wanted := await SYNCS.for_all(len(blobs), choose):
             await self._mirror.read_blobs(
                 wanted,
                 self._take,
                 limit=MAX_COMPOSER_JSON,
                 on_share=lambda share: self._on_share((1 + share) / 2),
             )
-        return await asyncio.to_thread(
-            lambda: {at: self._file(times[split_place(at)[0]], blobs.get(at)) for at in places}
+        return await SYNCS.for_all(
+            len(places), lambda: {at: self._file(times[split_place(at)[0]], blobs.get(at)) for at in places}
         )
 
     def _may_read(self, blob: str, size: int) -> bool:

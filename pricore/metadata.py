@@ -111,7 +111,7 @@ def package_name(data: Mapping[str, Any]) -> str | None:
     return name[: _MOST_NAME + 1] if isinstance(name, str) and name else None
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A composer.json as versions are made of it: checked and encoded once, however many refs have it.
 
     `version` is the one that it declares, False for one that is no string; `time` is what it says of that, as
@@ -199,12 +199,14 @@ def version_entry(
     where = {key: page for key, page in (support or {}).items() if key not in manifest.supported}
     helped = (b',"support":{', _members(where)[1:], manifest.support[0 if where else 1 :], b"}")
     return Entry(
-        _encode(first)[:-1],
-        manifest.fields,
-        *(helped if where or manifest.support else ()),
-        _members(own),
-        manifest.links,
-        b"}",
+        (
+            _encode(first)[:-1],
+            manifest.fields,
+            *(helped if where or manifest.support else ()),
+            _members(own),
+            manifest.links,
+            b"}",
+        )
     )
 
 
@@ -244,7 +246,7 @@ def _check_link(link: str, constraint: str) -> None:
         raise ComposerJsonError(f"{link}: {error}") from None
 
 
-class Published(msgspec.Struct, frozen=True, kw_only=True):
+class Published(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One version on its way into a document; `uid` is a number of its own in the whole registry.
 
     `published_at` is when it was first served at its commit, seconds; None while that is not known. `moved` is
@@ -264,7 +266,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 def newest_first(published: Iterable[Published]) -> list[Published]:
     """The versions in the order of a document."""
-    return sorted(published, key=lambda item: versions.sort_key(item.normalized), reverse=True)
+    return versions.newest_first(published, lambda item: item.normalized)
 
 
 def dist_path(name: str, version: str, reference: str, *, movable: bool) -> str:
@@ -294,6 +296,7 @@ def build_document(
 
     `replaced_by` marks each version abandoned in favour of that package.
     """
+    # one version at a time: while one is written, no other thread gets on
     yield b'{"packages":{' + _encode(name.lower()) + b":["
     comma = b""
     for changed in minify(_with_dist(item, replaced_by) for item in published):

@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
@@ -19,6 +20,7 @@ from pricore.objects import Objects
 from pricore.pitfalls import FILES, MOST_BYTES, Pitfall
 from pricore.process import BOUNDS, Bounds, OnReceived
 from pricore.several import OnShare, both, counted
+from pricore.threads import SYNCS
 
 T = TypeVar("T")
 
@@ -235,8 +237,12 @@ class Mirror:
         Gives the time of each commit (its author's, seconds; None for what is no commit), and the file's id and
         bytes in each place that has it. `on_share` is told in a thread how far that is.
         """
-        commits = dict.fromkeys(split_place(at)[0] for at in places)
-        return await both(self._find_times(list(commits)), self._find_blobs(places, name, on_share))
+
+        def split() -> list[str]:
+            return list(dict.fromkeys(split_place(at)[0] for at in places))
+
+        commits = await SYNCS.for_all(len(places), split)
+        return await both(self._find_times(commits), self._find_blobs(places, name, on_share))
 
     async def _find_times(self, commits: Sequence[str]) -> dict[str, int | None]:
         def consume(output: IO[bytes]) -> dict[str, int | None]:
@@ -287,7 +293,8 @@ class Mirror:
 
     async def _find_blobs(self, places: Sequence[str], name: str, on_share: OnShare) -> dict[str, tuple[str, int]]:
         """The id and the size of a file in each place that has it; what is large is never unpacked for it."""
-        lines = [f"{at}/{name}" if split_place(at)[1] else f"{at}:{name}" for at in places]
+        # one by one, in git's thread: there may be many
+        lines = (f"{at}/{name}" if split_place(at)[1] else f"{at}:{name}" for at in places)
 
         def consume(output: IO[bytes]) -> dict[str, tuple[str, int]]:
             answers = counted(zip(places, output, strict=False), len(places), on_share)
@@ -314,21 +321,29 @@ class Mirror:
         search = Search(trees.values(), patterns, self._about)
         while search.wanted:
             await self._look(search)
-        found = await asyncio.to_thread(lambda: {tree: search.folders(tree) for tree in set(trees.values())})
-        return {commit: found[trees[commit]] if commit in trees else {} for commit in commits}
+
+        def gather() -> dict[str, Mapping[str, str]]:
+            found = {tree: search.folders(tree) for tree in set(trees.values())}
+            return {commit: found[trees[commit]] if commit in trees else {} for commit in commits}
+
+        return await SYNCS.run(gather)
 
     async def _trees(self, commits: Sequence[str]) -> dict[str, str]:
         """The tree of each commit; what is no commit has none."""
-        lines = [f"{commit}^{{tree}}" for commit in commits]
-        output = await self._git.run(
+
+        def consume(output: IO[bytes]) -> dict[str, str]:
+            # where git ends early its status says so
+            answers = (line.split(" ") for line in split_lines(read_all(output, f"git cat-file of {self._about}")))
+            found = zip(commits, answers, strict=False)
+            return {commit: answer[0] for commit, answer in found if answer[1:2] == ["tree"]}
+
+        return await self._git.read(
             ["cat-file", "--batch-check=%(objectname) %(objecttype)"],
+            consume,
             folder=self.path,
             about=self._about,
-            lines=lines,
+            lines=(f"{commit}^{{tree}}" for commit in commits),
         )
-        answers = (line.split(" ") for line in split_lines(output))
-        found = zip(commits, answers, strict=True)
-        return {commit: answer[0] for commit, answer in found if answer[1] == "tree"}
 
     async def _look(self, search: Search) -> None:
         """Give a search what it wants, and let it go on."""
@@ -339,11 +354,14 @@ class Mirror:
                 search.take(tree, content)
 
         await self._git.read(["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=wanted)
-        await asyncio.to_thread(search.descend)
+        await SYNCS.run(search.descend)
 
     async def keep(self, commits: Iterable[str]) -> None:
         """Hold commits for good, whatever happens to the branches and tags that led to them."""
-        lines = [f"update refs/pricore/{commit} {commit}" for commit in dict.fromkeys(commits)]
+        # in a thread: there may be ten thousand
+        lines = await SYNCS.run(
+            lambda: [f"update refs/pricore/{commit} {commit}" for commit in dict.fromkeys(commits)]
+        )
         if lines:
             await self._write(["update-ref", "--stdin"], lines=lines)
 
@@ -416,7 +434,8 @@ class Mirror:
         """
 
         def talk(requests: IO[bytes], answers: IO[bytes]) -> T:
-            return make(GitZip(Objects(requests, answers)))
+            with closing(GitZip(Objects(requests, answers))) as zips:
+                return make(zips)
 
         return await self._git.converse(["cat-file", "--batch"], talk, folder=self.path, about=self._about)
 

@@ -108,7 +108,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
         return f"Login({self.name!r}, {self.kind}, {self.host!r})"
 
 
-class Ref(msgspec.Struct, frozen=True):
+class Ref(msgspec.Struct, frozen=True, gc=False):
     """What the last sync made of a tag or branch of a repository, or of a folder in it.
 
     `name` is the full ref name, with the folder as `ref:folder`; `commit` is the peeled commit. Where it became
@@ -232,25 +232,22 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
         return self.replaced_by or (True if self.abandoned == "" else self.abandoned)
 
 
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """The metadata of one version as compact JSON, complete but for `dist`, in parts that versions share.
 
     `bytes()` joins them: a repository has thousands of versions with one composer.json, which is in memory once.
     """
 
-    __slots__ = ("_parts",)
-
-    def __init__(self, *parts: bytes) -> None:
-        self._parts = parts
+    parts: tuple[bytes, ...]
 
     def __len__(self) -> int:
-        return sum(map(len, self._parts))
+        return sum(map(len, self.parts))
 
     def __bytes__(self) -> bytes:
-        return b"".join(self._parts)
+        return b"".join(self.parts)
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A version that Composer's rules find in a repository.
 
     `package` is the name as spelled, `entry` the metadata as compact JSON, without `dist`; `ref` is the full
@@ -267,7 +264,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     entry: Entry
 
 
-class NewVersion(Candidate, frozen=True, kw_only=True):
+class NewVersion(Candidate, frozen=True, kw_only=True, gc=False):
     """A candidate with the sha1 and size of its archive: all that publishing it takes.
 
     `treeish` is what that is made of, as commit:folder; None for the whole commit. Of an upload: its checksum.
@@ -278,7 +275,7 @@ class NewVersion(Candidate, frozen=True, kw_only=True):
     treeish: str | None = None
 
 
-class Version(msgspec.Struct, frozen=True, kw_only=True):
+class Version(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A version as it is served; `gone_at` is when its tag was first missing upstream.
 
     One that was uploaded has no `ref`, and the checksum of its content without times as `reference`.

@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from typing import IO, Final, Generic, NamedTuple, TypeVar
 
+import msgspec
+
 from pricore.errors import GitError
 
 K = TypeVar("K")
@@ -26,6 +28,7 @@ _MOST_ASKED: Final = 64
 """Requests at once: together they are less than what a pipe holds, so that neither side waits for the other."""
 
 _PIECE: Final = 64 * 1024
+_FORGET: Final = 4
 _ENDED: Final = "git cat-file has ended"
 _ENTRY: Final = re.compile(rb"([0-7]{5,6}) ([^\0]+)\0")
 _NAME: Final = re.compile(rb"[\w .,+@()=#$%!&'\[\]{}-]+", re.ASCII)
@@ -59,7 +62,7 @@ class Commit(NamedTuple):
     time: int
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """What a folder has: one of the modes above, a name, which is ASCII if it isn't rare, an object's id."""
 
     mode: bytes
@@ -67,7 +70,7 @@ class Entry(NamedTuple):
     id: bytes
 
 
-class Blob(NamedTuple):
+class Blob(msgspec.Struct, frozen=True, gc=False):
     """A file's content, its CRC-32, and whether git takes it for text."""
 
     content: bytes
@@ -90,6 +93,11 @@ class Objects:
         self._unusual: set[bytes] = set()
         self._owed = 0
         self._passed_over = 0
+
+    def close(self) -> None:
+        """Forget what is in memory."""
+        self._blobs.clear()
+        self._trees.clear()
 
     def commit(self, name: bytes) -> Commit:
         (text,) = self._read([name], b"commit")
@@ -176,12 +184,16 @@ class Objects:
 
 
 class Recent(Generic[K, T]):
-    """Values that were used lately: when their newer half takes `most` bytes, the other is forgotten."""
+    """Values that were used lately: when their newer half takes `most` bytes, the other is forgotten.
+
+    It goes bit by bit: to free ten thousands at once takes so long that others notice.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._newer: dict[K, tuple[T, int]] = {}
         self._older: dict[K, tuple[T, int]] = {}
+        self._forgotten: dict[K, tuple[T, int]] = {}
         self._size = 0
 
     def get(self, key: K) -> T | None:
@@ -200,9 +212,17 @@ class Recent(Generic[K, T]):
 
     def keep(self, key: K, value: T, size: int) -> None:
         if self._size > self._most:
-            self._older, self._newer, self._size = self._newer, {}, 0
+            self._forgotten, self._older, self._newer, self._size = self._older, self._newer, {}, 0
+        for _ in range(min(_FORGET, len(self._forgotten))):
+            self._forgotten.popitem()
         self._newer[key] = value, size
         self._size += size
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        for values in (self._newer, self._older, self._forgotten):
+            while values:
+                values.popitem()
 
 
 def _parse_tree(content: bytes, width: int) -> list[Entry] | None:

@@ -35,6 +35,10 @@ class Past(msgspec.Struct, frozen=True, dict=True):
             made=await store.packages.checksums(repository_id),
         )
 
+    def packages(self) -> frozenset[str]:
+        """The packages that are served of it, in lower case."""
+        return frozenset(package for package, _ in self.served)
+
     @cached_property
     def deleted(self) -> frozenset[str]:
         """The refs whose version was deleted on purpose."""

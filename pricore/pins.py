@@ -6,6 +6,7 @@ asked for, as long as it is the same package there, and its version was not dele
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from pricore import metadata
@@ -44,16 +45,19 @@ class Pins:
         self._turns = asyncio.Semaphore(_AT_A_TIME)
         self._looking: dict[tuple[str, str, str, str], asyncio.Task[Dist | None]] = {}
 
-    async def find(self, slug: str, name: str, address: str) -> Dist | None:
+    async def find(
+        self, slug: str, name: str, address: str, *, admit: Callable[[], None] = lambda: None
+    ) -> Dist | None:
         """The archive at an address (1.0.0, dev-main/<commit>) of a package (in lower case), or None.
 
         Whatever it is of: a version as it is served now, a commit that was advertised at any time, or one that is
-        looked up here. Raises GitError where that takes too long.
+        looked up here, which `admit` may refuse by raising an error. Raises GitError where that takes too long.
         """
         version, reference = metadata.split_address(address)
         dist = await self._store.packages.dist(slug, name, version=version, reference=reference)
         if dist is not None or reference is None:
             return dist
+        admit()
         key = (slug, name, version, reference)
         task = self._looking.get(key)
         if task is None:

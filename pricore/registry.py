@@ -33,6 +33,7 @@ from pricore.pins import Pins
 from pricore.recall import Archive, Kept, Recall
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.threads import DOCUMENTS
 
 _log = logging.getLogger("pricore.registry")
 
@@ -49,6 +50,7 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _MOST_A_PAGE: Final = 100
 _MOST_WORDS: Final = 20
 _MOST_NAMES: Final = 10_000
+_AT_A_TIME: Final = 200
 _VIEW_SPAN: Final = 2**30
 
 
@@ -114,14 +116,14 @@ class Registry:
             kept = finish(document)
         elif 0 <= size < metadata.LARGE:
             # they take milliseconds, which the others would wait
-            kept = await asyncio.to_thread(finish, document)
+            kept = await DOCUMENTS.run(finish, document)
         else:
             # the largest take seconds, and many times their size: all who ask for one wait for who makes it
             del document
             async with self._large:
                 kept = self._recall.documents.find(key, revision)
                 if kept is None:
-                    kept = await asyncio.to_thread(finish, await self._document(slug, name))
+                    kept = await DOCUMENTS.run(finish, await self._document(slug, name))
                     self._recall.documents.keep(key, kept)
             return kept.answer.respond(request)
         self._recall.documents.keep(key, kept)
@@ -160,7 +162,7 @@ class Registry:
         names = {item.name for item in packages if auth.may_see(token, item.name)}
         carried = await self._store.packages.inline(organization_id, only) if inline else {}
         last_modified -= _view_offset(only)
-        return await asyncio.to_thread(
+        return await DOCUMENTS.run(
             lambda: document_answer(
                 metadata.build_root(url, packages=names, inline=carried), last_modified, encoding
             )
@@ -200,7 +202,8 @@ class Registry:
         if not probes:
             self._store.usage.dist_used(dist.shasum)
         kept: Encoding = "gzip" if encoding == "gzip" else "zstd"
-        with await self._dists.lend(dist, self._syncer.source(dist), kept) as archive:
+        source, who = self._syncer.source(dist), (slug, token.id)
+        with await self._dists.lend(dist, source, kept, who=who) as archive:
             if delivery.from_beginning():
                 sent()
             if encoding == "identity":
@@ -304,7 +307,9 @@ class Registry:
             report = msgspec.json.decode(await read_body(request), type=_Downloads)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise BadRequestError('the body must be {"downloads": [{"name": ..., "version": ...}]}') from None
-        for item in report.downloads[:_MOST_NAMES]:
+        for number, item in enumerate(report.downloads[:_MOST_NAMES]):
+            if number % _AT_A_TIME == _AT_A_TIME - 1:
+                await asyncio.sleep(0)  # the largest report takes 20 ms, which the others would wait
             name = item.name.lower()
             if auth.may_see(token, name):
                 self._store.usage.installed(organization.id, name, item.version)

@@ -45,9 +45,13 @@ from pricore.progress import OnProgress
 from pricore.several import OnShare, both
 from pricore.store import Store
 from pricore.tables.publishing import Publication, name_taken
+from pricore.threads import SYNCS
 
 _RULES: Final = "2"
 """Moves when the rules of discovery do, so that every repository is read anew once."""
+
+_AT_A_TIME: Final = 50
+"""Archives that are taken up without giving others a turn."""
 
 _FIRST_BATCH: Final = 20
 """Versions of the first transaction of an import; each further one takes twice as many."""
@@ -140,7 +144,7 @@ class Run:
             if self._trigger is Trigger.SCHEDULE and digest == repository.failed_digest:
                 await self._store.schedule.put_off(repository.id)
                 return unchanged
-            await asyncio.to_thread(remote.check, repository.url)
+            await SYNCS.run(remote.check, repository.url)
             # before the run is in the history: what nobody tells of was interrupted
             self._progress(Step.FETCHING, 0, 0)
             self._fetching_told = True
@@ -153,10 +157,10 @@ class Run:
         await self._keep_pinned()
         (remote, there), past = await both(self._fetched(remote, access), Past.read(self._store, repository.id))
         self._progress(Step.READING, 0, 0)
-        self._past, self._there = past, frozenset(package for package, _ in past.served)
+        self._past, self._there = past, await SYNCS.for_all(len(past.served), past.packages)
         refs = await self._places(there)
         async with Checksums(self._mirror, past.made, seconds=self._config.git_timeout) as checksums:
-            checksums.begin(self._ahead(refs))
+            await checksums.begin(await SYNCS.for_all(len(refs), self._ahead, refs))
             report = await self._bring_in(refs, remote, checksums, everything=not mirrored)
         error = None
         if self._failed:
@@ -194,22 +198,22 @@ class Run:
         """
         url = self._repository.url
         there = await self._mirror.refs()
+        wanted = await SYNCS.for_all(len(remote.refs), _usual, remote.refs)
         for _ in range(_MOST_LOOKS):
-            if there == _usual(remote.refs):
+            if there == wanted:
                 break
             # something was pushed between the two, most likely
             remote = await self._git.ls_remote(url, access=access)
-            await asyncio.to_thread(remote.check, url)
-            if there != _usual(remote.refs):
+            await SYNCS.run(remote.check, url)
+            wanted = await SYNCS.for_all(len(remote.refs), _usual, remote.refs)
+            if there != wanted:
                 await self._mirror.fetch(url, access=access)
                 there = await self._mirror.refs()
-        wanted = _usual(remote.refs)
         self.digest = f"{_RULES}:{remote.digest if there == wanted else 'moving'}"
-        if lacking := [ref for ref, commit in wanted.items() if there.get(ref) != commit]:
-            ref, commit = lacking[0].removeprefix("refs/"), wanted[lacking[0]][:12]
+        if ref := await SYNCS.for_all(len(wanted), _first_lacking, wanted, there):
             raise GitUnavailableError(
-                f"cannot read {url}: it lists {ref} at {commit} and does not give that: if it is a shallow clone, "
-                "`git fetch --unshallow` in it makes it whole"
+                f"cannot read {url}: it lists {ref.removeprefix('refs/')} at {wanted[ref][:12]} and does not give "
+                "that: if it is a shallow clone, `git fetch --unshallow` in it makes it whole"
             )
         return remote, there
 
@@ -239,7 +243,8 @@ class Run:
         found = Discovery(found.candidates, found.left_out | self._unfit, found.respelled)
         # the names last: where a rename is cut off, the next sync has to see it again
         change = Publication(default_branch=remote.default_branch, default_names=names)
-        change = self._last(_with_versions(change, last), found, refs, changed)
+        many = len(refs) + len(self._past.served)
+        change = await SYNCS.for_all(many, self._last, _with_versions(change, last), found, refs, changed)
         await self._publish(change)
         return await self._report(change, changed, candidates=found.candidates, respelled=found.respelled)
 
@@ -247,32 +252,40 @@ class Run:
         self, refs: Mapping[str, str], remote: Remote, *, everything: bool
     ) -> tuple[dict[str, str], dict[str, str], Discovery]:
         """The places that were read, the default names by folder, and the versions that there is room for."""
-        repository = self._repository
         # what was read goes with this: of a hostile repository it is far more than there is room for
         changed, files, names = await self._read_changed(refs, remote, everything=everything)
+        many = len(refs) + len(self._past.served)
+        rules = await SYNCS.for_all(many, self._rules, refs, remote.default_branch, names)
+        on_share = self._in_thread(lambda share: self._tell_read((2 + share) / 3))
+        found = await SYNCS.run(discovery.discover, changed, files, rules, on_share=on_share)
+        self._tell_read(1)
+        found = await self._without_foreign_names(found)
+        sizes = await self._store.packages.metadata_sizes(self._repository.id)
+
+        def limit() -> Discovery:
+            return discovery.within_limits(found, {key: sizes.get(key, 0) for key in rules.served})
+
+        return changed, names, await SYNCS.run(limit)
+
+    def _rules(self, refs: Mapping[str, str], default_branch: str | None, names: Mapping[str, str]) -> Rules:
+        """By what versions are found in refs."""
+        url = self._repository.url
         # a branch that is gone claims its version no longer; a release does, where it is kept
         served = {
             key: version
             for key, version in self._past.served.items()
             if version.ref in refs or (self._keep and version.ref.startswith(TAGS))
         }
-        rules = Rules(
-            default_branch=remote.default_branch,
+        return Rules(
+            default_branch=default_branch,
             default_names=names,
-            paths=repository.paths,
-            source_url=None if is_local(repository.url) else repository.url,
-            provider=repository.provider,
+            paths=self._repository.paths,
+            source_url=None if is_local(url) else url,
+            provider=self._repository.provider,
             accepted={ref.name: ref.accepted for ref in self._past.refs.values() if ref.accepted},
             gone={version.ref for version in served.values()} - refs.keys(),
             served=served,
         )
-        on_share = self._in_thread(lambda share: self._tell_read((2 + share) / 3))
-        found = await asyncio.to_thread(discovery.discover, changed, files, rules, on_share=on_share)
-        self._tell_read(1)
-        found = await self._without_foreign_names(found)
-        sizes = await self._store.packages.metadata_sizes(repository.id)
-        stays = {key: sizes.get(key, 0) for key in rules.served}
-        return changed, names, await asyncio.to_thread(discovery.within_limits, found, stays)
 
     async def _unchanged(self) -> Report:
         """What there is to tell where nothing is new; of a scheduled sync, nobody asks more than that."""
@@ -297,35 +310,50 @@ class Run:
         left out is read again where a ref went away: it may have been left out because of that one. Never a ref
         that stands where it stood when its version was deleted.
         """
-        repository = self._repository
-        past = self._past
         manifests = Manifests(self._mirror, self._in_thread(lambda share: self._tell_read(share * 2 / 3)))
+        many = len(refs) + len(self._past.refs)
+        changed, named = await SYNCS.for_all(many, self._moved, refs, remote.default_branch)
+        everything = everything or not self._repository.refs_digest.startswith(f"{_RULES}:")
+        # the default branch in any case: a rename that was cut off has to be seen again
+        read = refs if everything else changed | named
+        looked_at = await SYNCS.for_all(
+            many, lambda: list(dict.fromkeys([*named.values(), *read.values()]))[:_MOST_LOOKED_AT]
+        )
+        files, pitfalls = await both(self._files(manifests, read, named), self._mirror.find_pitfalls(looked_at))
+        self._notes = sorted(map(str, pitfalls))
+        names = await SYNCS.run(self._names, named, files)
+        if names != self._past.names and not everything:
+            everything = True
+            files = await self._files(manifests, refs, named)
+
+        def choose() -> dict[str, str]:
+            return self._past.without_deleted(refs if everything else _in_order(changed, refs))
+
+        return await SYNCS.for_all(many, choose), files, names
+
+    def _moved(self, refs: Mapping[str, str], default_branch: str | None) -> tuple[dict[str, str], dict[str, str]]:
+        """The places that have to be read if not all, and those in the default branch."""
+        past = self._past
         changed = past.moved(refs) | past.unread(refs)
         if past.vanished(refs, keep=self._keep) or any(
             ref not in refs and ref not in past.deleted for ref in past.refs
         ):
             changed |= {ref: refs[ref] for ref, known in past.refs.items() if known.reason and ref in refs}
-        default = f"{BRANCHES}{remote.default_branch or ''}"
+        default = f"{BRANCHES}{default_branch or ''}"
         named = {ref: commit for ref, commit in refs.items() if split_place(ref)[0] == default}
-        if remote.default_branch != repository.default_branch:
+        if default_branch != self._repository.default_branch:
             # the mark of the default branch goes from one to the other
-            before = f"{BRANCHES}{repository.default_branch or ''}"
+            before = f"{BRANCHES}{self._repository.default_branch or ''}"
             changed |= named | {ref: commit for ref, commit in refs.items() if split_place(ref)[0] == before}
-        everything = everything or not repository.refs_digest.startswith(f"{_RULES}:")
-        # the default branch in any case: a rename that was cut off has to be seen again
-        read = refs if everything else changed | named
-        looked_at = list(dict.fromkeys([*named.values(), *read.values()]))[:_MOST_LOOKED_AT]
-        files, pitfalls = await both(self._files(manifests, read, named), self._mirror.find_pitfalls(looked_at))
-        self._notes = sorted(map(str, pitfalls))
-        # a composer.json that broke doesn't take the name away from what is served
-        names = dict(past.names)
+        return changed, named
+
+    def _names(self, named: Mapping[str, str], files: Mapping[str, CommitFile]) -> dict[str, str]:
+        """The default names by folder; a composer.json that broke doesn't take it away from what is served."""
+        names = dict(self._past.names)
         for ref, commit in named.items():
             if name := discovery.default_name(files[_treeish(ref, commit)]):
                 names[split_place(ref)[1]] = name
-        if names != past.names and not everything:
-            everything = True
-            files = await self._files(manifests, refs, named)
-        return past.without_deleted(refs if everything else _in_order(changed, refs)), files, names
+        return names
 
     async def _places(self, refs: Mapping[str, str]) -> dict[str, str]:
         """The refs themselves, or where folders are packages, these in each; a ref with none stays alone."""
@@ -333,19 +361,23 @@ class Run:
         if not patterns:
             return dict(refs)
         folders = await self._mirror.find_folders(list(dict.fromkeys(refs.values())), patterns)
-        count = sum(len(folders[commit]) or 1 for commit in refs.values())
+        count = await SYNCS.for_all(len(refs), lambda: sum(len(folders[at]) or 1 for at in refs.values()))
         if count > _MOST_PLACES:
             raise SyncError(
                 f"{' and '.join(patterns)} make {count:,} versions of {self._repository.url}, "
                 f"and no more than {_MOST_PLACES:,} are followed: say more exactly"
             )
-        places: dict[str, str] = {}
-        for ref, commit in refs.items():
-            places |= {place(ref, path): commit for path in folders[commit]} or {ref: commit}
-            if "" not in folders[commit]:
-                self._empty.add(commit)
-            self._trees |= {place(commit, path): tree for path, tree in folders[commit].items() if path}
-        return places
+
+        def find() -> dict[str, str]:
+            places: dict[str, str] = {}
+            for ref, commit in refs.items():
+                places |= {place(ref, path): commit for path in folders[commit]} or {ref: commit}
+                if "" not in folders[commit]:
+                    self._empty.add(commit)
+                self._trees |= {place(commit, path): tree for path, tree in folders[commit].items() if path}
+            return places
+
+        return await SYNCS.for_all(count, find)
 
     async def _publish(self, change: Publication) -> None:
         change = msgspec.structs.replace(change, deleted=self._past.deleted, there=self._there)
@@ -361,32 +393,41 @@ class Run:
         """The composer.json of each place by commit, or commit:folder; of the `default` branch before others."""
         self._to_read = len(refs)
         self._tell_read(0)
-        wanted = list(dict.fromkeys(_treeish(ref, commit) for ref, commit in refs.items()))
-        files = await manifests.read(
-            [at for at in wanted if at not in self._empty],
-            first={_treeish(ref, commit) for ref, commit in default.items()},
-        )
-        # nobody asked for what is in its root
-        return files | {at: CommitFile(True, 0) for at in wanted if at in self._empty}
+
+        def find() -> tuple[list[str], set[str], dict[str, CommitFile]]:
+            wanted = dict.fromkeys(_treeish(ref, commit) for ref, commit in refs.items())
+            # nobody asked for what is in its root
+            empty = {at: CommitFile(True, 0) for at in wanted if at in self._empty}
+            first = {_treeish(ref, commit) for ref, commit in default.items()}
+            return [at for at in wanted if at not in empty], first, empty
+
+        wanted, first, empty = await SYNCS.for_all(len(refs), find)
+        return await manifests.read(wanted, first=first) | empty
 
     async def _without_foreign_names(self, found: Discovery) -> Discovery:
         """Leave out what another repository supplies. Raises ConflictError where nothing else is left."""
-        names = {candidate.package.lower() for candidate in found.candidates}
+        many = len(found.candidates)
+        names = await SYNCS.for_all(many, lambda: {candidate.package.lower() for candidate in found.candidates})
         owners = await self._store.packages.owners(self._repository.organization_id, names)
         taken = {
             name: name_taken(name, url) for name, (owner, url) in owners.items() if owner != self._repository.id
         }
         if not taken:
             return found
-        own = [candidate for candidate in found.candidates if candidate.package.lower() not in taken]
-        if not own:
+
+        def leave_out() -> Discovery:
+            own = [candidate for candidate in found.candidates if candidate.package.lower() not in taken]
+            refused = {
+                candidate.ref: taken[candidate.package.lower()]
+                for candidate in found.candidates
+                if candidate.package.lower() in taken
+            }
+            return Discovery(own, found.left_out | refused, found.respelled)
+
+        left = await SYNCS.for_all(many, leave_out)
+        if not left.candidates:
             raise ConflictError(next(iter(taken.values())))
-        refused = {
-            candidate.ref: taken[candidate.package.lower()]
-            for candidate in found.candidates
-            if candidate.package.lower() in taken
-        }
-        return Discovery(own, found.left_out | refused, found.respelled)
+        return left
 
     def _tell_read(self, share: float) -> None:
         """Tell how much has been read: two thirds when its files are here, all when it is known what they make."""
@@ -415,9 +456,8 @@ class Run:
         Those whose archive could not be made are noted in `_failed`, and tried again by the next sync; those of
         which there never will be one, in `_unfit`.
         """
-        ordered = sorted(candidates, key=discovery.newest_first)
-        treeishes = self._treeishes(ordered)
-        checksums.begin(treeishes.values())
+        ordered, treeishes = await SYNCS.for_all(len(candidates), self._in_turn, candidates)
+        await checksums.begin(treeishes.values())
         start, size = 0, _FIRST_BATCH
         while start < len(ordered):
             part = ordered[start : start + size]
@@ -438,6 +478,8 @@ class Run:
         """Those of the candidates of which there is an archive, when each has one or never will."""
         found = []
         for number, candidate in enumerate(candidates):
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)  # those that are finished are not waited for
             self._tell_batch(number / len(candidates) / 2)
             treeish = treeishes[candidate.ref]
             try:
@@ -452,6 +494,11 @@ class Run:
                 found.append(NewVersion(**fields, shasum=shasum, size=bytes_, treeish=folder))
         self._tell_batch(1 / 2)
         return found
+
+    def _in_turn(self, candidates: Iterable[Candidate]) -> tuple[list[Candidate], dict[str, str]]:
+        """The candidates in the order in which they are published, and their `_treeishes`."""
+        ordered = sorted(candidates, key=discovery.newest_first)
+        return ordered, self._treeishes(ordered)
 
     def _treeishes(self, candidates: Iterable[Candidate]) -> dict[str, str]:
         """What the archive of each candidate is made of, by its ref: of folders that are alike, the first one."""
@@ -505,7 +552,20 @@ class Run:
         respelled: Mapping[str, tuple[str, str]] = {},
     ) -> Report:
         packages, left_out = await self._store.repositories.made_of(self._repository.id)
-        left_out |= self._failed
+        many = len(self._past.served) + len(candidates)
+        return await SYNCS.for_all(
+            many, self._summary, change, changed, candidates, respelled, packages, left_out | self._failed
+        )
+
+    def _summary(
+        self,
+        change: Publication,
+        changed: Mapping[str, str],
+        candidates: Sequence[Candidate],
+        respelled: Mapping[str, tuple[str, str]],
+        packages: list[str],
+        left_out: Mapping[str, str],
+    ) -> Report:
         added, updated = [], []
         tags: dict[tuple[str, str], list[str]] = {}
         for ref, (package, shown) in respelled.items():
@@ -542,6 +602,11 @@ class Run:
 def _usual(refs: Mapping[str, str]) -> dict[str, str]:
     """Those of some refs that git fetches: it passes over what cannot be the name of one."""
     return {ref: commit for ref, commit in refs.items() if not _NO_NAME.search(ref)}
+
+
+def _first_lacking(wanted: Mapping[str, str], there: Mapping[str, str]) -> str | None:
+    """The first ref that is not where it should be."""
+    return next((ref for ref, commit in wanted.items() if there.get(ref) != commit), None)
 
 
 def _treeish(ref: str, commit: str) -> str:

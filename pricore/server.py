@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import errno
+import gc
 import logging
 import re
 import resource
@@ -46,6 +47,7 @@ from pricore.registry import Registry
 from pricore.sealing import Sealer
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.threads import cores
 from pricore.uploads import Uploads
 from pricore.webhooks import Webhooks
 from pricore.welcome import Welcome
@@ -97,7 +99,9 @@ class Service:
         self._config = config
         self._syncs = syncs
         self._metrics = metrics
-        self._dists = open_dists(config, on_made=metrics.archives_made.add)
+        # its share of the cores: each of several processes makes archives
+        at_once = max(1, cores() // config.workers)
+        self._dists = open_dists(config, at_once=at_once, on_made=metrics.archives_made.add)
         self._uploads = Uploads(store, config.uploads)
         self._syncer = Syncer(store, git, config)
         self._queue = Queue(store, self._syncer, workers=config.sync_workers, counts=metrics.syncs)
@@ -310,6 +314,7 @@ async def serve(
             app = build_app(store, git, config, syncs=syncs, metrics=metrics)
             runner = web.AppRunner(app, shutdown_timeout=_FORCE_SECONDS)
             await runner.setup()
+            gc.freeze()  # what is there by now stays: to go through all of it again takes 20 ms
             try:
                 listener = await listen(runner, bound, app[SERVICE])
                 try:

@@ -34,6 +34,7 @@ from pricore.models import Dist, Organization, Repository, Step, Trigger
 from pricore.progress import OnProgress, forget, publish
 from pricore.run import Report, Run
 from pricore.store import Store
+from pricore.threads import SYNCS
 from pricore.uploads import Uploads
 
 _log = logging.getLogger("pricore.sync")
@@ -267,7 +268,7 @@ class Syncer:
 
     async def _discard(self, repository_id: str) -> None:
         """Delete what is kept of a repository that is no more, for who holds its lock."""
-        await asyncio.to_thread(shutil.rmtree, self.mirror(repository_id).path, ignore_errors=True)
+        await SYNCS.run(shutil.rmtree, self.mirror(repository_id).path, ignore_errors=True)
         forget(self._config.repositories, repository_id)
         self._lock_file(repository_id).unlink(missing_ok=True)
 

@@ -33,6 +33,7 @@ from pricore.errors import (
 from pricore.metadata import Manifest
 from pricore.models import NewVersion, Organization, Version
 from pricore.store import Store
+from pricore.threads import ARCHIVES, UPLOADS
 
 T = TypeVar("T")
 
@@ -84,15 +85,13 @@ class Uploads:
         async with self._turns, self._new_file() as kept:
             try:
                 with self._telling():
-                    item, before = await asyncio.to_thread(_pack, file, kept, version, only, stopped)
+                    item, before = await UPLOADS.run(_pack, file, kept, version, only, stopped)
                     known = await self._known(organization, item, before)
                     if known == before != item.shasum:
-                        item, _ = await asyncio.to_thread(
-                            _pack, file, kept, version, only, stopped, as_before=True
-                        )
+                        item, _ = await UPLOADS.run(_pack, file, kept, version, only, stopped, as_before=True)
             finally:
                 stopped.set()
-            if known not in (None, item.shasum) and await asyncio.to_thread(_checksum, self.path(known)) != known:
+            if known not in (None, item.shasum) and await ARCHIVES.run(_checksum, self.path(known)) != known:
                 raise ConflictError(
                     f"{item.package.lower()} is there with this content, and its archive is lost: put "
                     f"{self.path(known).name} back from a backup, or upload the zip that it was made of"
@@ -130,7 +129,7 @@ class Uploads:
             with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as archive:
                 return consume(cast("IO[bytes]", archive))
 
-        return await asyncio.to_thread(read)
+        return await ARCHIVES.run(read)
 
     async def has(self, shasums: Sequence[str]) -> set[str]:
         """Those of some archives that are there, damaged or not."""

@@ -8,8 +8,13 @@ before a final newline. `re.ASCII` is needed: PHP's `\\d`, `\\s` and case foldin
 """
 
 import re
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, Final, Literal, TypeAlias
+from heapq import merge
+from operator import itemgetter
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+T = TypeVar("T")
 
 Stability: TypeAlias = Literal["stable", "RC", "beta", "alpha", "dev"]
 
@@ -296,6 +301,8 @@ _UNKNOWN: Final = (0, 0)
 _NUMBER: Final = 5
 _END: Final = (_NUMBER, -1)
 _LONG_MAX: Final = 2**63 - 1
+_PART: Final = 500
+_first = itemgetter(0)
 
 
 def sort_key(normalized: str) -> tuple[tuple[int, int], ...]:
@@ -308,6 +315,16 @@ def sort_key(normalized: str) -> tuple[tuple[int, int], ...]:
         return (*[(_NUMBER, int(number)) for number in normalized.split(".")], _END)
     elements = _ELEMENT.findall(normalized.encode(errors="replace"))
     return (*map(_element_key, elements), _END)
+
+
+def newest_first(items: Iterable[T], normalized: Callable[[T], str]) -> list[T]:
+    """Things that have a normalized version, the highest first; those that are equal stay as they are."""
+    keyed = [(sort_key(normalized(item)), item) for item in items]
+    # in parts that take a millisecond: while Python sorts, no other thread gets on
+    parts = [
+        sorted(keyed[start : start + _PART], key=_first, reverse=True) for start in range(0, len(keyed), _PART)
+    ]
+    return [item for _, item in merge(*parts, key=_first, reverse=True)]
 
 
 def _element_key(element: bytes) -> tuple[int, int]:

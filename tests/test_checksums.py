@@ -37,7 +37,7 @@ class Repository:
 
     async def checksums(self, treeishes: Iterable[str], *, seconds: float = 60) -> dict[str, Sum]:
         async with Checksums(self.mirror, {}, seconds=seconds) as checksums:
-            checksums.begin(treeishes)
+            await checksums.begin(treeishes)
             return {treeish: await asyncio.wait_for(checksums.of(treeish), 60) for treeish in treeishes}
 
     async def check(self, treeishes: list[str], *, by_git: int) -> None:
@@ -88,7 +88,7 @@ async def test_what_is_known_is_taken_over(repository: Repository) -> None:
     """Nothing is made of what was advertised before."""
     known = dict.fromkeys(repository.commits, ("0" * 40, 1))
     async with Checksums(repository.mirror, known, seconds=60) as checksums:
-        checksums.begin(repository.commits)
+        await checksums.begin(repository.commits)
         assert {commit: await checksums.of(commit) for commit in known} == known
     assert repository.archives == []
 
@@ -97,7 +97,7 @@ async def test_more_may_be_begun_meanwhile(repository: Repository) -> None:
     """Few first, then many, among them those few, then more: each is made once."""
     async with Checksums(repository.mirror, {}, seconds=60) as checksums:
         for end in (3, 30, 40):
-            checksums.begin(repository.commits[:end])
+            await checksums.begin(repository.commits[:end])
         made = {commit: await checksums.of(commit) for commit in repository.commits}
     assert len(made) == _VERSIONS
     assert len(repository.archives) == len(set(repository.archives))
@@ -145,7 +145,7 @@ async def test_one_that_git_cannot_make_costs_no_other(repository: Repository) -
     missing = "1" * 40
     wanted = [*repository.commits[:20], missing, *repository.commits[20:]]
     async with Checksums(repository.mirror, {}, seconds=60) as checksums:
-        checksums.begin(wanted)
+        await checksums.begin(wanted)
         with pytest.raises(GitError, match=r"not a tree object|not a valid object name"):
             await checksums.of(missing)
         for commit in repository.commits:
@@ -155,7 +155,7 @@ async def test_one_that_git_cannot_make_costs_no_other(repository: Repository) -
 async def test_no_more_are_begun_after_the_time_is_up(repository: Repository) -> None:
     """Each says so, and that the next sync goes on."""
     async with Checksums(repository.mirror, {}, seconds=0) as checksums:
-        checksums.begin(repository.commits)
+        await checksums.begin(repository.commits)
         for commit in repository.commits:
             with pytest.raises(GitError, match="the next sync goes on"):
                 await checksums.of(commit)
@@ -179,7 +179,7 @@ async def test_it_ends_at_once_when_it_is_given_up(
     monkeypatch.setattr(GitZip, "make", slow)
     async with asyncio.timeout(20):
         async with Checksums(repository.mirror, {}, seconds=60) as checksums:
-            checksums.begin(repository.commits)
+            await checksums.begin(repository.commits)
             await begun.wait()
     with pytest.raises(asyncio.CancelledError):
         await checksums.of(repository.commits[-1])

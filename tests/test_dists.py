@@ -11,21 +11,25 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar
 
 import pytest
 
 from pricore.compression import Encoding, name_of, read_plain
 from pricore.dists import Dists, checksum
-from pricore.errors import ConfigError, DistError, GitError, StorageError
+from pricore.errors import BusyError, ConfigError, DistError, GitError, StorageError
 from pricore.git import Git
 from pricore.mirror import Mirror
 from pricore.models import Dist
 from pricore.storage import Bucket, Folder
+from pricore.threads import cores
+from pricore.turns import Turns
 from tests.harness import DataFolder, GitRepository, Place, prose
 from tests.swift import ACCESS_KEY, S3, SECRET_KEY
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -88,6 +92,57 @@ async def test_an_archive_with_another_checksum_is_not_kept(
     with pytest.raises(DistError, match=f"{dist.shasum}, but {'0' * 40} was advertised"):
         await start().open(wrong, mirror, "zstd")
     assert place.files() == DataFolder(tmp_path / "data").files() == {}
+
+
+async def test_as_many_are_made_at_once_as_there_are_cores(mirror: Mirror, tmp_path: Path) -> None:
+    """However many are asked for by however many: others' requests have a processor, too."""
+    commit = (await mirror.refs())["refs/heads/main"]
+    counted = _Counted(mirror)
+    dists = Dists(tmp_path / "dists", at_once=2)
+    wrong = [Dist("repository", commit, f"{number:040x}", 1) for number in range(9)]
+    asking = [
+        dists.open(dist, counted, "zstd", who=("acme", str(number % 3))) for number, dist in enumerate(wrong)
+    ]
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [DistError] * 9
+    assert (counted.made, counted.most) == (9, 2)
+    assert Dists(tmp_path / "dists")._turns._free == cores()
+
+
+async def test_kept_archives_are_checked_as_many_at_once_as_there_are_cores(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a start, many that are asked for have to be read whole: that takes processors as well."""
+    dist = await _advertised(mirror)
+    first = Dists(tmp_path / "dists")
+    for encoding in ("zstd", "gzip"):
+        await _read(first, dist, mirror, encoding)
+    dists = Dists(tmp_path / "dists", at_once=1)
+    async with dists._turns.take(("acme", "")):
+        asking = asyncio.create_task(_read(dists, dist, mirror, "zstd"))
+        await _until(lambda: bool(dists._turns._waiting))
+        assert not asking.done()
+    assert await asking == await _read(first, dist, mirror, "zstd")
+
+
+class _Counted:
+    """A mirror that counts how many archives are made of it, and how many at most at once."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self.made = self.most = self._now = 0
+
+    async def archive(self, treeish: str, consume: Callable[[IO[bytes]], T], /) -> T:
+        self._now += 1
+        self.most = max(self.most, self._now)
+        try:
+            return await self._mirror.archive(treeish, consume)
+        finally:
+            self._now -= 1
+            self.made += 1
+
+    async def has(self, treeishes: Sequence[str], /) -> set[str]:
+        return await self._mirror.has(treeishes)
 
 
 async def test_a_failure_of_git_is_told_as_such(
@@ -442,14 +497,17 @@ async def test_an_archive_without_room_is_sent_and_not_kept(
 async def test_what_is_sent_without_room_is_bounded(
     mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two at a time, each until it is sent, and none that is too large for memory."""
+    """Two at a time, each until it is sent, and none that is too large for memory; no client waits for ever."""
     dist = await _advertised(mirror)
     dists = Dists(tmp_path / "data" / "dists")
     monkeypatch.setattr(Folder, "create", _no_room)
+    monkeypatch.setattr(dists, "_unkept", Turns(2, seconds=0))
     first, second = [await dists.lend(dist, mirror, "zstd") for _ in range(2)]
     third = asyncio.create_task(dists.lend(dist, mirror, "zstd"))
     done, _ = await asyncio.wait([third], timeout=0.5)
     assert not done
+    with pytest.raises(BusyError, match="try again in"):
+        await dists.lend(dist, mirror, "zstd", who=("acme", "client"))
     with first:
         pass
     with await third, second:

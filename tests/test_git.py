@@ -142,9 +142,7 @@ async def test_a_redirect_leads_from_https_to_https_alone(
 ) -> None:
     """What ~/.netrc has for a host is not sent in the open because another host, or the host itself, says so."""
     certificate, private = make_certificate(tmp_path)
-    config = tmp_path / "gitconfig"
-    config.write_text(f"[http]\n\tsslCAInfo = {certificate}\n")
-    monkeypatch.setattr("pricore.git._CONFIG", config)
+    monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
     (tmp_path / ".netrc").write_text("machine localhost login ada password netrc-secret\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

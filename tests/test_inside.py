@@ -2,13 +2,17 @@
 
 import asyncio
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 import pytest
 
+from pricore import inside
 from pricore.errors import GitError, GitUnavailableError
 from pricore.inside import find_outside
+from pricore.threads import ARCHIVES, DOCUMENTS, PUBLISHING, SYNCS, UPLOADS
 
 INSIDE = [
     *("127.0.0.1", "127.8.9.10", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254"),
@@ -115,12 +119,12 @@ async def test_what_is_allowed_is_that_alone(host: str, monkeypatch: pytest.Monk
 def lead(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> None:
     """Let names lead to addresses: there is no DNS here that would."""
 
-    async def getaddrinfo(_: Any, host: str, *__: Any, **___: Any) -> list[Any]:
+    def getaddrinfo(host: str, *_: Any, **__: Any) -> list[Any]:
         if host not in names:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in names[host]]
 
-    monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
 async def test_a_name_is_what_all_of_its_addresses_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,3 +143,39 @@ async def test_a_name_that_leads_nowhere_is_told_so(host: str, monkeypatch: pyte
         lead(monkeypatch, {})
     with pytest.raises(GitUnavailableError, match="leads to no address"):
         await find_outside(host, allowed=())
+
+
+async def test_slow_names_keep_no_thread_from_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many name servers don't answer: downloads, documents, archives and syncs have threads of their own.
+
+    Only so many names are asked for at once, and who waits for one is told so in time.
+    """
+    asked = threading.Semaphore(0)
+    answer = threading.Event()
+    names: list[str] = []
+
+    def getaddrinfo(host: str, *_: Any, **__: Any) -> list[Any]:
+        names.append(host)
+        asked.release()
+        answer.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    looking = [asyncio.create_task(find_outside(f"slow{number}.example.com", allowed=())) for number in range(20)]
+    try:
+        async with asyncio.timeout(20):
+            for _ in range(8):
+                await SYNCS.run(asked.acquire)
+            assert await asyncio.to_thread(int, "1") == 1
+            for kind in (ARCHIVES, DOCUMENTS, PUBLISHING, SYNCS, UPLOADS):
+                assert await kind.run(int, "1") == 1
+            assert len(names) == 8
+            monkeypatch.setattr(inside, "_RESOLVE_SECONDS", 0)
+            with pytest.raises(GitUnavailableError, match=r"late\.example\.com: its name servers do not answer"):
+                await find_outside("late.example.com", allowed=())
+    finally:
+        answer.set()
+    found = await asyncio.gather(*looking, return_exceptions=True)
+    assert {type(item) for item in found} == {GitUnavailableError}
+    assert "late.example.com" not in names

@@ -20,6 +20,7 @@ from pricore.jobs import Queue
 from pricore.limits import Limits
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.threads import DOCUMENTS
 from pricore.uploads import Uploads
 
 
@@ -46,7 +47,7 @@ class Api:
         self.table: list[Route] = [
             *organizations.routes(store, syncer, dists, uploads),
             *packages.routes(store, dists, uploads, config),
-            *locks.routes(store, dists, syncer, config),
+            *locks.routes(store, gate, dists, syncer, config),
             *repositories.routes(store, queue, syncer, config),
             *tokens.routes(store, limits),
         ]
@@ -65,12 +66,18 @@ class Api:
         return serve(route, self._gate, self._streams, public_url=self._public_url)
 
     async def _get_document(self, _: web.Request) -> web.Response:
-        body = msgspec.json.encode(self._document)
-        return web.Response(body=body, content_type="application/json", headers=_PUBLIC)
+        document = (await DOCUMENTS.run(lambda: self._finished))[0]
+        return web.Response(body=document, content_type="application/json", headers=_PUBLIC)
 
     async def _get_page(self, _: web.Request) -> web.Response:
         headers = {"Content-Security-Policy": POLICY, **_PUBLIC}
-        return web.Response(text=build_page(self._document), content_type="text/html", headers=headers)
+        page = (await DOCUMENTS.run(lambda: self._finished))[1]
+        return web.Response(body=page, content_type="text/html", charset="utf-8", headers=headers)
+
+    @cached_property
+    def _finished(self) -> tuple[bytes, bytes]:
+        """The document and its page: made once, as everybody may ask for them."""
+        return msgspec.json.encode(self._document), build_page(self._document).encode()
 
     @cached_property
     def _document(self) -> Document:

@@ -1,7 +1,7 @@
 """Lock files that are in use: what they name is kept."""
 
-import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from pricore import auth, locks, views
@@ -10,11 +10,13 @@ from pricore.api.routing import Call, Data, Message, Route
 from pricore.config import Config
 from pricore.dists import Dists
 from pricore.errors import ArchiveError, InvalidError, NotFoundError, PricoreError
+from pricore.gate import Gate
 from pricore.locks import Checker, LockFile
 from pricore.models import Lock, LockedPackage, Token
 from pricore.pins import Pins
 from pricore.store import Store
 from pricore.sync import Syncer
+from pricore.threads import DOCUMENTS
 from pricore.views import FindingView, LockView
 
 _log = logging.getLogger("pricore.locks")
@@ -22,8 +24,11 @@ _log = logging.getLogger("pricore.locks")
 _MOST_CHECKED: Final = 1000
 """Packages of one request: an archive that isn't kept is made."""
 
+_MOST_SECONDS: Final = 50.0
+"""What a check, or registering, takes at most: reverse proxies give up after 60."""
 
-def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[Route]:
+
+def routes(store: Store, gate: Gate, dists: Dists, syncer: Syncer, config: Config) -> list[Route]:
     """The routes of lock files."""
     pins = Pins(store, dists, syncer, most=config.most_pinned)
     checker = Checker(pins, dists, syncer, explain=_explain)
@@ -32,7 +37,7 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
         """What a lock file names of the organization. Raises InvalidError where the caller may not see it."""
         wanted: LockFile = call.body
         # a large one takes long enough for others to wait
-        named = await asyncio.to_thread(locks.packages_of, wanted, public_url=config.public_url)
+        named = await DOCUMENTS.run(locks.packages_of, wanted, public_url=config.public_url)
         found = [item for item in named if item.organization == call.path["slug"]]
         if not found:
             raise InvalidError("no package in it comes from this organization", field="packages")
@@ -43,6 +48,16 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
                 raise InvalidError(f"there is no package {item.package[:80]}", field="packages")
         return found
 
+    def admission(call: Call) -> Callable[[LockedPackage], None]:
+        """What counts an archive that is made, or a commit that is looked up, as a download of its package."""
+
+        def admit(package: LockedPackage) -> None:
+            gate.admit_archive(
+                call.token, call.address, organization=package.organization, package=package.package
+            )
+
+        return admit
+
     async def list_locks(call: Call) -> Data[list[LockView]]:
         found = await store.locks.of_organization(await find_organization(store, call))
         return Data([views.lock(item) for item in found if _visible(call.token, item)])
@@ -52,12 +67,14 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
         name = locks.check_name(call.path["name"])
         packages = await read(call)
         await hidden(call, name)
-        packages = await checker.name_archives(packages)
+        packages = await checker.name_archives(packages, admit=admission(call), seconds=_MOST_SECONDS)
         return Data(views.lock(await store.locks.register(organization, name, packages)))
 
     async def check_lock(call: Call) -> Data[list[FindingView]]:
         await find_organization(store, call)
-        return Data([views.finding(item) for item in await checker.check(await read(call))])
+        who = call.path["slug"], call.token.id
+        found = await checker.check(await read(call), who=who, admit=admission(call), seconds=_MOST_SECONDS)
+        return Data([views.finding(item) for item in found])
 
     async def remove_lock(call: Call) -> Message:
         organization = await find_organization(store, call)
@@ -67,8 +84,8 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
 
     async def hidden(call: Call, name: str) -> None:
         """Raise NotFoundError where a lock file of that name has packages that the caller may not see."""
-        found = await store.locks.of_organization(await find_organization(store, call))
-        if any(item.name == name and not _visible(call.token, item) for item in found):
+        found = await store.locks.of_organization(await find_organization(store, call), name=name)
+        if any(not _visible(call.token, item) for item in found):
             raise NotFoundError(auth.NOT_HERE)
 
     return [
@@ -87,6 +104,7 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
             summary="Register a composer.lock, the body: what it names is neither pruned nor deleted",
             body=LockFile,
             most_bytes=locks.MOST_BYTES,
+            errors=(503,),
         ),
         Route(
             method="POST",
@@ -96,6 +114,7 @@ def routes(store: Store, dists: Dists, syncer: Syncer, config: Config) -> list[R
             summary="Check whether each package in a composer.lock, the body, can be installed right now",
             body=LockFile,
             most_bytes=locks.MOST_BYTES,
+            errors=(503,),
         ),
         Route(
             method="DELETE",

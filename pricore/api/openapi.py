@@ -56,6 +56,7 @@ _ERRORS: Final[Mapping[int, str]] = {
     422: "An argument cannot be understood.",
     429: "A rate limit is used up.",
     500: "The registry failed; its log says why.",
+    503: "Archives have to be made first, which takes a while: try again, and it goes on from there.",
 }
 
 _HEADERS: Final[Document] = {
@@ -75,6 +76,7 @@ _HEADERS_OF: Final[Mapping[int, Sequence[str]]] = {
     401: ("WWW-Authenticate",),
     429: ("Retry-After",),
     500: ("X-Request-Id",),
+    503: ("Retry-After",),
 }
 
 

@@ -14,6 +14,7 @@ from pricore.dists import Dists
 from pricore.errors import InvalidError, NotFoundError
 from pricore.models import Count, Organization, Package
 from pricore.store import Store
+from pricore.threads import DOCUMENTS
 from pricore.uploads import Uploads
 from pricore.views import Day, DownloadsView, PackageSummary, PackageView, UploadView, VersionView
 
@@ -72,7 +73,8 @@ def routes(store: Store, dists: Dists, uploads: Uploads, config: Config) -> list
         repository = await store.repositories.find(found.repository_id)
         if repository is None and found.repository_id is not None:  # removed between the two questions
             raise NotFoundError(auth.NOT_HERE)
-        return Data(views.package(found, repository, await store.packages.versions(found)))
+        versions = await store.packages.versions(found)
+        return Data(await DOCUMENTS.for_all(len(versions), views.package, found, repository, versions))
 
     async def upload_package(call: Call) -> Data[UploadView]:
         query: UploadQuery = call.query

@@ -59,10 +59,12 @@ class RepositoryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[Route]:
     """The routes of repositories."""
 
-    async def visible(token: Token, organization: Organization) -> list[Repository]:
-        """The repositories that a token may know of: a restricted one, those that its packages come from."""
-        found = await store.repositories.of_organization(organization.id)
-        if token.packages is None:
+    async def visible(token: Token, organization: Organization, found: list[Repository]) -> list[Repository]:
+        """Those of an organization's repositories that a token may know of.
+
+        For a restricted one, that are those that its packages come from.
+        """
+        if token.packages is None or not found:
             return found
         owners = await store.packages.owners(organization.id, token.packages)
         ids = {repository_id for repository_id, _ in owners.values()}
@@ -71,9 +73,10 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
     async def find_repository(call: Call) -> Repository:
         """The repository in a call's path. Raises NotFoundError where the token may not know of it."""
         organization = await find_organization(store, call)
-        for item in await visible(call.token, organization):
-            if item.id == call.path["id"]:
-                return item
+        item = await store.repositories.find(call.path["id"])
+        own = [] if item is None or item.organization_id != organization.id else [item]
+        for found in await visible(call.token, organization, own):
+            return found
         raise NotFoundError(auth.NOT_HERE)
 
     async def check_outside(address: Address) -> None:
@@ -85,7 +88,8 @@ def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[R
 
     async def list_repositories(call: Call) -> Data[list[RepositoryView]]:
         organization = await find_organization(store, call)
-        return Data([_repository(item, call.token) for item in await visible(call.token, organization)])
+        found = await store.repositories.of_organization(organization.id)
+        return Data([_repository(item, call.token) for item in await visible(call.token, organization, found)])
 
     async def get_repository(call: Call) -> Data[RepositoryView]:
         return Data(_repository(await find_repository(call), call.token))

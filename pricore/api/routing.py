@@ -1,6 +1,5 @@
 """How a typed route is served: token, scope, query and body in; a record with its status out."""
 
-import asyncio
 import functools
 import re
 import sys
@@ -20,6 +19,7 @@ from pricore.errors import BadRequestError, ConflictError, InvalidError, NotFoun
 from pricore.gate import Gate, allowance_of
 from pricore.limits import Allowance
 from pricore.models import Token
+from pricore.threads import DOCUMENTS
 
 T = TypeVar("T")
 
@@ -162,7 +162,7 @@ def serve(route: Route, gate: Gate, streams: Streams, *, public_url: str = "") -
             # a large one takes long enough for others to wait
             large = len(content) > _LARGE
             parse = functools.partial(_read_body, content, route.body)
-            body = await asyncio.to_thread(parse) if large else parse()
+            body = await DOCUMENTS.run(parse) if large else parse()
         call = Call(token, path, query, body, allowance_of(request), gate.address(request))
         try:
             result = await route.handler(call)

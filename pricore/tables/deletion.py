@@ -1,6 +1,6 @@
 """What deleting does inside its transaction, and what keeps the deleted from coming back."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,13 +9,14 @@ from pricore import discovery
 from pricore.clock import now
 from pricore.models import Package, Repository
 from pricore.tables.publishing import READ_ANEW, Publication, deleted_on
+from pricore.threads import PUBLISHING
 
 if TYPE_CHECKING:
     import aiosqlite
 
 
-async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Mapping[str, tuple[str, str]]) -> None:
-    """Keep versions, given as ref to (version, commit), from being published again before their refs move.
+async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Sequence[tuple[str, str, str]]) -> None:
+    """Keep versions, given as (ref, version, commit), from being published again before their refs move.
 
     Marked too are the refs that were left out because they mean the same versions (1.0.0 beside v1.0.0). Where a
     version's own tag is gone, such a one that is at another commit is what it has become, and is let in now.
@@ -28,26 +29,31 @@ async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Mappi
         "SELECT name, reference, lower(package), reason FROM refs WHERE repository_id = ?",
         (package.repository_id,),
     )
-    others = {ref for ref, _, supplies, _ in rows if supplies not in (None, package.name)}
-    commits = {ref: commit for ref, commit, _, _ in rows if ref not in others}
-    waiting = any((reason or "").startswith(discovery.NO_ROOM) for _, _, _, reason in rows)
-    # not the commit of the ref, but of what it made: a tag that moved and was refused is let in now
-    marks = {ref: commit for ref, (_, commit) in deleted.items() if ref not in others}
-    there = {ref for ref, *_ in rows}
-    claims = {discovery.claim(ref) for ref in deleted} - {None}
-    gone = {discovery.claim(ref): commit for ref, (_, commit) in deleted.items() if ref not in there}
-    same = {ref: commit for ref, commit in commits.items() if discovery.claim(ref) in claims}
-    let_in = {ref for ref, commit in same.items() if gone.get(discovery.claim(ref), commit) != commit}
-    marked = {ref: commit for ref, commit in same.items() if ref not in let_in} | marks
-    made = {ref: (package.name, version) for ref, (version, _) in deleted.items()}
-    await _mark(
-        db,
-        package.repository_id,
-        {ref: (*made.get(ref, (None, None)), commit) for ref, commit in marked.items()},
-        nowhere=marked.keys() - there,
-    )
-    # what there was no room for, too
-    if let_in or waiting or any(commits.get(ref, commit) != commit for ref, commit in marks.items()):
+
+    def choose() -> tuple[dict[str, tuple[str | None, str | None, str]], set[str], bool]:
+        others = {ref for ref, _, supplies, _ in rows if supplies not in (None, package.name)}
+        commits = {ref: commit for ref, commit, _, _ in rows if ref not in others}
+        there = {ref for ref, *_ in rows}
+        # not the commit of the ref, but of what it made: a tag that moved and was refused is let in now
+        made = {ref: (package.name, version) for ref, version, _ in deleted}
+        marks = {ref: commit for ref, _, commit in deleted if ref not in others}
+        claims = {discovery.claim(ref) for ref in made} - {None}
+        gone = {discovery.claim(ref): commit for ref, _, commit in deleted if ref not in there}
+        same = {ref: commit for ref, commit in commits.items() if discovery.claim(ref) in claims}
+        let_in = {ref for ref, commit in same.items() if gone.get(discovery.claim(ref), commit) != commit}
+        marked = {ref: commit for ref, commit in same.items() if ref not in let_in} | marks
+        moved = any(commits.get(ref, commit) != commit for ref, commit in marks.items())
+        # what there was no room for, too
+        waiting = any((reason or "").startswith(discovery.NO_ROOM) for _, _, _, reason in rows)
+        return (
+            {ref: (*made.get(ref, (None, None)), commit) for ref, commit in marked.items()},
+            marked.keys() - there,
+            bool(let_in) or moved or waiting,
+        )
+
+    marked, nowhere, anew = await PUBLISHING.for_all(len(rows) + len(deleted), choose)
+    await _mark(db, package.repository_id, marked, nowhere=nowhere)
+    if anew:
         await db.execute(
             f"UPDATE repositories SET refs_digest = {READ_ANEW}, failed_digest = NULL WHERE id = ?",
             (package.repository_id,),
@@ -62,27 +68,35 @@ async def without_deleted(db: "aiosqlite.Connection", repository: Repository, ch
     deleted: dict[str, str] = dict(rows)
     rows = await db.execute_fetchall("SELECT name FROM packages WHERE repository_id = ?", (repository.id,))
     gone = change.there - {name for (name,) in rows}
-    late = [item for item in change.versions if item.package.lower() in gone]
-    # of a package that was deleted between two batches: the refs of this one make nothing either
-    marks: dict[str, tuple[str | None, str | None, str]] = {
-        item.ref: (item.package, item.version, item.reference) for item in late
-    }
-    # and those that were left out because they mean the same
-    claims = {discovery.claim(ref) for ref in (deleted.keys() | marks.keys()) - change.deleted} - {None}
-    marks |= {
-        ref.name: (None, None, ref.commit)
-        for ref in change.refs
-        if ref.reason and ref.name not in deleted and discovery.claim(ref.name) in claims
-    }
+
+    def find_late() -> dict[str, tuple[str | None, str | None, str]]:
+        late = [item for item in change.versions if item.package.lower() in gone]
+        # of a package that was deleted between two batches: the refs of this one make nothing either
+        marks: dict[str, tuple[str | None, str | None, str]] = {
+            item.ref: (item.package, item.version, item.reference) for item in late
+        }
+        # and those that were left out because they mean the same
+        claims = {discovery.claim(ref) for ref in (deleted.keys() | marks.keys()) - change.deleted} - {None}
+        return marks | {
+            ref.name: (None, None, ref.commit)
+            for ref in change.refs
+            if ref.reason and ref.name not in deleted and discovery.claim(ref.name) in claims
+        }
+
+    def leave_out() -> Publication:
+        return msgspec.structs.replace(
+            change,
+            versions=[item for item in change.versions if deleted.get(item.ref) != item.reference],
+            refs=[ref for ref in change.refs if deleted.get(ref.name) != ref.commit],
+            # the sync decided by what was served when it began: the next one looks at everything
+            digest="" if change.digest is not None and deleted.keys() - change.deleted else change.digest,
+        )
+
+    size = change.size + len(deleted)
+    marks = await PUBLISHING.for_all(size, find_late)
     await _mark(db, repository.id, marks)
     deleted |= {ref: commit for ref, (_, _, commit) in marks.items()}
-    return msgspec.structs.replace(
-        change,
-        versions=[item for item in change.versions if deleted.get(item.ref) != item.reference],
-        refs=[ref for ref in change.refs if deleted.get(ref.name) != ref.commit],
-        # the sync decided by what was served when it began: the next one looks at everything
-        digest="" if change.digest is not None and deleted.keys() - change.deleted else change.digest,
-    )
+    return await PUBLISHING.for_all(size, leave_out)
 
 
 async def _mark(
@@ -103,7 +117,8 @@ async def _mark(
         ON CONFLICT (repository_id, name) DO UPDATE SET reference = excluded.reference,
             reason = excluded.reason, deleted_at = excluded.deleted_at
         """,
-        [
+        # one by one, in the database's thread: there may be many
+        (
             (
                 repository_id,
                 ref,
@@ -114,7 +129,7 @@ async def _mark(
                 now(),
             )
             for ref, (package, version, commit) in refs.items()
-        ],
+        ),
     )
 
 

@@ -52,18 +52,22 @@ class Locks:
             packages=tuple(packages),
         )
 
-    async def of_organization(self, organization: Organization) -> list[Lock]:
-        """The lock files of an organization, by name."""
+    async def of_organization(self, organization: Organization, *, name: str | None = None) -> list[Lock]:
+        """The lock files of an organization, by name: all, or the one of a name if it is there."""
         rows = await self._store.fetch_all(
-            "SELECT id, name, created_at, registered_at FROM locks WHERE organization_id = ? ORDER BY name",
-            (organization.id,),
+            """
+            SELECT id, name, created_at, registered_at FROM locks
+            WHERE organization_id = ?1 AND (?2 IS NULL OR name = ?2) ORDER BY name
+            """,
+            (organization.id, name),
         )
         named = await self._store.fetch_all(
             """
             SELECT lock_id, package, version, address, shasum FROM lock_packages
-            JOIN locks ON locks.id = lock_id WHERE organization_id = ? ORDER BY package
+            JOIN locks ON locks.id = lock_id
+            WHERE organization_id = ?1 AND (?2 IS NULL OR name = ?2) ORDER BY package
             """,
-            (organization.id,),
+            (organization.id, name),
         )
         packages: dict[str, list[LockedPackage]] = {}
         for lock_id, package, version, address, shasum in named:

@@ -12,6 +12,7 @@ from pricore.models import Dist, Document, NewVersion, Organization, Package, Re
 from pricore.several import OnShare, counted
 from pricore.tables import deletion, locks, pins, publishing
 from pricore.tables.publishing import READ_ANEW, Publication
+from pricore.threads import DOCUMENTS, PUBLISHING, SYNCS
 
 if TYPE_CHECKING:
     from pricore.metadata import Published
@@ -118,21 +119,24 @@ class Packages:
         ConflictError where a registered lock file names one of its archives.
         """
         async with self._store.transaction(organization_id=organization.id) as db:
-            versions = await db.execute_fetchall(
+            versions: Any = await db.execute_fetchall(
                 "SELECT ref, version, reference FROM versions WHERE package_id = ?", (package.id,)
             )
-            rows: Any = await db.execute_fetchall("SELECT shasum FROM dists WHERE package_id = ?", (package.id,))
-            dists = [shasum for (shasum,) in rows]
+            rows: Any = await db.execute_fetchall(
+                "SELECT shasum, reference FROM dists WHERE package_id = ?", (package.id,)
+            )
+
+            def split() -> tuple[list[str], list[str]]:
+                return [shasum for shasum, _ in rows], [reference for _, reference in rows]
+
+            dists, references = await PUBLISHING.for_all(len(rows), split)
             await locks.check_unlocked(db, organization.id, [package.id], shasums=dists)
             await self._store.organizations.remember_dates(db, organization.id, [package.id])
-            everything: Any = await db.execute_fetchall(
-                "SELECT reference FROM dists WHERE package_id = ?", (package.id,)
-            )
-            await pins.withdraw(db, package.id, [reference for (reference,) in everything])
+            await pins.withdraw(db, package.id, references)
             cursor = await db.execute("DELETE FROM packages WHERE id = ?", (package.id,))
             if not cursor.rowcount:
                 raise NotFoundError(f"{organization.slug} has no package {package.name} any more")
-            await deletion.mark_refs(db, package, {ref: (version, commit) for ref, version, commit in versions})
+            await deletion.mark_refs(db, package, versions)
             await deletion.read_others_anew(db, organization.id, repository_id=package.repository_id)
             await self._store.organizations.touch_root(db, organization.id, names_changed=True)
             return await deletion.unused(db, dists)
@@ -169,7 +173,7 @@ class Packages:
             )
             dists = [shasum for (shasum,) in gone]
             await locks.check_unlocked(db, organization.id, [package.id], shasums=dists, address=version)
-            await deletion.mark_refs(db, package, {ref: (version, commit)})
+            await deletion.mark_refs(db, package, [(ref, version, commit)])
             await publishing.rebuild(db, package.id, package.name)
             await self._store.organizations.touch_root(db, organization.id, names_changed=False)
             return await deletion.unused(db, dists)
@@ -271,7 +275,11 @@ class Packages:
             f"SELECT {_VERSION} FROM versions JOIN packages ON packages.id = package_id WHERE package_id = ?",
             (package.id,),
         )
-        return sorted(map(_version, rows), key=lambda item: versions.sort_key(item.normalized), reverse=True)
+
+        def order() -> list[Version]:
+            return versions.newest_first(map(_version, rows), lambda item: item.normalized)
+
+        return await DOCUMENTS.for_all(len(rows), order)
 
     async def find_version(self, package: Package, version: str) -> Version | None:
         """The version of that pretty form, or of any other that means the same (1.0, v1.0.0); or None."""
@@ -295,7 +303,9 @@ class Packages:
             """,
             (repository_id,),
         )
-        return {(name, fields[0]): _version(fields) for name, *fields in rows}
+        return await SYNCS.for_all(
+            len(rows), lambda: {(name, fields[0]): _version(fields) for name, *fields in rows}
+        )
 
     async def metadata_sizes(self, repository_id: str) -> dict[tuple[str, str], int]:
         """The bytes of metadata of every version that a repository supplies, by (package, version)."""
@@ -306,7 +316,7 @@ class Packages:
             """,
             (repository_id,),
         )
-        return {(name, version): size for name, version, size in rows}
+        return await SYNCS.for_all(len(rows), lambda: {(name, version): size for name, version, size in rows})
 
     async def checksums(self, repository_id: str) -> dict[str, tuple[str, int]]:
         """Every archive that was advertised for a repository: commit, or commit:folder, to (sha1, bytes)."""
@@ -317,7 +327,7 @@ class Packages:
             """,
             (repository_id,),
         )
-        return {treeish: (shasum, size) for treeish, shasum, size in rows}
+        return await SYNCS.for_all(len(rows), lambda: {treeish: (shasum, size) for treeish, shasum, size in rows})
 
     async def all_checksums(self) -> set[str]:
         """The sha1 of every archive that was ever advertised and may be asked for."""

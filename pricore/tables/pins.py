@@ -126,7 +126,8 @@ async def withdraw(db: "aiosqlite.Connection", package_id: str, references: Sequ
         SELECT repository_id, name, ? FROM packages WHERE id = ? AND repository_id IS NOT NULL
         ON CONFLICT (repository_id, package, reference) DO NOTHING
         """,
-        [(reference, package_id) for reference in references],
+        # one by one, in the database's thread: there may be many
+        ((reference, package_id) for reference in references),
     )
 
 

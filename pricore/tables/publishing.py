@@ -1,10 +1,9 @@
 """What publishing does inside its transaction: packages, refs, and the documents that are made of versions."""
 
-import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -16,9 +15,12 @@ from pricore.discovery import BRANCHES, MOST_OF_PACKAGE, split_place, too_much
 from pricore.errors import ConflictError, NotFoundError
 from pricore.metadata import Published
 from pricore.models import NewVersion, Ref, Repository
+from pricore.threads import PUBLISHING
 
 if TYPE_CHECKING:
     import aiosqlite
+
+T = TypeVar("T")
 
 READ_ANEW: Final = "'anew:' || hex(randomblob(8))"
 """A digest that no upstream has, and none that came before: whoever reads the repository now notices too."""
@@ -64,6 +66,11 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     default_names: Mapping[str, str] = {}
     digest: str | None = None
 
+    @property
+    def size(self) -> int:
+        """How much it has to go through."""
+        return sum(map(len, (self.versions, self.removed, self.gone, self.refs, self.forgotten, self.back)))
+
 
 async def update_repository(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
     cursor = await db.execute(
@@ -101,14 +108,7 @@ async def package_ids(
     db: "aiosqlite.Connection", repository: Repository, change: Publication
 ) -> tuple[dict[str, str], bool]:
     """The ids of all packages that the change touches, and whether one was made, as it is for new versions."""
-    supplied: dict[str, str] = {}
-    moved: dict[str, str] = {}
-    for item in change.versions:
-        _, path = split_place(item.ref)
-        supplied.setdefault(item.package.lower(), path)
-        if item.default_branch:
-            moved[item.package.lower()] = path
-    names = supplied.keys() | {package.lower() for package, _ in (*change.removed, *change.gone)}
+    supplied, moved, names = await PUBLISHING.for_all(change.size, _touched, change)
     ids: dict[str, str] = {}
     made = False
     for name in sorted(names):
@@ -141,6 +141,18 @@ async def package_ids(
         [(path, ids[name]) for name, path in moved.items()],
     )
     return ids, made
+
+
+def _touched(change: Publication) -> tuple[dict[str, str], dict[str, str], set[str]]:
+    """The packages that get versions, with a folder; those in the default branch, with theirs; and all of them."""
+    supplied: dict[str, str] = {}
+    moved: dict[str, str] = {}
+    for item in change.versions:
+        _, path = split_place(item.ref)
+        supplied.setdefault(item.package.lower(), path)
+        if item.default_branch:
+            moved[item.package.lower()] = path
+    return supplied, moved, supplied.keys() | {package.lower() for package, _ in (*change.removed, *change.gone)}
 
 
 async def uploaded_package(db: "aiosqlite.Connection", organization_id: str, name: str) -> tuple[str, bool]:
@@ -234,7 +246,7 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
             first_reference = CASE WHEN excluded.ref LIKE 'refs/tags/%' AND reference <> excluded.reference
                 THEN coalesce(first_reference, reference) ELSE first_reference END
         """,
-        # made one by one: all of them together are many times what they share
+        # one by one, in the database's thread: all of them together are many times what they share
         (
             (
                 ids[item.package.lower()],
@@ -256,7 +268,7 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
         INSERT INTO dists (package_id, reference, shasum, size, treeish) VALUES (?, ?, ?, ?, ?)
         ON CONFLICT (package_id, reference) DO UPDATE SET pinned = 0
         """,
-        [(ids[item.package.lower()], item.reference, item.shasum, item.size, item.treeish) for item in items],
+        ((ids[item.package.lower()], item.reference, item.shasum, item.size, item.treeish) for item in items),
     )
     # what was advertised of a commit before is what it stays, though the package is in another folder now
     await db.executemany(
@@ -265,7 +277,7 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
         WHERE versions.package_id = ?1 AND version = ?2 AND dists.package_id = ?1
             AND dists.reference = versions.reference AND dists.shasum <> versions.shasum
         """,
-        [(ids[item.package.lower()], item.version) for item in items if item.treeish is not None],
+        ((ids[item.package.lower()], item.version) for item in items if item.treeish is not None),
     )
 
 
@@ -274,11 +286,12 @@ async def take_out(db: "aiosqlite.Connection", ids: Mapping[str, str], change: P
     # get: a package that was deleted in the meantime is not there, and its versions neither
     await db.executemany(
         "DELETE FROM versions WHERE package_id = ? AND version = ?",
-        [(ids.get(package.lower()), version) for package, version in change.removed],
+        # one by one, in the database's thread: there may be many
+        ((ids.get(package.lower()), version) for package, version in change.removed),
     )
     await db.executemany(
         "UPDATE versions SET gone_at = ? WHERE package_id = ? AND version = ? AND gone_at IS NULL",
-        [(now(), ids.get(package.lower()), version) for package, version in change.gone],
+        ((now(), ids.get(package.lower()), version) for package, version in change.gone),
     )
 
 
@@ -295,22 +308,23 @@ async def update_refs(db: "aiosqlite.Connection", repository: Repository, change
             -- what is let move to one commit is not for any other
             accepted = iif(excluded.reason IS NOT NULL AND accepted = excluded.reference, accepted, NULL)
         """,
-        [(repository.id, ref.name, ref.commit, ref.package, ref.version, ref.reason) for ref in change.refs],
+        ((repository.id, ref.name, ref.commit, ref.package, ref.version, ref.reason) for ref in change.refs),
     )
     await db.executemany(
         "DELETE FROM refs WHERE repository_id = ? AND name = ? AND deleted_at IS NULL",
-        [(repository.id, name) for name in change.forgotten],
+        ((repository.id, name) for name in change.forgotten),
     )
     await db.executemany(
         "UPDATE refs SET reason = NULL WHERE repository_id = ? AND name = ? AND deleted_at IS NOT NULL",
-        [(repository.id, name) for name in change.forgotten],
+        ((repository.id, name) for name in change.forgotten),
     )
     rows: Any = await db.execute_fetchall(
         "SELECT name, deleted_at FROM refs WHERE repository_id = ? AND deleted_at IS NOT NULL", (repository.id,)
     )
+    back = frozenset(change.back)
     await db.executemany(
         "UPDATE refs SET reason = ? WHERE repository_id = ? AND name = ?",
-        [(deleted_on(at), repository.id, name) for name, at in rows if name in change.back],
+        ((deleted_on(at), repository.id, name) for name, at in rows if name in back),
     )
 
 
@@ -363,20 +377,14 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
     """Make both documents of a package anew out of its versions, and what lists show of it."""
     rows: Any = await db.execute_fetchall(f"SELECT {PUBLISHED} FROM versions WHERE package_id = ?", (package_id,))
     ((replaced_by,),) = await db.execute_fetchall("SELECT replaced_by FROM packages WHERE id = ?", (package_id,))
-    published = metadata.newest_first(as_published(name, row) for row in rows)
-    del rows
-    latest = metadata.find_latest(published)
-    entry = _read_entry(b"{}" if latest is None else latest.entry)
-    size = sum(len(item.entry) + _DIST_SIZE for item in published)
-    provided = await asyncio.to_thread(metadata.provided_names, published)
-    halves = await asyncio.to_thread(_documents, name, published, replaced_by)
+    made = await PUBLISHING.run(_made_of, name, rows, replaced_by)
     await db.execute("DELETE FROM provided_names WHERE package_id = ?", (package_id,))
     await db.executemany(
         "INSERT INTO provided_names (package_id, name) VALUES (?, ?)",
-        [(package_id, item) for item in sorted(provided)],
+        [(package_id, item) for item in sorted(made.provided)],
     )
     changed = False
-    for half, body in halves.items():
+    for half, body in made.documents.items():
         # an unchanged half keeps its Last-Modified, and every client its copy. That of a new one is after all that
         # the package had before under its name, and owes nothing to other packages
         cursor = await db.execute(
@@ -407,7 +415,7 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
     rows = await db.execute_fetchall(
         "SELECT entry FROM versions WHERE package_id = ? AND default_branch ORDER BY id LIMIT 1", (package_id,)
     )
-    newest = next((_read_entry(content) for (content,) in rows), entry)
+    newest = next((_read_entry(content) for (content,) in rows), made.entry)
     abandoned = newest.get("abandoned")
     await db.execute(
         """
@@ -416,10 +424,10 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
         WHERE id = ?
         """,
         (
-            entry.get("description", "")[:_MOST_DESCRIPTION],
-            entry.get("type", "library")[:_MOST_TYPE],
-            None if latest is None else latest.version,
-            size,
+            made.entry.get("description", "")[:_MOST_DESCRIPTION],
+            made.entry.get("type", "library")[:_MOST_TYPE],
+            made.latest_version,
+            made.inline_size,
             metadata.DOCUMENT_FORMAT,
             "" if abandoned is True else abandoned,
             package_id,
@@ -431,21 +439,51 @@ def _read_entry(content: bytes) -> dict[str, Any]:
     return msgspec.json.decode(content, type=dict[str, Any])
 
 
+class _Made(NamedTuple):
+    """What is made of the versions of a package: documents by half, and what lists show of it.
+
+    `entry` is the metadata of the latest version, empty where there is none.
+    """
+
+    documents: Mapping[str, bytes]
+    latest_version: str | None
+    entry: dict[str, Any]
+    inline_size: int
+    provided: Collection[str]
+
+
+def _made_of(name: str, rows: list[Sequence[Any]], replaced_by: str | None) -> _Made:
+    """What is made of rows (PUBLISHED), which are let go as they get into documents."""
+    published = metadata.newest_first(as_published(name, row) for row in _taken(rows))
+    latest = metadata.find_latest(published)
+    size = sum(len(item.entry) + _DIST_SIZE for item in published)
+    provided = metadata.provided_names(published)
+    return _Made(
+        entry=_read_entry(b"{}" if latest is None else latest.entry),
+        latest_version=None if latest is None else latest.version,
+        inline_size=size,
+        provided=provided,
+        documents=_documents(name, published, replaced_by),
+    )
+
+
 def _documents(name: str, published: list[Published], replaced_by: str | None) -> dict[str, bytes]:
     """Both documents of versions given newest first, which are let go as they get into them."""
-    halves: dict[str, deque[Published]] = {"stable": deque(), "dev": deque()}
-    for item in published:
+    halves: dict[str, list[Published]] = {"stable": [], "dev": []}
+    for item in _taken(published):
         halves["dev" if versions.is_dev(item.normalized) else "stable"].append(item)
-    published.clear()
     return {
         half: _compress(metadata.build_document(name, _taken(items), replaced_by=replaced_by))
         for half, items in halves.items()
     }
 
 
-def _taken(items: deque[Published]) -> Iterator[Published]:
-    while items:
-        yield items.popleft()
+def _taken(items: list[T]) -> Iterator[T]:
+    """The items of a list, which has them no longer: they go one by one."""
+    rest = deque(items)
+    items.clear()
+    while rest:
+        yield rest.popleft()
 
 
 def _compress(document: Iterable[bytes]) -> bytes:

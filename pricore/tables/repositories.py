@@ -12,6 +12,7 @@ from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization, Ref, Repository, Trigger
 from pricore.tables import deletion, locks
 from pricore.tables.publishing import READ_ANEW
+from pricore.threads import PUBLISHING, SYNCS
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -198,7 +199,7 @@ class Repositories:
             """,
             (repository_id,),
         )
-        return {row[0]: Ref(*row) for row in rows}
+        return await SYNCS.for_all(len(rows), lambda: {row[0]: Ref(*row) for row in rows})
 
     async def left_out(self, repository_id: str) -> dict[str, str]:
         """Why each ref that makes no version now makes none, by full ref name."""
@@ -287,14 +288,14 @@ class Repositories:
                     "SELECT id FROM packages WHERE repository_id = ?", (repository.id,)
                 )
             ]
-            rows = await db.execute_fetchall(
+            rows: Any = await db.execute_fetchall(
                 """
                 SELECT shasum FROM dists JOIN packages ON packages.id = dists.package_id
                 WHERE packages.repository_id = ?
                 """,
                 (repository.id,),
             )
-            shasums = [shasum for (shasum,) in rows]
+            shasums = await PUBLISHING.for_all(len(rows), lambda: [shasum for (shasum,) in rows])
             await locks.check_unlocked(db, repository.organization_id, packages, shasums=shasums)
             await self._store.organizations.remember_dates(db, repository.organization_id, packages)
             await db.execute("DELETE FROM repositories WHERE id = ?", (repository.id,))

@@ -1,12 +1,12 @@
 """Use of tokens and downloads: collected in memory, written in batches, so that no request costs a write."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pricore.clock import now
 from pricore.models import Count, Downloads, Package
+from pricore.threads import DOCUMENTS
 from pricore.versions import normalized_or_none
 
 if TYPE_CHECKING:
@@ -129,7 +129,9 @@ class Usage:
     async def _find(self, installs: _Counts, archives: _Counts) -> dict[tuple[str, str], Count]:
         """The counts by a package's id and a version as it is shown; what is not here is left out."""
         # clients report normalized versions, and what is in a URL can be any form of one
-        normalized = await asyncio.to_thread(lambda: [normalized_or_none(version) for _, _, version in archives])
+        normalized = await DOCUMENTS.for_all(
+            len(archives), lambda: [normalized_or_none(version) for _, _, version in archives]
+        )
         reported = [(*key, key[2]) for key in installs]
         sent = [(*key, form) for key, form in zip(archives, normalized, strict=True)]
         found: dict[tuple[str, str], Count] = {}

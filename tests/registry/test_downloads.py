@@ -1,5 +1,6 @@
 """Reports of installs, and archives that are sent: what is counted, passed over and refused."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 
@@ -143,3 +144,29 @@ async def test_an_archive_of_what_is_no_version_any_more_counts_for_nothing(
     await world.get(dist["url"], secret)
 
     assert await count_archives(world) == {}
+
+
+async def test_a_large_report_gives_others_a_turn(
+    world: World, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop does not go through all of the installs that one request reports in a single step."""
+    counted, most = 0, 0
+    run, installed = asyncio.Handle._run, world.store.usage.installed
+
+    def observed(handle: asyncio.Handle) -> None:
+        nonlocal counted, most
+        counted = 0
+        run(handle)
+        most = max(most, counted)
+
+    def count(*install: str) -> None:
+        nonlocal counted
+        counted += 1
+        installed(*install)
+
+    monkeypatch.setattr(asyncio.Handle, "_run", observed)
+    monkeypatch.setattr(world.store.usage, "installed", count)
+    report = {"downloads": [{"name": "acme/library", "version": f"{number}.0"} for number in range(5000)]}
+    reply = await world.ask("/downloads", secret, method="POST", body=json.dumps(report).encode())
+    assert reply.status == 204
+    assert 0 < most <= 200

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import threading
 from typing import Any
 
 import pytest
@@ -53,8 +54,11 @@ async def test_a_large_document_is_the_same_in_every_encoding(large: World) -> N
 async def test_a_large_document_is_made_once_for_all_who_ask(
     large: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twenty who ask at the same time wait for one; those in other encodings are made one after the other."""
-    made, at_once = [], set()
+    """Twenty who ask at the same time wait for one; those in other encodings are made one after the other.
+
+    That is the work of threads for documents: who waits for another kind of work doesn't wait for it.
+    """
+    made, at_once, threads = [], set(), set()
     now_running = 0
     finish = registry._finish
 
@@ -63,6 +67,7 @@ async def test_a_large_document_is_made_once_for_all_who_ask(
         now_running += 1
         at_once.add(now_running)
         made.append(encoding)
+        threads.add(threading.current_thread().name.split("_")[0])
         try:
             return finish(document, url, encoding)
         finally:
@@ -74,6 +79,7 @@ async def test_a_large_document_is_made_once_for_all_who_ask(
     await asyncio.gather(*(large.get(P2, secret, headers={"Accept-Encoding": item}) for item in encodings))
     assert sorted(made) == ["gzip", "identity", "zstd"]
     assert at_once == {1}
+    assert threads == {"documents"}
 
 
 async def test_a_large_answer_waits_for_who_reads_it(large: World, connect: Connect) -> None:

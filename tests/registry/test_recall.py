@@ -201,7 +201,7 @@ async def test_a_token_that_a_command_revokes_is_refused_at_once(world: World, c
         made = await asyncio.to_thread(program.json, "token", "create", owner, "x")
         line.secret = made["token"]
         assert [(await line.get(P2)).at_once for _ in range(3)][-1]
-        await asyncio.to_thread(program.run, "token", "revoke", owner, made["id"])
+        await asyncio.to_thread(program.run, "token", "revoke", owner, made["id"], "--yes")
         assert [(await line.get(path)).status for path in (P2, ZIP)] == [401, 401]
 
 
