@@ -29,21 +29,27 @@ def trust(config: Config) -> None:
     """
     if config.ca_file is None:
         return
-    try:
-        own = config.ca_file.read_text(encoding="ascii")
-        found = bool(ssl.create_default_context(cadata=own).get_ca_certs()) if own.strip() else False
-    except (ssl.SSLError, ValueError):  # before OSError, which the first is too
-        found = False
-    except OSError as error:
-        raise ConfigError(f"ca_file: cannot read {config.ca_file}: {explain(error)}") from None
-    if not found:
-        raise ConfigError(f"ca_file: {config.ca_file} holds no certificate in PEM")
+    own = read_certificates(config.ca_file)
     path = config.data / _NAME
     try:
         _write(path, f"{_system(path)}\n{own}")
     except OSError as error:
         raise ConfigError(f"ca_file: cannot write {path}: {explain(error)}") from None
     os.environ["SSL_CERT_FILE"] = os.environ["GIT_SSL_CAINFO"] = str(path)
+
+
+def read_certificates(path: Path) -> str:
+    """The text of `ca_file`. Raises ConfigError for a file that cannot be read, or has no certificate."""
+    try:
+        own = path.read_text(encoding="ascii")
+        found = bool(ssl.create_default_context(cadata=own).get_ca_certs()) if own.strip() else False
+    except (ssl.SSLError, ValueError):  # before OSError, which the first is too
+        found = False
+    except OSError as error:
+        raise ConfigError(f"ca_file: cannot read {path}: {error.strerror}") from None
+    if not found:
+        raise ConfigError(f"ca_file: {path} holds no certificate in PEM")
+    return own
 
 
 def _system(made: Path) -> str:

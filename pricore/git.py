@@ -362,6 +362,8 @@ _UNAVAILABLE: Final = (
     "The requested URL returned error: 429",
 )
 _DAMAGED: Final = "possible repository corruption on the remote side"
+_DAMAGED_PACK: Final = "inflate returned"
+"""What git says of a pack that comes in, and of none that is here."""
 _SAID: Final = "remote: fatal: "
 _FULL: Final = ("No space left on device", "Disk quota exceeded", "couldn't write '")
 """What git says of a disk without room; of the file of a ref it says no more than the last."""
@@ -414,6 +416,12 @@ def _failure(command: str, message: str, target: str, access: Access) -> GitErro
         detail = next((line for line in message.splitlines() if line.startswith(_SAID)), _DAMAGED)
         return GitUnavailableError(
             f"cannot read {target}: it is damaged there, says its server ({_short(detail.removeprefix(_SAID))}); "
+            "`git fsck` in it tells more"
+        )
+    if _DAMAGED_PACK in message:
+        detail = next(line for line in message.splitlines() if _DAMAGED_PACK in line)
+        return GitUnavailableError(
+            f"cannot read {target}: what it sends is damaged ({_short(detail.removeprefix('fatal: '))}); "
             "`git fsck` in it tells more"
         )
     for sign in _UNAVAILABLE:

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pricore.authority import read_certificates
 from pricore.commands.session import Session, command, print_table, printable
 from pricore.config import Config, find_unknown, is_secret
+from pricore.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +39,11 @@ def show(session: Session) -> None:
 def check(session: Session) -> None:
     """Check the file and the environment: exit 1 with a line for each mistake, also in a variable's name."""
     mistakes = [*session.settings.mistakes, *find_unknown()]
+    if not session.settings.mistakes and session.config.ca_file is not None:
+        try:
+            read_certificates(session.config.ca_file)
+        except ConfigError as error:
+            mistakes.append(str(error))
 
     def render(console: "Console") -> None:
         for mistake in mistakes or ["The settings can be used."]:

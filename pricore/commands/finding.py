@@ -52,7 +52,10 @@ async def find_repository(store: Store, organization: Organization, text: str) -
         item_id=lambda item: item.id,
         names=lambda item: (
             [item.identifier, item.url],
-            [_last(item.identifier), *packages.get(item.id, ())],
+            [
+                *_ends(item.identifier),
+                *(name for full in packages.get(item.id, ()) for name in (full, _last(full))),
+            ],
         ),
         what="repositories",
         missing=f"{organization.slug} follows no repository {text}",
@@ -133,7 +136,13 @@ def guess(text: str, names: Iterable[str]) -> str:
     from difflib import get_close_matches  # only an error pays for it
 
     known = {name.lower(): name for name in names}
-    close = [known[name] for name in get_close_matches(text.lower(), known, n=3)]
+    close: list[str] = []
+    for name in get_close_matches(text.lower(), known, n=3):
+        # `library` and `acme/library` are one guess: the one that is more like it
+        if not any(
+            f"/{one}".endswith(f"/{other}") for kept in close for one, other in ((name, kept), (kept, name))
+        ):
+            close.append(known[name])
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
@@ -167,6 +176,12 @@ def _choose(
         raise ConflictError(f"{text} means {len(found)} {what}: {', '.join(shown)}{more}; give one of these ids")
     meant = guess(text, [name for item in items for part in names(item) for name in part])
     raise NotFoundError(f"{missing}{meant}; {advice}")
+
+
+def _ends(path: str) -> list[str]:
+    """The last part of a path, the last two, and so on."""
+    parts = path.rstrip("/").removesuffix(".git").strip("/").split("/")
+    return ["/".join(parts[-count:]) for count in range(1, len(parts) + 1)]
 
 
 def _last(name: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -322,6 +323,22 @@ async def test_a_damaged_upstream_is_told_as_what_it_is(registry: Registry, upst
         "`git fsck` in it tells more"
     )
     assert await registry.versions() == {"1.0.0", "dev-main"}
+
+
+async def test_damage_that_upstream_does_not_notice_is_told_as_that(
+    registry: Registry, upstream: GitRepository
+) -> None:
+    """Its server sends such a pack as it is, and git here says no more than where reading it ended."""
+    (upstream.folder / "large").write_bytes(random.Random(1).randbytes(300_000))
+    upstream.commit()
+    upstream.git("repack", "-adq")
+    (pack,) = (upstream.folder / ".git" / "objects" / "pack").glob("*.pack")
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 1
+    pack.chmod(0o644)
+    pack.write_bytes(content)
+    with pytest.raises(GitUnavailableError, match=r"what it sends is damaged .*; `git fsck` in it tells more"):
+        await registry.add(upstream)
 
 
 async def test_a_page_is_not_an_empty_repository(registry: Registry) -> None:

@@ -56,6 +56,10 @@ def test_mistakes_are_found_before_a_restart(tmp_path: Path) -> None:
     assert pricore.json("config", "check", "--config", str(file), status=1) == {"mistakes": lines}
     assert f"{file}: port must be" in pricore.fail("serve", "--config", str(file))
 
+    none = tmp_path / "none.pem"
+    checked = Pricore(tmp_path / "data", ca_file=str(none)).run("config", "check", status=1).stdout
+    assert checked == f"ca_file: cannot read {none}: No such file or directory\n"
+
 
 def complete(script: str, words: str, folder: Path) -> list[str]:
     """What bash offers for an unfinished line, as it would on Tab."""

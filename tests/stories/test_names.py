@@ -21,9 +21,10 @@ def registry(pricore: Pricore, make_repository: Callable[[str], GitRepository]) 
 
 
 def test_a_repository_goes_by_any_name_that_means_it_alone(registry: Pricore) -> None:
-    """Its id, the beginning of that, its address, the last part of its path, or a package of it."""
+    """Its id, the beginning of that, its address, the end of its path, or a package, also without its vendor."""
     one = registry.json("repo", "list", "acme")[0]
-    for name in (one["id"], one["id"][:8], one["url"], "one", "acme/library", "Acme/Library"):
+    ends = [one["repo_identifier"].lstrip("/"), "/".join(one["repo_identifier"].split("/")[-2:]), "one"]
+    for name in (one["id"], one["id"][:8], one["url"], *ends, "acme/library", "Acme/Library", "library"):
         assert registry.json("repo", "show", "acme", name)["id"] == one["id"], name
     assert registry.json("repo", "sync", "acme", "one")["synced"][0]["repository"] == one["url"]
 
@@ -53,6 +54,7 @@ def test_what_means_several_is_refused_with_all_of_them(
     candidates = [item["id"][:8] for item in registry.json("repo", "list", "acme") if item["url"].endswith("/one")]
     assert len(candidates) == 2
     assert all(f"{candidate} (" in line for candidate in candidates), line
+    assert registry.json("repo", "show", "acme", "elsewhere/one")["url"] == again.url
     assert "library means 2 packages" in registry.fail("package", "show", "acme", "library")
 
     tokens = [registry.json("token", "create", "acme", "twice")["id"] for _ in range(2)]
