@@ -139,7 +139,8 @@ def parse_provider(text: str) -> str:
     found = ALIASES.get(text, text)
     if found not in PROVIDERS:
         raise InvalidError(
-            f"there is no provider {text[:80]}; choose one of {', '.join(PROVIDERS)}", field="provider"
+            f"there is no provider {text[:80]}; choose one of {', '.join((*PROVIDERS, *ALIASES))}",
+            field="provider",
         )
     return found
 

@@ -75,7 +75,8 @@ class Zip:
                 part = await self._parts.next()
                 if not isinstance(part, BodyPartReader) or part.filename is None:
                     raise BadRequestError(
-                        "a form has one file, and nothing else: give the version in the address, as ?version=1.0.0"
+                        "a form has one file, and nothing else: with curl -F file=@words.zip (and the @), "
+                        "and the version in the address, as ?version=1.0.0"
                     )
                 self._file = part
             if piece := await self._file.read_chunk(_PIECE):

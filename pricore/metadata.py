@@ -36,6 +36,9 @@ DOCUMENT_FORMAT: Final = 1
 PLACEHOLDER: Final = "%reference%"
 """Composer puts the commit here: that of a branch, or the one that a project pins it to (dev-main#<commit>)."""
 
+MOST_PROVIDED: Final = 2000
+"""Names that a package is listed for as their provider; real packages provide some hundred at most."""
+
 _MAX_DEPTH: Final = 100
 """Levels of nesting; PHP stops reading a document at 512, and a p2 document adds some of its own."""
 
@@ -330,9 +333,16 @@ def build_inline(published: Iterable[Published], *, replaced_by: str | None = No
 
 
 def provided_names(published: Iterable[Published]) -> set[str]:
-    """What some versions say that they provide, in lower case."""
-    found = (_providing.decode(item.entry).provide for item in published)
-    return {name.lower() for provided in found if isinstance(provided, dict) for name in provided}
+    """What some versions say that they provide, in lower case: MOST_PROVIDED names at most, the first ones."""
+    found: set[str] = set()
+    for item in published:
+        provided = _providing.decode(item.entry).provide
+        # each name costs far more in an index than in a composer.json, whose size is all that is bounded elsewhere
+        for name in provided if isinstance(provided, dict) else ():
+            if len(found) == MOST_PROVIDED:
+                return found
+            found.add(name.lower())
+    return found
 
 
 def _with_dist(item: Published, replaced_by: str | None) -> dict[str, msgspec.Raw]:

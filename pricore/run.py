@@ -239,7 +239,7 @@ class Run:
                 last = batch
         without = self._failed | self._unfit
         if without and not self._past.served and len(without) == len(found.candidates):
-            raise SyncError(f"no archive can be made of {repository.url}: {next(iter(without.values()))}")
+            raise _nothing_found(repository.url, without)
         found = Discovery(found.candidates, found.left_out | self._unfit, found.respelled)
         # the names last: where a rename is cut off, the next sync has to see it again
         change = Publication(default_branch=remote.default_branch, default_names=names)

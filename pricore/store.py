@@ -245,7 +245,8 @@ class Store:
 
     def _unwritten(self, error: sqlite3.OperationalError) -> StoreError:
         """What is raised where others wrote for too long, or on a full or failing disk."""
-        return StoreError(f"cannot write the database {self.path}: {error}")
+        advice = "; make room on its disk" if "is full" in str(error) else ""
+        return StoreError(f"cannot write the database {self.path}: {error}{advice}")
 
     @staticmethod
     async def whole(step: Awaitable[T]) -> T:

@@ -49,9 +49,10 @@ class Welcome:
 
     def _page(self, request: web.Request, slug: str) -> web.Response:
         base = self._base(request)
-        host = urlsplit(base).netloc
+        scheme, host, *_ = urlsplit(base)
         lines = [
             f"composer config repositories.{slug} composer {base}/org/{slug}",
+            *(["composer config secure-http false"] if scheme == "http" else []),
             f"composer config http-basic.{host} token YOUR-TOKEN",
             "composer require vendor/package",
         ]

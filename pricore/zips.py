@@ -250,7 +250,7 @@ def _check_entry(info: zipfile.ZipInfo) -> None:
     parts = name.removesuffix("/").split("/")
     # a drive's letter after a folder as well: that may be the one that goes when it is unpacked
     if name.startswith("/") or any(map(_DRIVE.match, parts)):
-        _refuse(f"the name {shown} is absolute")
+        _refuse(f"the name {shown} is absolute, or has a drive's letter")
     if any(not part.strip(" .") for part in parts):
         _refuse(f"the name {shown} would be unpacked outside of its folder, or nowhere")
     if len(name.encode()) > _MOST_NAME or any(len(part.encode()) > _MOST_PART for part in parts):

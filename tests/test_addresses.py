@@ -381,7 +381,9 @@ def test_an_unknown_provider_is_refused_with_those_there_are() -> None:
     with pytest.raises(InvalidError) as caught:
         parse_address("acme/library", "sourceforge")
 
-    expected = "there is no provider sourceforge; choose one of github, gitlab, bitbucket, gitea, git"
+    expected = (
+        "there is no provider sourceforge; choose one of github, gitlab, bitbucket, gitea, git, forgejo, gogs"
+    )
     assert ("provider", expected) == (caught.value.field, str(caught.value))
 
 

@@ -109,8 +109,8 @@ class Streams:
         share = -(-(_MOST - len(self._open) + shared) // 2)
         if own >= _MOST_OF_ONE or shared >= share:
             raise TooManyRequestsError(
-                f"{_MOST_OF_ONE} streams of events for an access token, {_MOST} in all, and half of what others "
-                f"leave for an organization are the limit; close one, or try again in {_RETRY_SECONDS} s",
+                f"too many streams of events: an access token may have {_MOST_OF_ONE}, the server {_MOST}, and "
+                f"an organization half of what others leave; close one, or try again in {_RETRY_SECONDS} s",
                 retry_after=_RETRY_SECONDS,
             )
         self._open[transport] = token

@@ -329,8 +329,9 @@ async def test_a_form_with_one_file_is_an_upload(world: World, admin: str) -> No
     [
         (
             form(('name="version"', b"1.0.0"), (FILE, words())),
-            "give the version in the address, as ?version=1.0.0",
+            "and the version in the address, as ?version=1.0.0",
         ),
+        (form(('name="file"', b"words.zip")), "file=@words.zip (and the @)"),
         (form((FILE, words(version="1.0.0")), (FILE, words(version="1.1.0"))), "upload one package at a time"),
         (form(), "a form has one file"),
         (form((FILE, words(version="1.0.0")))[:-20], "the form is damaged"),

@@ -47,6 +47,18 @@ async def test_a_way_up_by_backslashes_makes_no_version(
     assert await registry.versions() == {"1.0.0", "dev-main"}
 
 
+async def test_a_repository_of_no_archive_is_told_once(registry: Registry, upstream: GitRepository) -> None:
+    """The message says where the fault is, and says so once."""
+    upstream.git("tag", "--delete", "1.0.0")
+    upstream.git("config", "core.protectNTFS", "false")
+    upstream.write({"..\\evil": "x"})
+    upstream.commit()
+    with pytest.raises(SyncError) as caught:
+        await registry.add(upstream)
+    assert "heads/main: no archive can be made: " in str(caught.value)
+    assert str(caught.value).count("no archive can be made") == 1
+
+
 SPELLED = [b"LINK", "\u200clink".encode(), b"link.", b"link ", b"link. ."]
 """What is `link` on some system."""
 

@@ -7,6 +7,7 @@ import pytest
 
 from pricore.auth import hash_secret
 from pricore.database import _scripts
+from pricore.metadata import MOST_PROVIDED
 from pricore.models import Organization, Repository
 from pricore.store import Store
 from tests.store.harness import document, make_earlier, outside, publish, released
@@ -70,6 +71,19 @@ async def test_who_provides_a_name_is_known_without_reading_versions(
         connection.executemany("UPDATE versions SET entry = ?2 WHERE id = ?1", entries)
     await publish(store, repository, removed=[("acme/library", "2.0.0")])
     assert [await providers(name) for name in ("psr/log", "psr/cache")] == [["acme/library"], []]
+
+
+async def test_a_package_is_listed_for_so_many_names_and_no_more(
+    store: Store, acme: Organization, repository: Repository
+) -> None:
+    """Small texts that each provide other names make no index of millions: the newest versions count first."""
+    for major in range(1, 4):
+        provide = {f"psr/{major}-{number}": "1.0" for number in range(MOST_PROVIDED // 2)}
+        await publish(store, repository, released(f"{major}.0.0", provide=provide))
+    [(count,)] = await store.fetch_all("SELECT count(*) FROM provided_names")
+    assert count == MOST_PROVIDED
+    found = [bool(await store.packages.providers(acme.id, f"psr/{major}-0")) for major in range(1, 4)]
+    assert found == [False, True, True]
 
 
 @pytest.mark.parametrize("entry", [b'{"provide":{"PSR/log":"1"}}', b'{"provide":[]}', b"{}", b"broken"])

@@ -129,7 +129,7 @@ def test_what_is_served_needs_no_space(world: World) -> None:
         _refused(client.ask("POST", world.sync_path()))
         world.upstream.tag("1.2.0")
         for command in (["token", "create", "acme", "x"], ["org", "create", "other"], ["repo", "sync", "acme"]):
-            assert "disk is full" in world.pricore.fail(*command)
+            assert "disk is full; make room on its disk" in world.pricore.fail(*command)
 
         world.disk.free()
         status, body = client.ask("POST", tokens, {"name": "space"})
