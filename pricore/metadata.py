@@ -250,7 +250,7 @@ def _check_link(link: str, constraint: str) -> None:
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One version on its way into a document; `uid` is a number of its own in the whole registry.
+    """One version on its way into a document.
 
     `published_at` is when it was first served at its commit, seconds; None while that is not known. `moved` is
     True for a released one that was made of another commit before.
@@ -262,7 +262,6 @@ class Published(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reference: str
     shasum: str
     entry: bytes
-    uid: int
     published_at: int | None = None
     moved: bool = False
 
@@ -323,11 +322,14 @@ def with_base(document: Iterable[bytes], url: str) -> Iterator[bytes]:
 
 
 def build_inline(published: Iterable[Published], *, replaced_by: str | None = None) -> msgspec.Raw:
-    """A package's versions by number as packages.json carries them: whole, each with the `uid` it needs."""
+    """A package's versions by number as packages.json carries them: whole, each with the `uid` it needs.
+
+    That is its place in the package, which is all that Composer compares: it tells nothing of other packages.
+    """
     versions_by_number = {}
-    for item in published:
+    for place, item in enumerate(published, start=1):
         entry = _with_dist(item, replaced_by)
-        entry["uid"] = msgspec.Raw(str(item.uid))
+        entry["uid"] = msgspec.Raw(str(place))
         versions_by_number[item.version] = entry
     return msgspec.Raw(_encode(versions_by_number))
 

@@ -131,7 +131,6 @@ def test_a_large_document_is_made_in_parts_as_at_once() -> None:
             reference="a" * 40,
             shasum="b" * 40,
             entry=b'{"name":"acme/library","extra":{"number":%d}}' % (number // 3),
-            uid=number,
         )
         for number in range(1300)
     ]

@@ -26,7 +26,7 @@ READ_ANEW: Final = "'anew:' || hex(randomblob(8))"
 """A digest that no upstream has, and none that came before: whoever reads the repository now notices too."""
 
 PUBLISHED: Final = """
-    version, normalized, reference, shasum, entry, versions.id, published_at, first_reference IS NOT NULL
+    version, normalized, reference, shasum, entry, published_at, first_reference IS NOT NULL
 """
 """The columns of a version that documents are made of."""
 
@@ -513,7 +513,7 @@ def _in_portions(document: Iterable[bytes]) -> Iterator[bytes]:
 
 def as_published(name: str, fields: Sequence[Any]) -> Published:
     """A row of versions (PUBLISHED) as documents are made of it."""
-    version, normalized, reference, shasum, entry, uid, published_at, moved = fields
+    version, normalized, reference, shasum, entry, published_at, moved = fields
     return Published(
         name=name,
         version=version,
@@ -521,7 +521,6 @@ def as_published(name: str, fields: Sequence[Any]) -> Published:
         reference=reference,
         shasum=shasum,
         entry=entry,
-        uid=uid,
         published_at=published_at,
         moved=bool(moved),
     )

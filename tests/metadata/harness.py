@@ -33,7 +33,6 @@ def publish(text: str, number: int) -> Published:
         reference=f"{number:040x}",
         shasum=f"{number:040x}",
         entry=encode_entry(data, version=version, normalized=normalized),
-        uid=number,
     )
 
 
@@ -46,5 +45,4 @@ def release(version: str, normalized: str) -> Published:
         reference=COMMIT,
         shasum="",
         entry=encode_entry(version=version, normalized=normalized),
-        uid=1,
     )
