@@ -4,6 +4,7 @@ import asyncio
 import re
 import shutil
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -314,9 +315,9 @@ async def sync_with(
     """The report of a sync in which something happens between its reading and its publishing."""
     publish = registry.store.packages.publish
 
-    async def publish_late(repository: Repository, change: Publication) -> None:
+    async def publish_late(repository: Repository, change: Publication, **more: Any) -> None:
         await act(registry)
-        await publish(repository, change)
+        await publish(repository, change, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(registry.store.packages, "publish", publish_late)
@@ -399,8 +400,8 @@ async def test_what_is_deleted_between_two_batches_stays_deleted(
         upstream.git("tag", f"2.0.{number}")
     publish, batches = registry.store.packages.publish, []
 
-    async def publish_and_delete(repository: Repository, change: Publication) -> None:
-        await publish(repository, change)
+    async def publish_and_delete(repository: Repository, change: Publication, **more: Any) -> None:
+        await publish(repository, change, **more)
         batches.append(len(change.versions))
         if len(batches) == 1:
             first = change.versions[-1].version
@@ -442,10 +443,10 @@ async def test_a_refusal_does_not_outlive_the_repository_that_it_was_for(
     owner = await registry.repository(upstream)
     publish = registry.store.packages.publish
 
-    async def remove_first(repository: Repository, change: Publication) -> None:
+    async def remove_first(repository: Repository, change: Publication, **more: Any) -> None:
         if repository.url == second.url and await registry.store.repositories.find(owner.id):
             await registry.syncer.remove(owner)
-        await publish(repository, change)
+        await publish(repository, change, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(registry.store.packages, "publish", remove_first)

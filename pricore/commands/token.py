@@ -97,7 +97,8 @@ def create(
             expires_at=expires_at,
         )
 
-    made = session.run(work)
+    # the first command on a machine may be the one that makes the operator's token
+    made = session.run(work, creates=instance)
 
     def render(console: "Console") -> None:
         console.print(secret, markup=False, soft_wrap=True)

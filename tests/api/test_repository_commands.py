@@ -30,7 +30,7 @@ def test_the_history_is_shown(pricore: Pricore, upstream: GitRepository) -> None
     assert sorted(first["added"]) == ["acme/library:1.0.0", "acme/library:dev-main"]
     assert pricore.json("repo", "history", "acme", upstream.url, "--limit", "1") == [newest]
     shown = pricore.run("repo", "history", "acme", upstream.url).stdout.splitlines()
-    assert [line.split()[2] for line in shown if line.strip().startswith("2")] == ["ok", "ok"]
+    assert [line.split()[4] for line in shown if line.strip().startswith("2")] == ["ok", "ok"]
 
 
 def test_a_repository_is_followed_to_another_address(
