@@ -310,11 +310,17 @@ async def test_what_was_damaged_is_not_packed_but_made_again(
     assert await _read(dists, dist, large, "zstd") == before
 
 
-async def test_packing_ends_at_once_and_leaves_nothing(large: Mirror, tmp_path: Path) -> None:
+async def test_packing_ends_at_once_and_leaves_nothing(
+    git: Git, tmp_path: Path, make_repository: Callable[[str], GitRepository]
+) -> None:
     """Cancelled in the middle, its process is gone and its file too, and what was kept is kept."""
-    dist = await _advertised(large)
+    upstream = make_repository("slow")  # packing it takes seconds, and seeing a process some hundredths
+    upstream.commit({"name": "acme/slow"}, files={"a.php": prose(4_000_000)})
+    slow = Mirror(git, tmp_path / "slow.git")
+    await slow.fetch(upstream.url)
+    dist = await _advertised(slow)
     dists = Dists(tmp_path / "dists")
-    before = await _read(dists, dist, large, "zstd")
+    before = await _read(dists, dist, slow, "zstd")
     working = asyncio.create_task(dists.repack())
     await _until(lambda: _packers() != [])
     working.cancel()

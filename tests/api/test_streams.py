@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, TCPConnector, web
+from aiohttp import ClientResponse, ClientSession, TCPConnector, web
 from aiohttp.test_utils import TestServer
 from aiohttp.typedefs import Handler
 from msgspec import structs
@@ -117,21 +117,23 @@ async def test_no_organization_has_all_streams(served: Served) -> None:
     app = web.Application(middlewares=[answer_errors])
     app.router.add_get("/", served.answer)
     async with TestServer(app) as server, ClientSession(connector=TCPConnector(limit=0)) as session:
+        responses: list[ClientResponse] = []
 
         async def open_all(organization: str, *, tokens: int = 10) -> int:
             """How many streams an organization gets with some tokens that ask for twelve each."""
-            opened = 0
+            before = len(responses)
             for number in range(12 * tokens):
                 query = {"token": f"{organization}-{number // 12}", "organization": organization}
-                response = await session.get(server.make_url("/"), params=query)
-                opened += response.status == 200
-            return opened
+                responses.append(await session.get(server.make_url("/"), params=query))
+            return sum(response.status == 200 for response in responses[before:])
 
         assert await open_all("acme", tokens=2) == 20
         assert await open_all("acme") == 30
         assert [await open_all(name) for name in ("other", "third", "fourth")] == [25, 13, 6]
         assert await open_all("other", tokens=3) == 0
         await served.streams.close()
+        for response in responses:
+            response.close()
 
 
 @web.middleware
