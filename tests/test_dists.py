@@ -215,7 +215,7 @@ async def _until(done: Callable[[], bool]) -> None:
 def _packers() -> list[str]:
     """The processes of this one that pack."""
     found = subprocess.run(
-        ["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True, check=False
+        ["ps", "-ww", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True, check=False
     )
     return [line for line in found.stdout.splitlines() if "repacking.py" in line]
 
