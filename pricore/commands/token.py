@@ -97,8 +97,7 @@ def create(
             expires_at=expires_at,
         )
 
-    # the first command on a machine may be the one that makes the operator's token
-    made = session.run(work, creates=instance)
+    made = session.run(work)
 
     def render(console: "Console") -> None:
         console.print(secret, markup=False, soft_wrap=True)

@@ -4,7 +4,6 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,10 +114,3 @@ def test_wrong_usage_exits_2_and_makes_nothing(pricore: Pricore, arguments: list
     assert said in done.stderr
     assert done.stdout == ""
     assert pricore.json("token", "list", "--instance") == pricore.json("token", "list", "acme") == []
-
-
-def test_a_data_folder_is_needed_by_none_of_it(tmp_path: Path) -> None:
-    """The first command on a machine may be the one that makes the operator's token."""
-    made = Pricore(tmp_path / "new").json("token", "create", "--instance", "ops")
-
-    assert made["token"].startswith("pri_")

@@ -36,8 +36,12 @@ class World:
         return repository
 
     def state(self) -> tuple[list[str], set[Path]]:
-        """Everything in the database but the count of its changes, and every file but the database's own."""
-        with sqlite3.connect(self.pricore.data / "pricore.sqlite3") as database:
+        """Everything in the database but the counts of its changes, and every file but the database's own."""
+        with sqlite3.connect(":memory:") as database:
+            with sqlite3.connect(self.pricore.data / "pricore.sqlite3") as stored:
+                stored.backup(database)
+            stored.close()
+            database.execute("UPDATE organizations SET revision = 0")
             content = [line for line in database.iterdump() if not line.startswith('INSERT INTO "revisions"')]
         database.close()
         files = {path for path in self.pricore.data.rglob("*") if "sqlite3" not in path.name}

@@ -16,8 +16,6 @@ from tests.harness import Composer, GitRepository, Pricore, any_composer, need
 
 LIBRARY = {"name": "acme/library"}
 
-pytestmark = any_composer
-
 
 class Story(msgspec.Struct, frozen=True):
     """A registry that follows the repository which a developer pushes to, and a project that uses it."""
@@ -92,6 +90,7 @@ def github(secret: str, body: bytes, *, event: str = "push") -> dict[str, str]:
     }
 
 
+@any_composer
 def test_a_pushed_tag_is_what_composer_installs_next(story: Story) -> None:
     """The host says that a tag was pushed, and the next `composer update` has it."""
     url, secret = story.webhook("github")
