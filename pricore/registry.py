@@ -17,7 +17,7 @@ import zstandard
 from aiohttp import hdrs, web
 
 from pricore import auth, metadata
-from pricore.answers import Answer, document_answer, large_answer
+from pricore.answers import SERVER, Answer, document_answer, large_answer
 from pricore.bodies import read_body
 from pricore.clients import Clients
 from pricore.compression import Encoding, read_plain
@@ -269,20 +269,35 @@ class Registry:
             answer["next"] = f"{url}/search.json?{request.rel_url.update_query(page=page + 1).raw_query_string}"
         return _json(answer)
 
-    async def get_providers(self, request: web.Request) -> web.Response:
+    async def get_providers(self, request: web.Request) -> web.StreamResponse:
         """The packages that provide a name, virtual or real; 404 where there are none."""
-        token, slug, _ = await self._admit(request)
-        organization = await self._organization(slug)
-        match = request.match_info
-        found = await self._store.packages.providers(organization.id, f"{match['vendor']}/{match['package']}")
-        providers = [
-            {"name": package.name, "description": package.description, "type": package.type}
-            for package in found
-            if auth.may_see(token, package.name)
-        ]
-        if not providers:
+        token, slug, revision = await self._admit(request)
+        # whoever asks again and again costs the others nothing: thousands of packages may provide a name
+        key = (request.rel_url.raw_path, "", "", token.packages)
+        kept = self._recall.documents.find(key, revision)
+        if kept is None:
+            match = request.match_info
+            answer = await self._load_providers(token, slug, f"{match['vendor']}/{match['package']}")
+            kept = Kept(answer, slug, None, counts_of(request), revision)
+            self._recall.documents.keep(key, kept)
+        return kept.answer.respond(request)
+
+    async def _load_providers(self, token: Token, slug: str, name: str) -> Answer:
+        found = await self._store.packages.providers((await self._organization(slug)).id, name)
+
+        def finish() -> Answer | None:
+            providers = [
+                {"name": package.name, "description": package.description, "type": package.type}
+                for package in found
+                if auth.may_see(token, package.name)
+            ]
+            content = msgspec.json.encode({"providers": providers})
+            return Answer(content, {**_JSON, hdrs.SERVER: SERVER}) if providers else None
+
+        answer = await DOCUMENTS.for_all(len(found), finish)
+        if answer is None:
             raise NotFoundError("no package provides that")
-        return _json({"providers": providers})
+        return answer
 
     async def get_advisories(self, request: web.Request) -> web.Response:
         """Known advisories for the packages asked for: nobody has told this registry of any."""
@@ -385,12 +400,15 @@ def _encoding(request: web.Request) -> str:
     return choose_encoding(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))
 
 
+_JSON: Final[Mapping[str, str]] = {
+    hdrs.CONTENT_TYPE: "application/json",
+    hdrs.CACHE_CONTROL: "private, no-cache",
+    hdrs.VARY: "Authorization",
+}
+
+
 def _json(content: object) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(content),
-        content_type="application/json",
-        headers={hdrs.CACHE_CONTROL: "private, no-cache", hdrs.VARY: "Authorization"},
-    )
+    return web.Response(body=msgspec.json.encode(content), headers=_JSON)
 
 
 def _view_offset(only: frozenset[str] | None) -> int:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pricore.models import Package
 from tests.harness import GitRepository
 from tests.registry.harness import World, error
 
@@ -162,6 +163,34 @@ async def test_who_provides_a_virtual_package_is_listed(world: World, secret: st
     error(await world.ask("/providers/psr/cache-implementation.json", secret), 404)
     restricted = await world.token(packages=["beta/tools"])
     error(await world.ask("/providers/psr/log-implementation.json", restricted), 404)
+
+
+async def test_who_provides_a_name_is_looked_up_once_until_something_changes(
+    world: World, secret: str, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks again and again costs nothing; each token gets what it may see, and what is new at once."""
+    asked = []
+    providers = world.store.packages.providers
+
+    async def count(organization_id: str, name: str) -> list[Package]:
+        asked.append(name)
+        return await providers(organization_id, name)
+
+    monkeypatch.setattr(world.store.packages, "providers", count)
+    restricted = await world.token(packages=["acme/plugin"])
+    path = "/providers/psr/log-implementation.json"
+
+    async def names(token: str) -> list[str]:
+        return [item["name"] for item in (await world.get(path, token)).json["providers"]]
+
+    for _ in range(3):
+        assert await names(secret) == ["acme/library", "acme/plugin"]
+        assert await names(restricted) == ["acme/plugin"]
+    assert len(asked) == 2
+    upstream.commit({"name": "acme/another", "provide": {"psr/log-implementation": "1.0"}})
+    await world.follow(upstream)
+    assert await names(secret) == ["acme/another", "acme/library", "acme/plugin"]
+    assert await names(restricted) == ["acme/plugin"]
 
 
 @pytest.mark.parametrize(
