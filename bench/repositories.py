@@ -23,6 +23,10 @@ _WORDS = (
 _CHANGED = 5
 """Files that each commit changes."""
 
+_BEGAN = 1_500_000_000
+_STEP = 3 * 3600
+"""Seconds from one commit to the next: twenty thousand of them are of today, not of a time that zips don't know."""
+
 
 def git(*arguments: str, folder: Path, stdin: bytes | None = None) -> None:
     """Run git without what only this machine has configured. Raises CalledProcessError."""
@@ -74,7 +78,7 @@ def _stream(name: str, tags: int, files: int, source: Path | None) -> Iterator[b
         changed = list(contents) if number == 0 else random.sample(list(contents), min(_CHANGED, len(contents)))
         yield (
             f"commit refs/heads/main\nmark :{number + 1}\n"
-            f"committer Ada <ada@example.com> {1_500_000_000 + number * 86_400} +0000\n"
+            f"committer Ada <ada@example.com> {_BEGAN + number * _STEP} +0000\n"
         ).encode()
         yield _data(f"Change {number}\n")
         yield b"M 100644 inline composer.json\n" + _data(composer_json(name, number))
