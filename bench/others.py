@@ -96,7 +96,7 @@ def _show(taken: Sequence[float]) -> str:
 
 def _beside_archives(folder: Path, effort: Effort) -> list[Result]:
     """Many archives that nobody asked for before, and the same made by git alone, two at a time."""
-    tags = max(effort.tags, effort.cold)
+    tags = max(effort.many_tags, effort.cold)
     upstream = folder / "upstream"
     url = repositories.create(upstream, name="acme/cold", tags=tags, files=effort.files)
     small = repositories.create(folder / "small", name=_PACKAGE, tags=_VERSIONS, files=3)
