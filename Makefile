@@ -24,8 +24,8 @@ unit: $(READY)
 # The tests that try at random, for many minutes: 200 kills, hundreds of histories. PRICORE_SOAK=30 for more still.
 soak: export PRICORE_SOAK ?= 10
 soak: $(READY)
-	$(BIN)/pytest --numprocesses=auto tests/test_histories.py tests/stories/test_kill.py tests/stories/test_limits.py \
-		tests/test_gitzip.py tests/test_attributes.py
+	$(BIN)/pytest --numprocesses=auto tests/sync/test_histories.py tests/stories/test_kill.py \
+		tests/stories/test_limits.py tests/vcs/test_gitzip.py tests/vcs/test_attributes.py
 
 check: lint test
 

@@ -9,7 +9,7 @@ from bench.instances import generate, path
 from bench.load import CONNECTIONS, Target, load
 from bench.machine import runner, server_and_load
 from bench.results import Goal, Result, compare
-from pricore import auth
+from pricore.auth import access_tokens
 
 _GOAL: Final = Goal(2)
 _SECONDS: Final = 0.5
@@ -19,7 +19,7 @@ _SLICES_OF_LOAD: Final = 10
 
 def measure(folder: Path, effort: Effort) -> list[Result]:
     """The slowest of a hundred answers, by connection: who waits for twice as many others waits twice as long."""
-    secrets = [auth.create_secret() for _ in range(effort.crowd)]
+    secrets = [access_tokens.create_secret() for _ in range(effort.crowd)]
     data = folder / "data"
     runner()(generate(data, packages=1, versions=50, secrets=secrets))
     crowd = [{**servers.authorization(secret), "Accept-Encoding": "zstd"} for secret in secrets]

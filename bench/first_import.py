@@ -15,13 +15,13 @@ from bench import registries, repositories
 from bench.effort import Effort
 from bench.machine import cores, runner
 from bench.results import Goal, Result, Spread, compare, seconds
-from pricore.access import BY_ITSELF, Access
-from pricore.addresses import parse_address
 from pricore.git import Git
-from pricore.mirror import Mirror
-from pricore.process import OnReceived
+from pricore.hosts.addresses import parse_address
+from pricore.remotes.access import BY_ITSELF, Access
 from pricore.store import Store
-from pricore.sync import Syncer
+from pricore.sync.syncer import Syncer
+from pricore.system.process import OnReceived
+from pricore.vcs.mirror import Mirror
 
 _PACKAGE: Final = "acme/large"
 _GOAL: Final = Goal(1.2)

@@ -11,7 +11,7 @@ from bench.instances import generate, path
 from bench.load import CONNECTIONS, SLICE, Rates, Target, load
 from bench.machine import runner, server_and_load
 from bench.results import Goal, Result, compare
-from pricore import auth
+from pricore.auth import access_tokens
 
 _ROOT: Final = f"/org/{registries.ORGANIZATION}/packages.json"
 _VERSIONS: Final = 3
@@ -20,7 +20,7 @@ _GOAL: Final = Goal(1.1)
 
 def measure(folder: Path, effort: Effort) -> list[Result]:
     """The processor time of a p2 document, and of a packages.json that is known, beside the smallest instance."""
-    secret = auth.create_secret()
+    secret = access_tokens.create_secret()
     headers = {**servers.authorization(secret), "Accept-Encoding": "zstd"}
     core, load_core = server_and_load()
     results = []

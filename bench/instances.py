@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import registries, repositories
-from pricore import metadata
-from pricore.addresses import parse_address
+from pricore.composer import metadata
+from pricore.composer.versions import normalize
+from pricore.hosts.addresses import parse_address
 from pricore.models import NewVersion
 from pricore.tables.publishing import Publication
-from pricore.versions import normalize
 
 
 def path(number: int) -> str:

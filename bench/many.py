@@ -17,7 +17,7 @@ from bench.instances import generate, name, path
 from bench.load import SLICE, put_load
 from bench.machine import runner, server_and_load
 from bench.results import Goal, Result, compare, rate, seconds
-from pricore import auth
+from pricore.auth import access_tokens
 
 _VERSIONS: Final = 50
 _FEW: Final = 10
@@ -33,7 +33,7 @@ _IDLE_GOAL: Final = Goal(0.1, unit=" of a core")
 def measure(folder: Path, effort: Effort) -> list[Result]:
     """The figures of an instance of that many repositories with 50 versions each, and of one with ten packages."""
     many, few = folder / "many", folder / "few"
-    secret = auth.create_secret()
+    secret = access_tokens.create_secret()
     runner()(generate(many, packages=effort.repositories, versions=_VERSIONS, secrets=[secret]))
     runner()(generate(few, packages=_FEW, versions=_VERSIONS, secrets=[secret]))
     headers = {**servers.authorization(secret), "Accept-Encoding": "zstd"}

@@ -23,8 +23,8 @@ from bench.latency import watching
 from bench.load import put_load
 from bench.machine import cores, runner, server_and_load
 from bench.results import Goal, Result, Spread, compare, percentile, rate, seconds
-from pricore import auth
-from pricore.uploads import Uploads
+from pricore.archives.uploads import Uploads
+from pricore.auth import access_tokens
 
 _PACKAGE: Final = "acme/library"
 _PATH: Final = f"/org/{registries.ORGANIZATION}/p2/{_PACKAGE}.json"
@@ -305,7 +305,7 @@ def _locked(number: int) -> str:
 
 def _generated(folder: Path, effort: Effort) -> tuple[Path, dict[str, str]]:
     """A data folder with as many versions as are searched, and the headers of a client."""
-    data, secret = folder / "data", auth.create_secret()
+    data, secret = folder / "data", access_tokens.create_secret()
     each = min(_MOST_VERSIONS, effort.provided)
     runner()(generate(data, packages=effort.provided // each, versions=each, secrets=[secret]))
     return data, {**servers.authorization(secret), "Accept-Encoding": "zstd"}

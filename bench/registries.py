@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pricore import auth
-from pricore.addresses import parse_address
+from pricore.auth import access_tokens
+from pricore.auth.sealing import Sealer, WebhookSecrets
 from pricore.config import Config
 from pricore.git import Git
+from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository, Trigger
-from pricore.run import Report
-from pricore.sealing import Sealer, WebhookSecrets
 from pricore.store import Store
-from pricore.sync import Syncer
+from pricore.sync.run import Report
+from pricore.sync.syncer import Syncer
 
 ORGANIZATION: Final = "acme"
 
@@ -53,9 +53,9 @@ class Opened:
 
     async def create_token(self, *, scopes: Sequence[str] = ("packages:read",), secret: str = "") -> str:
         """The secret of a new token that sees all packages; one that is given, or a new one."""
-        secret = secret or auth.create_secret()
+        secret = secret or access_tokens.create_secret()
         await self.store.tokens.create(
-            self.organization, name="bench", token_hash=auth.hash_secret(secret), scopes=list(scopes)
+            self.organization, name="bench", token_hash=access_tokens.hash_secret(secret), scopes=list(scopes)
         )
         return secret
 

@@ -25,7 +25,7 @@ _CHANGED = 5
 
 _BEGAN = 1_500_000_000
 _STEP = 3 * 3600
-"""Seconds from one commit to the next: twenty thousand of them are of today, not of a time that zips don't know."""
+"""Seconds from one commit to the next: twenty thousand of them end before today."""
 
 
 def git(*arguments: str, folder: Path, stdin: bytes | None = None) -> None:

@@ -10,7 +10,7 @@ from bench.instances import generate, path
 from bench.load import Target, load
 from bench.machine import runner, server_and_load
 from bench.results import Goal, Result, compare, rate
-from pricore import auth
+from pricore.auth import access_tokens
 
 _GOAL: Final = Goal(1.7, at_least=True)
 _CONNECTIONS: Final = 512
@@ -21,7 +21,7 @@ _SECONDS: Final = 0.3
 
 def measure(folder: Path, effort: Effort) -> list[Result]:
     """The rates by processor time of the busiest process: the load is on the same machine, and does not count."""
-    secret = auth.create_secret()
+    secret = access_tokens.create_secret()
     runner()(generate(folder / "data", packages=1, versions=50, secrets=[secret]))
     headers = {**servers.authorization(secret), "Accept-Encoding": "zstd"}
     core, load_core = server_and_load()

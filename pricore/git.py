@@ -18,9 +18,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Final, Self, TypeVar
 
-from pricore.access import AGENT, BY_ITSELF, PROXIES, Access, Way, prepare
 from pricore.errors import GitError, GitUnavailableError, SyncError
-from pricore.process import BOUNDS, Bounds, Child, Messages, OnReceived
+from pricore.remotes.access import (
+    AGENT,
+    BY_ITSELF,
+    PROXIES,
+    Access,
+    Way,
+    prepare,
+)
+from pricore.system.process import (
+    BOUNDS,
+    Bounds,
+    Child,
+    Messages,
+    OnReceived,
+)
 
 T = TypeVar("T")
 

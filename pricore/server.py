@@ -20,37 +20,38 @@ import aiohttp
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from pricore import logs, retention
-from pricore.answers import SERVER
-from pricore.api import Api
-from pricore.api.streams import Streams
-from pricore.auth import Authenticator
-from pricore.authority import trust
-from pricore.clients import Clients
+from pricore.archives.dists import Dists, open_dists
+from pricore.archives.uploads import Uploads
+from pricore.auth.access_tokens import Authenticator
+from pricore.auth.rate_limits import Limits
+from pricore.auth.sealing import Sealer
 from pricore.config import Config
-from pricore.connection import SETTINGS, Connection
-from pricore.dists import Dists, open_dists
 from pricore.errors import ConfigError, PricoreError
-from pricore.failures import answer_error, refuse
-from pricore.gate import Gate, show_allowance
 from pricore.git import Git
-from pricore.heads import Headers
-from pricore.jobs import Queue
-from pricore.journal import Journal
-from pricore.lease import hold, listening_url
-from pricore.limits import Limits
-from pricore.metrics import Metrics
-from pricore.notify import notify, notify_reloading
-from pricore.probes import Probes
-from pricore.recall import Recall
-from pricore.registry import Registry
-from pricore.sealing import Sealer
+from pricore.operations import retention
 from pricore.store import Store
-from pricore.sync import Syncer
-from pricore.threads import cores
-from pricore.uploads import Uploads
-from pricore.webhooks import Webhooks
-from pricore.welcome import Welcome
+from pricore.sync.queue import Queue
+from pricore.sync.syncer import Syncer
+from pricore.system import logs
+from pricore.system.certificates import trust
+from pricore.system.lease import hold, listening_url
+from pricore.system.metrics import Metrics
+from pricore.system.systemd import notify, notify_reloading
+from pricore.system.threads import cores
+from pricore.web.api import Api
+from pricore.web.api.streams import Streams
+from pricore.web.composer import Registry
+from pricore.web.health import Probes
+from pricore.web.http.access_log import Journal
+from pricore.web.http.admission import Gate, show_allowance
+from pricore.web.http.client_address import Clients
+from pricore.web.http.connection import SETTINGS, Connection
+from pricore.web.http.error_responses import answer_error, refuse
+from pricore.web.http.request_head import Headers
+from pricore.web.http.response_cache import Recall
+from pricore.web.http.responses import SERVER
+from pricore.web.pages.welcome import Welcome
+from pricore.web.webhooks import Webhooks
 
 _log = logging.getLogger("pricore.server")
 

@@ -18,10 +18,10 @@ from typing import Any, Final, Self, TypeVar
 
 import aiosqlite
 
-from pricore import database
-from pricore.database import BUSY_SECONDS, uri
+from pricore.engine import sqlite
+from pricore.engine.readers import Readers
+from pricore.engine.sqlite import BUSY_SECONDS, uri
 from pricore.errors import NotFoundError, StoreError
-from pricore.readers import Readers
 from pricore.tables.archives import Archives
 from pricore.tables.credentials import Credentials
 from pricore.tables.health import Health
@@ -85,10 +85,10 @@ class Store:
 
     async def __aenter__(self) -> Self:
         try:
-            database.check_owner(self.path)
+            sqlite.check_owner(self.path)
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             async with one_at_a_time(self.path.parent), AsyncExitStack() as opened:
-                await asyncio.to_thread(database.migrate, self.path)
+                await asyncio.to_thread(sqlite.migrate, self.path)
                 self._writer = await opened.enter_async_context(self._open_writer())
                 opened.push_async_callback(self._readers.close)
                 opened.push_async_callback(self._finders.close)
@@ -282,7 +282,7 @@ class Store:
         Raises StoreError.
         """
         try:
-            await asyncio.to_thread(database.copy, self.path, path)
+            await asyncio.to_thread(sqlite.copy, self.path, path)
         except OSError as error:
             raise StoreError(f"cannot copy the database to {path}: {error.strerror or error}") from None
         except sqlite3.Error as error:

@@ -16,12 +16,12 @@ from typing import IO
 
 import pytest
 
-from pricore import agent
-from pricore.access import Access
 from pricore.errors import GitError, GitUnavailableError
 from pricore.git import Git
-from pricore.mirror import Mirror
 from pricore.models import Login
+from pricore.remotes import ssh_agent
+from pricore.remotes.access import Access
+from pricore.vcs.mirror import Mirror
 from tests.githost import GitHost
 from tests.harness import GitRepository, need
 from tests.proxies import make_certificate
@@ -330,9 +330,9 @@ async def test_a_confined_ssh_has_none_of_the_users_keys(
 ) -> None:
     """Those in files and in an agent are the operator's: an address from the API is not read with them."""
     url = f"ssh://localhost:{sshd.port}{upstream.folder}"
-    async with agent.serving((sshd.folder / "user").read_text()) as folder:
+    async with ssh_agent.serving((sshd.folder / "user").read_text()) as folder:
         if kept == "agent":
-            monkeypatch.setenv("SSH_AUTH_SOCK", str(folder / agent.SOCKET))
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(folder / ssh_agent.SOCKET))
             (sshd.folder / "config").write_text(f"UserKnownHostsFile {sshd.known_hosts}\n")
         access = Access(only=only, known_hosts=sshd.known_hosts)
         with pytest.raises(GitError, match="it asks for a key; `pricore credential add --ssh` makes one"):

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from pricore import connection, server
+from pricore import server
 from pricore.config import Config
+from pricore.web.http import connection
 
 
 @contextlib.asynccontextmanager

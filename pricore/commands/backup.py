@@ -9,13 +9,13 @@ from typing import IO, TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pricore import backup
-from pricore.backup import Backup, Choice, Restored
+from pricore.auth.sealing import check_passphrase
 from pricore.commands.session import Session, command, printable, warn
-from pricore.database import check_there
+from pricore.engine.sqlite import check_there
 from pricore.errors import BackupError, InvalidError
 from pricore.git import Git
-from pricore.sealing import check_passphrase
+from pricore.operations import backup
+from pricore.operations.backup import Backup, Choice, Restored
 from pricore.store import Store
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pricore.authority import read_certificates
 from pricore.commands.session import Session, command, print_table, printable
 from pricore.config import Config, find_unknown, is_secret
 from pricore.errors import ConfigError
+from pricore.system.certificates import read_certificates
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import typer
 
-from pricore import known_hosts, views
-from pricore.access import Access
-from pricore.addresses import parse_address, parse_host
+from pricore.auth.credentials import Credentials, check_use, find_access
+from pricore.auth.sealing import Sealer
 from pricore.commands.completing import offer
 from pricore.commands.finding import find_credential, find_organization
 from pricore.commands.repo import Org
 from pricore.commands.session import Session, Yes, command, print_fields, print_table
-from pricore.credentials import Credentials, check_use, find_access
 from pricore.errors import GitError, InvalidError, NotFoundError
 from pricore.git import Git
+from pricore.hosts.addresses import parse_address, parse_host
 from pricore.models import Credential, Repository
-from pricore.sealing import Sealer
+from pricore.remotes import known_hosts
+from pricore.remotes.access import Access
+from pricore.services import views
 from pricore.store import Store
 
 if TYPE_CHECKING:

@@ -8,24 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 import typer
 
-from pricore.addresses import Address, Instance, address_at, parse_address, parse_instance
+from pricore.auth.credentials import Credentials
+from pricore.auth.sealing import Sealer, WebhookSecrets
 from pricore.commands.finding import find_credential, find_organization
 from pricore.commands.following import follow_all
 from pricore.commands.repo import Host, Org
 from pricore.commands.session import Session, command, print_table, warn
 from pricore.commands.webhook import check_public, register
-from pricore.credentials import Credentials
 from pricore.errors import InvalidError, PricoreError
 from pricore.git import Git
+from pricore.hosts.addresses import (
+    Address,
+    Instance,
+    address_at,
+    parse_address,
+    parse_instance,
+)
 from pricore.models import Credential, Organization, Repository
-from pricore.sealing import Sealer, WebhookSecrets
 from pricore.store import Store
-from pricore.sync import Syncer
+from pricore.sync.syncer import Syncer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pricore.providers import Found, Provider
+    from pricore.hosts.providers import Found, Provider
 
 app = typer.Typer()
 
@@ -113,7 +119,7 @@ def discover(
 
     Run again, it goes on with what is new since. What has no composer.json is passed over.
     """
-    from pricore.providers import connect  # loads aiohttp
+    from pricore.hosts.providers import connect  # loads aiohttp
 
     instance = parse_instance(provider, host)
     wanted = Wanted(patterns=match or (), forks=forks, archived=archived, ssh=ssh)

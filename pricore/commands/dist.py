@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pricore import management, moving, retention
+from pricore.archives.dists import open_dists
 from pricore.commands.session import Session, command, print_table, warn
-from pricore.dists import open_dists
 from pricore.errors import ConfigError, DistError, InvalidError
 from pricore.git import Git
+from pricore.operations import retention, storage_move
+from pricore.services import management
 from pricore.store import Store
-from pricore.sync import Syncer
+from pricore.sync.syncer import Syncer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,13 +89,13 @@ def move(
     """
     config = session.config
 
-    async def work(_: Store) -> moving.Moved:
+    async def work(_: Store) -> storage_move.Moved:
         dists = open_dists(config)
         if dists.bucket is None:
             raise ConfigError("dist_storage names no bucket: set it to one such as s3://bucket/prefix")
         ends = (dists.folder, dists.bucket) if to is Place.BUCKET else (dists.bucket, dists.folder)
         with session.progress() as bar:
-            return await moving.move(dists, *ends, progress=bar)
+            return await storage_move.move(dists, *ends, progress=bar)
 
     done = session.run(work)
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from pricore.commands.session import Session, command, printable
-from pricore.doctor import examine
-from pricore.doctor.results import Result, Status
 from pricore.errors import CheckError
+from pricore.operations.doctor import examine
+from pricore.operations.doctor.results import Result, Status
 
 if TYPE_CHECKING:
     from rich.console import Console

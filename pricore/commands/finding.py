@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from pricore.addresses import parse_address
 from pricore.commands.session import shorten
 from pricore.errors import ConflictError, InvalidError, NotFoundError
+from pricore.hosts.addresses import parse_address
 from pricore.models import Credential, Organization, Package, Repository, Token, Version
 from pricore.store import Store
 

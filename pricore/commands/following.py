@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pricore.addresses import Address
+from pricore.auth.credentials import check_use
 from pricore.commands.session import Bar
-from pricore.credentials import check_use
 from pricore.errors import NoPackageError, PricoreError
+from pricore.hosts.addresses import Address
 from pricore.models import Credential, Organization
-from pricore.progress import ignore
-from pricore.sync import Syncer
+from pricore.sync.progress import ignore
+from pricore.sync.syncer import Syncer
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pricore import locks, views
-from pricore.clock import rfc3339
+from pricore.archives.dists import open_dists
 from pricore.commands.completing import offer
 from pricore.commands.finding import find_lock, find_organization
 from pricore.commands.repo import Org
 from pricore.commands.session import Session, Yes, command, print_table, warn
-from pricore.dists import open_dists
 from pricore.errors import InvalidError, NotFoundError
 from pricore.git import Git
-from pricore.locks import Checker
-from pricore.management import slug_of
 from pricore.models import Finding, Lock, LockedPackage, Organization
-from pricore.pins import Pins
+from pricore.services import locks, views
+from pricore.services.locks import Checker
+from pricore.services.management import slug_of
+from pricore.services.pins import Pins
 from pricore.store import Store
-from pricore.sync import Syncer
+from pricore.sync.syncer import Syncer
+from pricore.system.clock import rfc3339
 
 if TYPE_CHECKING:
     from rich.console import Console

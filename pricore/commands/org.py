@@ -5,17 +5,24 @@ from typing import Annotated
 import msgspec
 import typer
 
-from pricore import auth, views
+from pricore.archives.dists import open_dists
+from pricore.archives.uploads import Uploads
+from pricore.auth import access_tokens
 from pricore.commands.completing import offer
 from pricore.commands.finding import find_organization
 from pricore.commands.session import Session, SyncInterval, Yes, command, print_fields, print_table
-from pricore.dists import open_dists
 from pricore.git import Git
-from pricore.management import check_description, check_slug, delete_organization, parse_interval, slug_of
 from pricore.models import Organization
+from pricore.services import views
+from pricore.services.management import (
+    check_description,
+    check_slug,
+    delete_organization,
+    parse_interval,
+    slug_of,
+)
 from pricore.store import Store
-from pricore.sync import Syncer
-from pricore.uploads import Uploads
+from pricore.sync.syncer import Syncer
 
 app = typer.Typer(
     name="org", help="Organizations: who owns repositories, packages and tokens.", no_args_is_help=True
@@ -32,7 +39,7 @@ def create(
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
 ) -> None:
     """Create an organization."""
-    name = auth.check_name(name)
+    name = access_tokens.check_name(name)
     slug = check_slug(slug) if slug is not None else slug_of(name)
     description = check_description(description)
 
@@ -98,7 +105,7 @@ def change(
     if name is None and description is None and sync_interval is None:
         raise typer.BadParameter("give --name, --description or --sync-interval")
     interval = None if sync_interval is None else parse_interval(sync_interval)
-    name = None if name is None else auth.check_name(name)
+    name = None if name is None else access_tokens.check_name(name)
     description = None if description is None else check_description(description)
 
     async def work(store: Store) -> Organization:

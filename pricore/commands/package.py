@@ -9,18 +9,18 @@ from typing import IO, TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from pricore import management, views
-from pricore.clock import now, rfc3339
+from pricore.archives.dists import open_dists
+from pricore.archives.uploads import Uploads
 from pricore.commands.completing import offer
 from pricore.commands.finding import find_organization, find_package, find_version
 from pricore.commands.session import Session, Yes, command, print_fields, print_table, steps_of
-from pricore.dists import open_dists
 from pricore.errors import ConflictError, InvalidError, NotFoundError
 from pricore.git import Git
 from pricore.models import Downloads, Organization, Package, Version
+from pricore.services import management, views
 from pricore.store import Store
-from pricore.sync import Syncer
-from pricore.uploads import Uploads
+from pricore.sync.syncer import Syncer
+from pricore.system.clock import now, rfc3339
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,9 +7,8 @@ import msgspec
 import typer
 from msgspec import UNSET
 
-from pricore import progress, views
-from pricore.addresses import Address, address_at, change_address, parse_address, parse_instance
-from pricore.clock import rfc3339
+from pricore.auth.credentials import Credentials, check_use
+from pricore.auth.sealing import Sealer
 from pricore.commands.completing import offer
 from pricore.commands.finding import find_credential, find_organization, find_repository
 from pricore.commands.session import (
@@ -25,15 +24,23 @@ from pricore.commands.session import (
     steps_of,
     warn,
 )
-from pricore.credentials import Credentials, check_use
 from pricore.errors import PricoreError
 from pricore.git import Git
-from pricore.management import parse_interval, parse_paths, parse_vanished
+from pricore.hosts.addresses import (
+    Address,
+    address_at,
+    change_address,
+    parse_address,
+    parse_instance,
+)
 from pricore.models import Progress, Ref, Repository, SyncRun
-from pricore.run import Report
-from pricore.sealing import Sealer
+from pricore.services import views
+from pricore.services.management import parse_interval, parse_paths, parse_vanished
 from pricore.store import Store
-from pricore.sync import Syncer
+from pricore.sync import progress
+from pricore.sync.run import Report
+from pricore.sync.syncer import Syncer
+from pricore.system.clock import rfc3339
 
 if TYPE_CHECKING:
     from rich.console import Console

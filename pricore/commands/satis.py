@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pricore.addresses import parse_address
+from pricore.auth.credentials import Credentials
+from pricore.auth.sealing import Sealer
 from pricore.commands.following import follow_all
 from pricore.commands.session import Session, command, print_table, warn
-from pricore.credentials import Credentials
 from pricore.errors import InvalidError
 from pricore.git import Git
-from pricore.management import check_slug, slug_of
+from pricore.hosts.addresses import parse_address
 from pricore.models import Organization
-from pricore.satis import Satis, Token, Wanted, read_satis
-from pricore.sealing import Sealer
+from pricore.operations.satis import (
+    Satis,
+    Token,
+    Wanted,
+    read_satis,
+)
+from pricore.services.management import check_slug, slug_of
 from pricore.store import Store
-from pricore.sync import Syncer
+from pricore.sync.syncer import Syncer
 
 if TYPE_CHECKING:
     from rich.console import Console

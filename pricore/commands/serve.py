@@ -12,24 +12,26 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from pricore import auth, logs, sample
-from pricore.addresses import Address, parse_address
+from pricore.auth import access_tokens
 from pricore.commands.repo import print_report
 from pricore.commands.session import Session, base_url, command, steps_of
 from pricore.config import Config
 from pricore.errors import ConfigError
 from pricore.git import Git
-from pricore.management import slug_of
+from pricore.hosts.addresses import Address, parse_address
 from pricore.models import Organization
-from pricore.notify import notify
-from pricore.run import Report
+from pricore.services import sample
+from pricore.services.management import slug_of
 from pricore.store import Store
-from pricore.sync import Syncer
+from pricore.sync.run import Report
+from pricore.sync.syncer import Syncer
+from pricore.system import logs
+from pricore.system.systemd import notify
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pricore.metrics import Metrics
+    from pricore.system.metrics import Metrics
 
 _Host = Annotated[str | None, typer.Option(help="Address to listen on (PRICORE_HOST); 127.0.0.1 if not given.")]
 _Port = Annotated[int | None, typer.Option(help="Port to listen on (PRICORE_PORT); 8000 if not given.")]
@@ -152,9 +154,9 @@ async def _set_up(
                     reports.append(await syncer.add(organization, address, progress=steps_of(bar)))
     if any(item.name == _TOKEN_NAME for item in await store.tokens.of_organization(organization.id)):
         return organization, reports, None
-    secret = auth.create_secret()
+    secret = access_tokens.create_secret()
     await store.tokens.create(
-        organization, name=_TOKEN_NAME, token_hash=auth.hash_secret(secret), scopes=["packages:read"]
+        organization, name=_TOKEN_NAME, token_hash=access_tokens.hash_secret(secret), scopes=["packages:read"]
     )
     return organization, reports, secret
 
@@ -179,8 +181,8 @@ def _listen(config: Config) -> socket.socket:
 
 
 def _serve(session: Session, bound: socket.socket, ready: Callable[[], None]) -> None:
-    from pricore.metrics import Board, Metrics
-    from pricore.workers import supervise
+    from pricore.system.metrics import Board, Metrics
+    from pricore.system.supervisor import supervise
 
     config = session.config
     logs.configure(config)

@@ -18,15 +18,15 @@ import typer
 from pricore.commands.typed import Command
 from pricore.config import Config, load_config, read_settings
 from pricore.errors import InvalidError
-from pricore.lease import listening_url
-from pricore.logs import escape_unprintable
 from pricore.models import Step
+from pricore.system.lease import listening_url
+from pricore.system.logs import escape_unprintable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pricore.progress import OnProgress
     from pricore.store import Store
+    from pricore.sync.progress import OnProgress
 
 T = TypeVar("T")
 SyncInterval = Annotated[
@@ -113,9 +113,9 @@ class Session:
         One that isn't there is made only by a command that `creates` it: a forgotten PRICORE_DATA would make
         another registry, and tell that everything is gone. Raises StoreError.
         """
-        from pricore.authority import trust
-        from pricore.database import check_there
+        from pricore.engine.sqlite import check_there
         from pricore.store import Store
+        from pricore.system.certificates import trust
 
         if not creates:
             check_there(self.config.database)

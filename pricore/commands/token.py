@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pricore import auth, views
-from pricore.clock import now, rfc3339
+from pricore.auth import access_tokens
 from pricore.commands.completing import offer_packages, offer_scopes, offer_words
 from pricore.commands.finding import find_organization, find_package, find_token
 from pricore.commands.session import Session, Yes, command, print_table
 from pricore.models import SCOPES, Organization, Token
+from pricore.services import views
 from pricore.store import Store
+from pricore.system.clock import now, rfc3339
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,10 +78,10 @@ def create(
         raise typer.BadParameter(
             "an instance token cannot be restricted to packages: their names are an organization's"
         )
-    name = auth.check_name(name)
-    scopes = auth.check_scopes(scope or ["packages:read"])
-    expires_at = None if expires is None else auth.parse_expiry(expires, at=now())
-    secret = auth.create_secret()
+    name = access_tokens.check_name(name)
+    scopes = access_tokens.check_scopes(scope or ["packages:read"])
+    expires_at = None if expires is None else access_tokens.parse_expiry(expires, at=now())
+    secret = access_tokens.create_secret()
 
     async def work(store: Store) -> Token:
         organization = await _organization(store, slug)
@@ -91,7 +92,7 @@ def create(
         return await store.tokens.create(
             organization,
             name=name,
-            token_hash=auth.hash_secret(secret),
+            token_hash=access_tokens.hash_secret(secret),
             scopes=scopes,
             packages=names if package else None,
             expires_at=expires_at,

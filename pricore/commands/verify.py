@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pricore import verification
+from pricore.archives.dists import open_dists
 from pricore.commands.session import Session, command, print_table
-from pricore.dists import open_dists
 from pricore.errors import DistError
 from pricore.git import Git
+from pricore.operations import verification
 from pricore.store import Store
-from pricore.sync import Syncer
+from pricore.sync.syncer import Syncer
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,22 +6,29 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pricore.addresses import Instance, host_of, login_place, parse_address, parse_instance, parse_provider
+from pricore.auth.credentials import Credentials
+from pricore.auth.sealing import Sealer, WebhookSecrets
 from pricore.commands.finding import find_credential, find_organization, find_repository
 from pricore.commands.repo import Host, Org, Repo
 from pricore.commands.session import Session, command, print_fields
 from pricore.config import Config
-from pricore.credentials import Credentials
 from pricore.errors import InvalidError
-from pricore.lease import holder, listening_url
+from pricore.hosts.addresses import (
+    Instance,
+    host_of,
+    login_place,
+    parse_address,
+    parse_instance,
+    parse_provider,
+)
 from pricore.models import Repository
-from pricore.sealing import Sealer, WebhookSecrets
 from pricore.store import Store
+from pricore.system.lease import holder, listening_url
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pricore.providers import Provider
+    from pricore.hosts.providers import Provider
 
 app = typer.Typer()
 
@@ -77,7 +84,7 @@ def webhook(
 
     The secret is made the first time.
     """
-    from pricore.providers import connect  # loads aiohttp
+    from pricore.hosts.providers import connect  # loads aiohttp
 
     given = None if provider is None else parse_provider(provider)
     if registers:
@@ -151,7 +158,7 @@ async def register(
 
     Raises what the provider does, and SealError.
     """
-    from pricore.providers import Hook
+    from pricore.hosts.providers import Hook
 
     secret = await secrets.provide(repository.id)
     return await asked.register(name, Hook(url=_url(public_url, instance.provider, repository), secret=secret))

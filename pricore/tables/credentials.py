@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pricore.clock import now
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Credential, Organization
+from pricore.system.clock import now
 
 if TYPE_CHECKING:
     from pricore.store import Store

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pricore import discovery
-from pricore.clock import now
+from pricore.composer import discovery
 from pricore.models import Package, Repository
+from pricore.system.clock import now
+from pricore.system.threads import PUBLISHING
 from pricore.tables.publishing import READ_ANEW, Publication, deleted_on
-from pricore.threads import PUBLISHING
 
 if TYPE_CHECKING:
     import aiosqlite

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import msgspec
 
-from pricore.clock import now
 from pricore.models import Job, Trigger
+from pricore.system.clock import now
 
 if TYPE_CHECKING:
     import aiosqlite

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import msgspec
 
-from pricore.clock import now
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Lock, LockedPackage, Organization
+from pricore.system.clock import now
 
 if TYPE_CHECKING:
     import aiosqlite

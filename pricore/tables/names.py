@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from pricore.database import check_there, uri
+from pricore.engine.sqlite import check_there, uri
 from pricore.errors import PricoreError
 
 _SECONDS: Final = 0.2

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pricore import metadata, versions
+from pricore.composer import metadata, versions
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Dist, Document, NewVersion, Organization, Package, Repository, Version
-from pricore.several import OnShare, counted
+from pricore.system.concurrency import OnShare, counted
+from pricore.system.threads import DOCUMENTS, PUBLISHING, SYNCS
 from pricore.tables import deletion, locks, pins, publishing
 from pricore.tables.publishing import READ_ANEW, Publication
-from pricore.threads import DOCUMENTS, PUBLISHING, SYNCS
 
 if TYPE_CHECKING:
-    from pricore.metadata import Published
+    from pricore.composer.metadata import Published
     from pricore.store import Store
 
 _COLUMNS: Final = ", ".join(f"packages.{name}" for name in Package.__struct_fields__)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from pricore.discovery import split_place
+from pricore.composer.discovery import split_place
 from pricore.errors import NotFoundError
 from pricore.models import Dist
 

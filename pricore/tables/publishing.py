@@ -9,13 +9,18 @@ from uuid import uuid4
 import msgspec
 import zstandard
 
-from pricore import metadata, versions
-from pricore.clock import now, rfc3339
-from pricore.discovery import BRANCHES, MOST_OF_PACKAGE, split_place, too_much
+from pricore.composer import metadata, versions
+from pricore.composer.discovery import (
+    BRANCHES,
+    MOST_OF_PACKAGE,
+    split_place,
+    too_much,
+)
+from pricore.composer.metadata import Published
 from pricore.errors import ConflictError, NotFoundError
-from pricore.metadata import Published
 from pricore.models import NewVersion, Ref, Repository
-from pricore.threads import PUBLISHING
+from pricore.system.clock import now, rfc3339
+from pricore.system.threads import PUBLISHING
 
 if TYPE_CHECKING:
     import aiosqlite

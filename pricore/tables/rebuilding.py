@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pricore.clock import now
-from pricore.discovery import TAGS, split_place
-from pricore.metadata import DOCUMENT_FORMAT
+from pricore.composer.discovery import TAGS, split_place
+from pricore.composer.metadata import DOCUMENT_FORMAT
 from pricore.models import Repository
+from pricore.system.clock import now
 from pricore.tables import publishing, runs
 
 if TYPE_CHECKING:

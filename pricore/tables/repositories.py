@@ -6,13 +6,13 @@ from uuid import uuid4
 
 import msgspec
 
-from pricore.addresses import Address, login_place
-from pricore.clock import now
 from pricore.errors import ConflictError, NotFoundError
+from pricore.hosts.addresses import Address, login_place
 from pricore.models import Organization, Ref, Repository, Trigger
+from pricore.system.clock import now
+from pricore.system.threads import PUBLISHING, SYNCS
 from pricore.tables import deletion, locks
 from pricore.tables.publishing import READ_ANEW
-from pricore.threads import PUBLISHING, SYNCS
 
 if TYPE_CHECKING:
     import aiosqlite

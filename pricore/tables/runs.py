@@ -11,9 +11,9 @@ from uuid import uuid4
 import msgspec
 import zstandard
 
-from pricore.clock import now
 from pricore.errors import NotFoundError
 from pricore.models import LeftOut, Outcome, SyncRun, Trigger
+from pricore.system.clock import now
 
 if TYPE_CHECKING:
     import aiosqlite

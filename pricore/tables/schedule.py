@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pricore.clock import now
 from pricore.models import Due
+from pricore.system.clock import now
 
 if TYPE_CHECKING:
     import aiosqlite

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import msgspec
 
-from pricore.clock import now
 from pricore.errors import NotFoundError
 from pricore.models import Organization, Token
+from pricore.system.clock import now
 
 if TYPE_CHECKING:
     from pricore.store import Store

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pricore.clock import now
+from pricore.composer.versions import normalized_or_none
 from pricore.models import Count, Downloads, Package
-from pricore.threads import DOCUMENTS
-from pricore.versions import normalized_or_none
+from pricore.system.clock import now
+from pricore.system.threads import DOCUMENTS
 
 if TYPE_CHECKING:
     from pricore.store import Store

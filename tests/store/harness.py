@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import zstandard
 
-from pricore import metadata, versions
-from pricore.addresses import parse_address
-from pricore.auth import create_secret, hash_secret
-from pricore.database import _statements
+from pricore.auth.access_tokens import create_secret, hash_secret
+from pricore.composer import metadata, versions
+from pricore.engine.sqlite import _statements
+from pricore.hosts.addresses import parse_address
 from pricore.models import Document, NewVersion, Organization, Repository, Token
 from pricore.store import Store
 from pricore.tables.publishing import Publication

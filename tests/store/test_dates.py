@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pricore.clock import now
 from pricore.models import Organization, Repository
 from pricore.store import Store
+from pricore.system.clock import now
 from tests.store.harness import OTHER_COMMIT, dates, document, follow, make_earlier, publish, released, served
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from pricore.database import newest_schema
+from pricore.engine.sqlite import newest_schema
 from pricore.errors import StoreError
 from pricore.store import Store
 from tests.harness import Pricore

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import zstandard
 
-from pricore.discovery import TAGS
+from pricore.composer.discovery import TAGS
 from pricore.models import Organization, Outcome, Repository
 from pricore.store import Store
 from tests.store.harness import COMMIT, OTHER_COMMIT, dates, document, outside, publish, released

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pricore.auth import hash_secret
-from pricore.database import _scripts
-from pricore.metadata import MOST_PROVIDED
+from pricore.auth.access_tokens import hash_secret
+from pricore.composer.metadata import MOST_PROVIDED
+from pricore.engine.sqlite import _scripts
 from pricore.models import Organization, Repository
 from pricore.store import Store
 from tests.store.harness import document, make_earlier, outside, publish, released

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pricore.addresses import parse_address
 from pricore.errors import ConflictError, NotFoundError
+from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository
 from pricore.store import Store
 from tests.store.harness import OTHER_COMMIT, everything, follow, publish, released

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
 
-from pricore.clock import now
 from pricore.models import Organization, Repository
 from pricore.store import Store
+from pricore.system.clock import now
 from tests.harness import Pricore
 from tests.store.harness import follow, make_token, outside, publish, released
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from pricore.database import _scripts
+from pricore.engine.sqlite import _scripts
 
 LANDED: Final = {
     "0001_registry": "f1ff9fa3ad8e16902d84d5cb0932715f36f84a01e8786fb513c188cf9e731cce",

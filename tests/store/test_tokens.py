@@ -2,7 +2,7 @@
 
 import pytest
 
-from pricore.auth import create_secret, hash_secret
+from pricore.auth.access_tokens import create_secret, hash_secret
 from pricore.errors import NotFoundError
 from pricore.models import Organization, Repository
 from pricore.store import Store

@@ -23,11 +23,11 @@ import msgspec
 import pytest
 import zstandard
 
-from pricore.backup import Choice, destination
-from pricore.backup import write as write_backup
 from pricore.config import Config
-from pricore.database import newest_schema
+from pricore.engine.sqlite import newest_schema
 from pricore.git import Git
+from pricore.operations.backup import Choice, destination
+from pricore.operations.backup import write as write_backup
 from pricore.store import Store
 from tests.harness import Client, Composer, GitRepository, Pricore, Upstream, any_composer, as_composer_reads
 

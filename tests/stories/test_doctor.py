@@ -18,10 +18,10 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from pricore import doctor
 from pricore.config import load_config
-from pricore.database import newest_schema
-from pricore.doctor.results import Result, Status
+from pricore.engine.sqlite import newest_schema
+from pricore.operations import doctor
+from pricore.operations.doctor.results import Result, Status
 from tests.harness import GitRepository, Pricore
 from tests.proxies import caddy, free_ports, fronted, nginx, proxied
 

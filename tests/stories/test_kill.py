@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-from pricore.versions import normalize
+from pricore.composer.versions import normalize
 from tests.harness import Client, Pricore, Upstream
 from tests.soak import SEED, TIMES
 

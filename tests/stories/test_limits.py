@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pricore.auth import create_secret
+from pricore.auth.access_tokens import create_secret
 from tests.harness import Composer, GitRepository, Pricore
 from tests.soak import TIMES
 

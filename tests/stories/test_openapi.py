@@ -20,15 +20,15 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.generation import GenerationMode
 from schemathesis.openapi.checks import JsonSchemaError, UndefinedStatusCode
 
-from pricore.addresses import parse_address
-from pricore.auth import create_secret
+from pricore.auth.access_tokens import create_secret
+from pricore.auth.sealing import Sealer, WebhookSecrets
 from pricore.config import Config
+from pricore.hosts.addresses import parse_address
 from pricore.models import SCOPES, LockedPackage
-from pricore.sealing import Sealer, WebhookSecrets
 from pricore.store import Store
-from tests.api.test_matrix import ROWS
 from tests.harness import Pricore
 from tests.store.harness import publish, released
+from tests.web.api.test_matrix import ROWS
 
 WEBHOOK = ("POST", "/webhooks/{provider}/{id}")
 OPERATIONS = [*ROWS, WEBHOOK]

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import pytest
 
-from pricore.compression import read_plain
+from pricore.archives.compression import read_plain
 from tests.harness import Client, Composer, DataFolder, GitRepository, Place, Pricore, any_composer, prose
 from tests.swift import S3
 

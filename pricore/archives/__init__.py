@@ -1,0 +1,1 @@
+"""Archives: making, keeping, compressing and checking them, and those that are uploaded."""

@@ -1,0 +1,165 @@
+"""The checksums of archives, made ahead of publication and on all cores."""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Final, Self, TypeAlias
+
+from pricore.archives import dists
+from pricore.errors import GitError
+from pricore.system.threads import cores
+from pricore.vcs.gitzip import GitZip
+from pricore.vcs.mirror import Mirror
+from pricore.vcs.objects import UnusualError
+
+_log = logging.getLogger("pricore.checksums")
+
+_AT_A_TIME: Final = 200
+_MANY: Final = 16
+"""From so many on, reading what they have in common once is worth what it takes to begin."""
+
+Sum: TypeAlias = tuple[str, int]
+"""The sha1 of an archive, and its bytes."""
+
+
+class Checksums:
+    """Makes the checksums of commits, and of folders as commit:folder; an async context manager.
+
+    Those that are `known` already are taken over. After so many `seconds` no more are begun: other repositories
+    want a turn. What is not made when the block ends is given up.
+
+    Many at once are made from objects that are read once; few, and what is unusual, by a git for each.
+    """
+
+    def __init__(self, mirror: Mirror, known: Mapping[str, Sum], *, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._mirror = mirror
+        self._known = known
+        self._futures: dict[str, asyncio.Future[Sum]] = {}
+        self._together: deque[str] = deque()
+        self._alone: deque[str] = deque()
+        self._joint: asyncio.Task[None] | None = None
+        self._workers: list[asyncio.Task[None]] = []
+        self._ended = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended = True
+        self._together.clear()
+        tasks = [*self._workers, *([self._joint] if self._joint else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for number, future in enumerate(self._futures.values()):
+            if number % _AT_A_TIME == _AT_A_TIME - 1:
+                await asyncio.sleep(0)
+            future.cancel()
+
+    async def begin(self, treeishes: Iterable[str]) -> None:
+        """Make these, behind those that were begun before, in the order given."""
+        loop = asyncio.get_running_loop()
+        wanted = []
+        for number, treeish in enumerate(treeishes):
+            if number % _AT_A_TIME == _AT_A_TIME - 1:
+                await asyncio.sleep(0)  # there may be 20,000
+            if treeish not in self._futures:
+                future = self._futures[treeish] = loop.create_future()
+                if treeish in self._known:
+                    future.set_result(self._known[treeish])
+                else:
+                    wanted.append(treeish)
+        if len(wanted) < _MANY:
+            self._make_alone(wanted)
+            return
+        self._together.extend(wanted)
+        if self._joint is None or self._joint.done():
+            self._joint = loop.create_task(self._make_together())
+
+    async def of(self, treeish: str) -> Sum:
+        """The checksum of one that was begun, when it is made. Raises ArchiveError, GitError."""
+        return await self._futures[treeish]
+
+    def _make_alone(self, treeishes: Iterable[str]) -> None:
+        """Have git make these, each by itself."""
+        if self._ended:
+            return
+        self._alone.extend(treeishes)
+        free = cores() - sum(not worker.done() for worker in self._workers)
+        loop = asyncio.get_running_loop()
+        self._workers += [loop.create_task(self._work()) for _ in range(min(free, len(self._alone)))]
+
+    async def _work(self) -> None:
+        while self._alone:
+            await self._make(self._alone.popleft())
+
+    async def _make(self, treeish: str) -> None:
+        future = self._futures[treeish]
+        try:
+            if time.monotonic() > self._deadline:
+                raise GitError(
+                    "not made yet, because it took longer than git_timeout so far; the next sync goes on"
+                )
+            made = await self._mirror.archive(treeish, dists.checksum)
+        except Exception as error:  # noqa: BLE001  # whoever waits for the future gets it
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # seen, even where nobody waits for it
+        else:
+            self._take(treeish, made)
+
+    def _take(self, treeish: str, made: Sum) -> None:
+        future = self._futures[treeish]
+        if not future.done():  # who waited for it may have been cancelled
+            future.set_result(made)
+
+    async def _make_together(self) -> None:
+        """Make those that wait, if the first is, byte for byte, what git makes of it."""
+        loop = asyncio.get_running_loop()
+
+        def make(zips: GitZip) -> None:
+            for treeish, made in self._zipped(zips, loop):
+                loop.call_soon_threadsafe(self._take, treeish, made)
+
+        try:
+            first = await self._mirror.with_zips(lambda zips: next(self._zipped(zips, loop), None))
+            if first is not None and await self._is_as_git_makes_it(*first):
+                await self._mirror.with_zips(make)
+        except GitError as error:
+            _log.warning("archives are made one by one: %s", error)
+        except Exception:  # noqa: BLE001  # git makes the rest: what is served does not depend on this
+            _log.exception("archives are made one by one")
+        finally:
+            self._make_alone(self._together)
+            self._together.clear()
+
+    async def _is_as_git_makes_it(self, treeish: str, made: Sum) -> bool:
+        await self._make(treeish)
+        future = self._futures[treeish]
+        if future.cancelled() or future.exception() is not None:
+            return False  # whoever waits for it is told why
+        if future.result() != made:
+            _log.warning("archives are made one by one: this git makes another one of %s than Pricore", treeish)
+        return future.result() == made
+
+    def _zipped(self, zips: GitZip, loop: asyncio.AbstractEventLoop) -> Iterator[tuple[str, Sum]]:
+        """Those that wait, one by one, in a thread; what is unusual goes to git at once."""
+        while self._together and time.monotonic() < self._deadline:
+            treeish = self._together.popleft()
+            try:
+                content = zips.make(treeish)
+                made = hashlib.sha1(content, usedforsecurity=False).hexdigest(), len(content)
+            except UnusualError:
+                loop.call_soon_threadsafe(self._make_alone, [treeish])
+            except BaseException:
+                self._together.appendleft(treeish)
+                raise
+            else:
+                yield treeish, made

@@ -1,0 +1,1 @@
+"""Who may do what: access tokens and their limits, and secrets for Git hosts."""

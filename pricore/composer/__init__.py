@@ -1,0 +1,1 @@
+"""Composer's rules: versions, metadata, and which versions a repository has. Pure."""

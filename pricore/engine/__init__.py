@@ -1,0 +1,1 @@
+"""What only one database engine has: its file, its schema, its connections."""

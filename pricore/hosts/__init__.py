@@ -1,0 +1,1 @@
+"""Git hosts: their addresses, their APIs, their pages."""

@@ -1,0 +1,121 @@
+"""Archives of commits that projects pin a branch to (dev-main#<commit>) and of which there never was a version.
+
+Composer puts the commit into the URL of a branch's archive. Any commit that a version in service leads to can be
+asked for, as long as it is the same package there, and its version was not deleted.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from pricore.archives.dists import Dists, checksum
+from pricore.composer import metadata
+from pricore.errors import ArchiveError, GitError, NotFoundError
+from pricore.models import Dist
+from pricore.store import Store
+from pricore.sync.manifests import Manifests
+from pricore.sync.syncer import Syncer
+from pricore.tables.pins import Pinnable
+from pricore.vcs.mirror import Mirror
+
+_log = logging.getLogger("pricore.pins")
+
+_AT_A_TIME: Final = 2
+"""Commits that are looked up at the same time; each takes several gits, one after the other."""
+
+_SECONDS: Final = 30
+"""How long a look-up may take, with its turn: a long history is walked through."""
+
+_WHOLE: Final = (40, 64)
+
+
+class Pins:
+    """Finds archives by version and commit, as URLs have them.
+
+    What is found is kept: a commit that somebody installed by its first digits means the same for ever. `most` are
+    the bytes of an organization's pinned archives, unpacked; None for any.
+    """
+
+    def __init__(self, store: Store, dists: Dists, syncer: Syncer, *, most: int | None) -> None:
+        self._store = store
+        self._dists = dists
+        self._syncer = syncer
+        self._most = most
+        self._turns = asyncio.Semaphore(_AT_A_TIME)
+        self._looking: dict[tuple[str, str, str, str], asyncio.Task[Dist | None]] = {}
+
+    async def find(
+        self, slug: str, name: str, address: str, *, admit: Callable[[], None] = lambda: None
+    ) -> Dist | None:
+        """The archive at an address (1.0.0, dev-main/<commit>) of a package (in lower case), or None.
+
+        Whatever it is of: a version as it is served now, a commit that was advertised at any time, or one that is
+        looked up here, which `admit` may refuse by raising an error. Raises GitError where that takes too long.
+        """
+        version, reference = metadata.split_address(address)
+        dist = await self._store.packages.dist(slug, name, version=version, reference=reference)
+        if dist is not None or reference is None:
+            return dist
+        admit()
+        key = (slug, name, version, reference)
+        task = self._looking.get(key)
+        if task is None:
+            task = self._looking[key] = asyncio.create_task(self._within_time(*key))
+            task.add_done_callback(lambda _: self._looking.pop(key, None))
+        # shielded: who gives up waiting must not take it from the others
+        dist = await asyncio.shield(task)
+        if dist is None and len(reference) not in _WHOLE:
+            # a branch whose name ends so
+            dist = await self._store.packages.dist(slug, name, version=address, reference=None)
+        return dist
+
+    async def _within_time(self, slug: str, name: str, version: str, reference: str) -> Dist | None:
+        try:
+            async with asyncio.timeout(_SECONDS), self._turns:
+                return await self._look_up(slug, name, version, reference)
+        except TimeoutError:
+            raise GitError(
+                f"looking for the commit {reference} took longer than {_SECONDS} seconds: try again later"
+            ) from None
+
+    async def _look_up(self, slug: str, name: str, version: str, reference: str) -> Dist | None:
+        found = await self._store.pins.look_up(slug, name, version)
+        if found is None:
+            return None
+        known = {commit for commit in found.advertised if commit.startswith(reference)}
+        commits = known.copy()
+        mirror = None
+        if found.repository_id is not None:
+            mirror = self._syncer.mirror(found.repository_id)
+            commits |= {
+                commit for commit in await mirror.led_to(reference, found.served) if commit not in found.withdrawn
+            }
+        if len(commits) != 1:
+            return None
+        (commit,) = commits
+        dist = None
+        if mirror is not None and commit not in known:
+            dist = await self._make(mirror, found, name, commit)
+            if dist is None:
+                return None
+        try:
+            unused = await self._store.pins.add(found, reference, commit, dist, most=self._most)
+        except NotFoundError:
+            return None
+        await self._dists.remove(unused)
+        return await self._store.packages.dist(slug, name, version=version, reference=reference)
+
+    async def _make(self, mirror: Mirror, found: Pinnable, name: str, commit: str) -> Dist | None:
+        """The archive of a commit, if it is the package there; None where it is not, or none can be made."""
+        treeish = f"{commit}:{found.path}" if found.path else commit
+        files = await Manifests(mirror).read([treeish])
+        manifest = files[treeish].manifest
+        if manifest is None or (manifest.name or "").lower() != name:
+            return None
+        try:
+            shasum, size = await mirror.archive(treeish, checksum)
+        except ArchiveError as error:
+            _log.info("%s is pinned to %s: %s", name, commit, error)
+            return None
+        return Dist(found.repository_id, treeish, shasum, size)

@@ -1,0 +1,1 @@
+"""Bare mirrors of Git repositories, and what is read out of them."""

@@ -1,0 +1,173 @@
+"""How an archive gets to a client: whole or in part, from a disk or from elsewhere, or by a way to it."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+import zstandard
+from aiohttp import hdrs, web
+
+from pricore.archives.storage import Opened
+from pricore.errors import StorageError
+from pricore.models import Dist
+from pricore.web.http.admission import show_allowance
+from pricore.web.http.responses import SERVER
+
+_VARY: Final = "Authorization, Accept-Encoding"
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+class Delivery:
+    """The answer to one request for an archive, in the encoding chosen for it.
+
+    An ETag is the archive's checksum: it names the same content in each encoding, but the same bytes only where
+    nothing is encoded. A part can be asked for only there.
+    """
+
+    def __init__(self, request: web.Request, dist: Dist, encoding: str) -> None:
+        self._request = request
+        self._size = dist.size
+        self._tag = f'"{dist.shasum}"'
+        self._part = self._find_part() if encoding == "identity" else None
+        tag = self._tag if encoding == "identity" else f"W/{self._tag}"
+        self.response = web.StreamResponse(
+            headers={
+                hdrs.CONTENT_TYPE: "application/zip",
+                hdrs.CACHE_CONTROL: "private, max-age=31536000, immutable" if dist.fixed else "private, no-cache",
+                hdrs.VARY: _VARY,
+                hdrs.ETAG: tag,
+                hdrs.SERVER: SERVER,
+            }
+        )
+        if encoding != "identity":
+            self.response.headers[hdrs.CONTENT_ENCODING] = encoding
+
+    def is_known(self) -> bool:
+        """Whether the client says that it has this very archive."""
+        known = self._request.headers.get(hdrs.IF_NONE_MATCH, "")
+        return known.strip() == "*" or self._tag in known
+
+    def from_beginning(self) -> bool:
+        """Whether the client gets the archive's first bytes, and not only the rest of what it has begun."""
+        return self._part is None or self._part[0] == 0
+
+    def unchanged(self) -> web.StreamResponse:
+        """304."""
+        kept = (hdrs.CACHE_CONTROL, hdrs.VARY, hdrs.ETAG)
+        return web.Response(status=304, headers={name: self.response.headers[name] for name in kept})
+
+    def redirect(self, url: str) -> web.StreamResponse:
+        """302 to where the client gets it by itself; that URL is a secret for some minutes."""
+        headers = {hdrs.LOCATION: url, hdrs.CACHE_CONTROL: "private, no-store", hdrs.VARY: _VARY}
+        return web.Response(status=302, headers=headers)
+
+    async def send_kept(self, archive: Opened) -> bool:
+        """Send a kept file as it is; whether it was whole."""
+        pieces = archive.pieces()
+        # before anything is said of it: what cannot be had at all is an error, and no broken connection
+        reads = archive.file is None and self._request.method == hdrs.METH_GET
+        first = await anext(pieces, b"") if reads else b""
+        if not await self._begin(archive.size):
+            return True
+        if archive.file is not None:
+            loop, transport = asyncio.get_running_loop(), self._request.transport
+            try:
+                if transport is not None:
+                    sent = await loop.sendfile(transport, archive.file, 0, archive.size)
+                    self._request.writer.output_size += sent  # what the kernel sends, aiohttp doesn't count
+                    await self.response.write_eof()
+                return True
+            except NotImplementedError:  # uvloop has none
+                pass
+            except (ConnectionError, TimeoutError):
+                return True  # a client that goes away in the middle, or takes nothing, is no failure of ours
+        return await self._write(_after(first, pieces), archive.size)
+
+    async def send_plain(self, pieces: Iterator[bytes]) -> bool:
+        """Send an archive unpacked, or the part of it that was asked for; whether it was whole.
+
+        Raises HTTPRequestRangeNotSatisfiable where it ends before that part.
+        """
+        headers = self.response.headers
+        headers[hdrs.ACCEPT_RANGES] = "bytes"
+        start, stop = 0, self._size
+        if self._part is not None:
+            start, stop = self._part
+            if start >= stop:
+                raise web.HTTPRequestRangeNotSatisfiable(headers={hdrs.CONTENT_RANGE: f"bytes */{self._size}"})
+            headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{self._size}"
+            self.response.set_status(206)
+        if not await self._begin(stop - start):
+            return True
+        whole = stop - start == self._size
+        return await self._write(_all(pieces) if whole else _cut(pieces, start, stop), stop - start)
+
+    def _find_part(self) -> tuple[int, int] | None:
+        """The part that was asked for, from and up to; empty where there is no such one, None for the whole.
+
+        What is no range, or several of them, counts as nothing; so does one of another archive.
+        """
+        match = _RANGE.fullmatch(self._request.headers.get(hdrs.RANGE, "").strip())
+        if match is None or match[0] == "bytes=-":
+            return None
+        if self._request.headers.get(hdrs.IF_RANGE, self._tag) != self._tag:
+            return None
+        if not match[1]:
+            return max(self._size - int(match[2]), 0), self._size
+        start, stop = int(match[1]), int(match[2]) + 1 if match[2] else self._size
+        return None if stop <= start and match[2] else (start, min(stop, self._size))
+
+    async def _begin(self, size: int) -> bool:
+        """Send the head; whether a body has to follow."""
+        self.response.content_length = size
+        show_allowance(self._request, self.response.headers)
+        try:
+            await self.response.prepare(self._request)
+        except ConnectionError:
+            return False
+        if self._request.method == hdrs.METH_HEAD:
+            await self.response.write_eof()
+            return False
+        return True
+
+    async def _write(self, pieces: AsyncIterator[bytes], size: int) -> bool:
+        """Send a body; one that doesn't have its size breaks the connection, so that nobody takes it."""
+        sent = 0
+        try:
+            async for piece in pieces:
+                sent += len(piece)
+                await self.response.write(piece)
+        except ConnectionError:
+            return True
+        except (OSError, zstandard.ZstdError, StorageError):
+            sent = -1
+        if sent == size:
+            await self.response.write_eof()
+            return True
+        if self._request.transport is not None:
+            self._request.transport.abort()
+        return False
+
+
+async def _after(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if first:
+        yield first
+    async for piece in pieces:
+        yield piece
+
+
+async def _all(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(next, pieces, b""):
+        yield piece
+
+
+async def _cut(pieces: Iterator[bytes], start: int, stop: int) -> AsyncIterator[bytes]:
+    """The bytes from one position up to another."""
+    position = 0
+    async for piece in _all(pieces):
+        if part := piece[max(start - position, 0) : stop - position]:
+            yield part
+        position += len(piece)
+        if position >= stop:
+            return

@@ -1,5 +1,0 @@
-"""The REST API over HTTP: a real server on repositories that were really synced."""
-
-import pytest
-
-pytest.register_assert_rewrite("tests.api.harness", "tests.registry.harness")

@@ -1,0 +1,116 @@
+"""A server of the registry's, and who asks it."""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pytest_aiohttp.plugin import AiohttpClient
+
+from pricore.config import Config
+from pricore.git import Git
+from pricore.hosts.addresses import parse_address
+from pricore.server import build_app
+from pricore.store import Store
+from pricore.sync.syncer import Syncer
+from tests.harness import GitRepository
+from tests.web.composer.harness import (
+    LIBRARY,
+    PLUGIN,
+    TOOLS,
+    Server,
+    Start,
+    Template,
+    World,
+    silent,
+)
+
+if TYPE_CHECKING:
+    from aiohttp.test_utils import TestClient
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """acme with acme/library, acme/plugin (branches alone) and beta/tools (tags alone); other with other/thing."""
+    folder = tmp_path_factory.mktemp("template")
+    library = GitRepository(folder / "library")
+    library.commit(LIBRARY, files={"src/words.txt": "one\n" * 1000})
+    library.tag("v1.0.0", annotated=True)
+    library.commit(LIBRARY, files={"src/words.txt": "two\n" * 1000})
+    library.tag("1.1.0-beta1")
+    library.commit(LIBRARY, files={"src/words.txt": "three\n" * 1000})
+    library.tag("1.2.0+build.5")
+    between = library.commit(files={"src/words.txt": "four\n" * 1000})
+    for branch in ("feature/x", "a+b"):
+        library.git("checkout", "--quiet", "-b", branch)
+        library.commit(files={"src/words.txt": branch})
+    library.git("checkout", "--quiet", "main")
+    library.commit(files={"src/words.txt": "five\n" * 1000})
+    plugin = GitRepository(folder / "plugin")
+    plugin.commit(PLUGIN)
+    tools = GitRepository(folder / "tools")
+    tools.commit(TOOLS)
+    tools.tag("1.0.0")
+    tools.git("rm", "--quiet", "composer.json")
+    tools.commit(files={"README.md": "The tools moved."})
+    thing = GitRepository(folder / "thing")
+    thing.commit({"name": "other/thing"})
+    thing.tag("1.0.0")
+
+    async def build(config: Config) -> None:
+        with Git(timeout=60) as git:
+            async with Store(config.database) as store:
+                syncer = Syncer(store, git, config)
+                for slug, upstreams in {"acme": (library, plugin, tools), "other": (thing,)}.items():
+                    organization = await store.organizations.create(slug, slug)
+                    for upstream in upstreams:
+                        await syncer.add(organization, parse_address(upstream.url), progress=silent)
+
+    asyncio.run(build(Config(data=folder / "data", git_timeout=60)))
+    return Template(folder / "data", between)
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[contextlib.AsyncExitStack]:
+    """What is closed after the servers were stopped."""
+    async with contextlib.AsyncExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def start(
+    stack: contextlib.AsyncExitStack, aiohttp_client: AiohttpClient, template: Template, tmp_path: Path
+) -> Start:
+    """A starter of servers with settings of their own, all on one data folder."""
+    shutil.copytree(template.data, tmp_path / "data")
+
+    async def run(**settings: Any) -> World:
+        config = Config(data=tmp_path / "data", **{"git_timeout": 60, "sync_interval": 0, **settings})
+        store = await stack.enter_async_context(Store(config.database, sync_interval=config.sync_interval))
+        git = stack.enter_context(Git(timeout=60))
+        client: TestClient[Any, Any] = await aiohttp_client(
+            Server(build_app(store, git, config)), auto_decompress=False, headers={"Accept-Encoding": "identity"}
+        )
+        return World(store, Syncer(store, git, config), config, client)
+
+    return run
+
+
+@pytest.fixture
+async def world(start: Start) -> World:
+    return await start(inline_limit=0)
+
+
+@pytest.fixture
+async def secret(world: World) -> str:
+    """A token that sees all of acme's packages."""
+    return await world.token()
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> GitRepository:
+    """A repository that nobody follows yet."""
+    return GitRepository(tmp_path / "upstream")

@@ -1,9 +1,0 @@
-"""Webhooks as Git hosts send them.
-
-A delivery counts when it proves, over the bytes as they came, that its sender knows the repository's secret. What
-it asks for is on disk before the answer; what it does not prove changes nothing.
-"""
-
-import pytest
-
-pytest.register_assert_rewrite("tests.api.harness", "tests.registry.harness", "tests.webhooks.harness")
