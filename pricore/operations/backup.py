@@ -29,6 +29,7 @@ from pricore.archives.dists import Dists
 from pricore.archives.uploads import Uploads
 from pricore.auth.sealing import Sealer, open_with_passphrase, seal_with_passphrase
 from pricore.config import Config
+from pricore.engine.database import one_at_a_time
 from pricore.engine.sqlite import check_owner, find_damage, sync_folder
 from pricore.errors import BackupError, GitError, explain
 from pricore.git import Git
@@ -42,7 +43,7 @@ from pricore.operations.backup_file import (
     UPLOADS,
     Writer,
 )
-from pricore.store import Store, one_at_a_time
+from pricore.store import Store
 from pricore.sync.syncer import Syncer
 from pricore.system.clock import now
 from pricore.vcs.mirror import Mirror

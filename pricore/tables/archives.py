@@ -8,18 +8,18 @@ import msgspec
 from pricore.models import Advertised, Dist
 
 if TYPE_CHECKING:
-    from pricore.store import Store
+    from pricore.engine.database import Database
 
 
 class Archives:
     """The part of the store that knows what was advertised, and when it was last asked for."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, database: "Database") -> None:
+        self._database = database
 
     async def advertised(self) -> list[Advertised]:
         """Every archive that may be asked for; one that several packages have is there for each of them."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT slug, packages.name, min(versions.version), packages.repository_id,
                 coalesce(treeish, dists.reference), dists.shasum, size
@@ -38,7 +38,7 @@ class Archives:
 
     async def unrecorded(self) -> list[tuple[str, str, str]]:
         """Versions, as (slug, package, version), that advertise a checksum of which no archive is on record."""
-        return await self._store.fetch_all(
+        return await self._database.fetch_all(
             """
             SELECT slug, packages.name, version FROM versions
             JOIN packages ON packages.id = versions.package_id
@@ -50,11 +50,11 @@ class Archives:
 
     async def uses(self) -> dict[str, int]:
         """When each archive that is missed if it isn't kept was last asked for, by checksum."""
-        return dict(await self._store.fetch_all("SELECT shasum, used_at FROM dist_uses"))
+        return dict(await self._database.fetch_all("SELECT shasum, used_at FROM dist_uses"))
 
     async def forget(self, shasums: Iterable[str]) -> None:
         """Miss some archives no longer, and none that nothing names any more."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             await db.execute(
                 """
                 DELETE FROM dist_uses

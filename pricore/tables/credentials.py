@@ -9,7 +9,7 @@ from pricore.models import Credential, Organization
 from pricore.system.clock import now
 
 if TYPE_CHECKING:
-    from pricore.store import Store
+    from pricore.engine.database import Database
 
 _COLUMNS = ", ".join(Credential.__struct_fields__)
 
@@ -17,12 +17,12 @@ _COLUMNS = ", ".join(Credential.__struct_fields__)
 class Credentials:
     """The part of the store that holds credentials."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, database: "Database") -> None:
+        self._database = database
 
     async def add(self, credential: Credential, sealed: bytes) -> None:
         """Keep a credential and its sealed secret. Raises ConflictError where its organization has the name."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             cursor = await db.execute(
                 f"""
                 INSERT INTO credentials ({_COLUMNS}, secret) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -36,7 +36,7 @@ class Credentials:
 
     async def of_organization(self, organization_id: str) -> list[Credential]:
         """The credentials of an organization, oldest first."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             f"SELECT {_COLUMNS} FROM credentials WHERE organization_id = ? ORDER BY created_at, rowid",
             (organization_id,),
         )
@@ -44,7 +44,7 @@ class Credentials:
 
     async def get(self, organization: Organization, name: str) -> Credential:
         """The credential of that name. Raises NotFoundError."""
-        row = await self._store.fetch_one(
+        row = await self._database.fetch_one(
             f"SELECT {_COLUMNS} FROM credentials WHERE organization_id = ? AND name = ?", (organization.id, name)
         )
         if row is None:
@@ -56,14 +56,14 @@ class Credentials:
 
     async def find(self, credential_id: str) -> Credential | None:
         """The credential of that id, or None."""
-        row = await self._store.fetch_one(f"SELECT {_COLUMNS} FROM credentials WHERE id = ?", (credential_id,))
+        row = await self._database.fetch_one(f"SELECT {_COLUMNS} FROM credentials WHERE id = ?", (credential_id,))
         return None if row is None else _credential(row)
 
     async def of_host(
         self, organization_id: str, *, kind: str, host: str, plain: bool = False
     ) -> Credential | None:
         """The oldest credential of an organization for exactly that host; a `plain` one is asked of http://."""
-        row = await self._store.fetch_one(
+        row = await self._database.fetch_one(
             f"""
             SELECT {_COLUMNS} FROM credentials
             WHERE organization_id = ? AND kind = ? AND host = ? AND plain >= ? ORDER BY created_at, rowid
@@ -74,12 +74,12 @@ class Credentials:
 
     async def sealed(self, credential_id: str) -> bytes | None:
         """The secret of a credential as it was sealed; None where that was removed."""
-        row = await self._store.fetch_one("SELECT secret FROM credentials WHERE id = ?", (credential_id,))
+        row = await self._database.fetch_one("SELECT secret FROM credentials WHERE id = ?", (credential_id,))
         return None if row is None else row[0]
 
     async def change(self, credential: Credential, sealed: bytes, *, username: str) -> None:
         """Put another secret in the place of one. Raises NotFoundError where that was removed."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             cursor = await db.execute(
                 "UPDATE credentials SET secret = ?, username = ? WHERE id = ?",
                 (sealed, username, credential.id),
@@ -90,7 +90,7 @@ class Credentials:
 
     async def remove(self, credential: Credential) -> None:
         """Forget a credential. Raises ConflictError where repositories were given it, NotFoundError."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             rows: Any = await db.execute_fetchall(
                 "SELECT url FROM repositories WHERE credential_id = ? ORDER BY url", (credential.id,)
             )
@@ -106,7 +106,7 @@ class Credentials:
 
     async def give(self, repository_id: str, credential_id: str | None) -> None:
         """Let a repository be read with a credential; None for what its organization has for the host."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             await db.execute(
                 "UPDATE repositories SET credential_id = ?, next_sync_at = min(next_sync_at, ?) WHERE id = ?",
                 (credential_id, now(), repository_id),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from pricore.store import Store
+    from pricore.engine.database import Database
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -31,12 +31,12 @@ class Failing(msgspec.Struct, frozen=True):
 class Health:
     """The part of the store that is asked how things are."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, database: "Database") -> None:
+        self._database = database
 
     async def latest_time(self) -> int:
         """The latest time that is on record for anything that happened, seconds; 0 where nothing has."""
-        ((latest,),) = await self._store.fetch_all(
+        ((latest,),) = await self._database.fetch_all(
             """
             SELECT max(coalesce(at, 0)) FROM (
                 SELECT max(created_at) AS at FROM organizations
@@ -52,7 +52,7 @@ class Health:
 
     async def sealed(self) -> dict[tuple[str, str], bytes]:
         """Every secret as it was sealed: of (credential, its id) and of (webhook, its repository's id)."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT 'credential', id, secret FROM credentials
             UNION ALL
@@ -63,7 +63,7 @@ class Health:
 
     async def failing(self, *, before: int) -> list[Failing]:
         """The repositories that have been failing since before some time, the longest first."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT slug, url, failing_since, coalesce(sync_error, '') FROM repositories
             JOIN organizations ON organizations.id = repositories.organization_id
@@ -75,16 +75,16 @@ class Health:
 
     async def urls(self) -> list[str]:
         """The addresses of all repositories of all organizations."""
-        return [url for (url,) in await self._store.fetch_all("SELECT url FROM repositories ORDER BY url")]
+        return [url for (url,) in await self._database.fetch_all("SELECT url FROM repositories ORDER BY url")]
 
     async def public_url(self) -> str | None:
         """The public URL that the server was started with last, empty where it has none; None if it never was."""
-        row = await self._store.fetch_one("SELECT value FROM served_settings WHERE name = 'public_url'")
+        row = await self._database.fetch_one("SELECT value FROM served_settings WHERE name = 'public_url'")
         return None if row is None else str(row[0])
 
     async def trial(self) -> Trial | None:
         """The version with the smallest archive; None where none is served."""
-        row = await self._store.fetch_one(
+        row = await self._database.fetch_one(
             """
             SELECT slug, organizations.id, packages.name, version, normalized, versions.shasum FROM versions
             JOIN packages ON packages.id = versions.package_id

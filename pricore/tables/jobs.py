@@ -12,7 +12,7 @@ from pricore.system.clock import now
 if TYPE_CHECKING:
     import aiosqlite
 
-    from pricore.store import Store
+    from pricore.engine.database import Database
 
 BY_WEBHOOK: Final = 0
 BY_HAND: Final = 1
@@ -22,34 +22,13 @@ BY_HAND: Final = 1
 class Jobs:
     """The part of the store that holds the queue."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, database: "Database") -> None:
+        self._database = database
 
     async def add(self, repository_id: str, *, priority: int = BY_HAND, cause: Trigger | None = None) -> None:
         """Ask for a sync; where one waits already, that one will do, at the higher priority of both."""
-        async with self._store.transaction(revise=False) as db:
-            await self.insert(db, repository_id, priority=priority, cause=cause)
-
-    async def insert(
-        self,
-        db: "aiosqlite.Connection",
-        repository_id: str,
-        *,
-        priority: int = BY_HAND,
-        cause: Trigger | None = None,
-    ) -> None:
-        """Ask for a sync together with what it is for; nothing, where the repository was removed."""
-        cause = cause or (Trigger.WEBHOOK if priority == BY_WEBHOOK else Trigger.CHANGE)
-        await db.execute(
-            """
-            INSERT INTO jobs (id, repository_id, created_at, priority, cause)
-            SELECT ?, id, ?, ?, ? FROM repositories WHERE id = ?
-            ON CONFLICT (repository_id) WHERE started_at IS NULL
-            DO UPDATE SET priority = min(priority, excluded.priority),
-                cause = CASE WHEN excluded.priority < priority THEN excluded.cause ELSE cause END
-            """,
-            (str(uuid4()), now(), priority, cause, repository_id),
-        )
+        async with self._database.transaction(revise=False) as db:
+            await insert(db, repository_id, priority=priority, cause=cause)
 
     async def first(self, busy: Iterable[str]) -> dict[str, tuple[int, int]]:
         """Of each organization the job that comes first, as (priority, number), for `take`.
@@ -57,7 +36,7 @@ class Jobs:
         The highest priority is the lowest number, and who waits longest has the lowest number. Nothing of the
         repositories that are `busy`.
         """
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT organization_id, priority, min(jobs.rowid) FROM jobs
             JOIN repositories ON repositories.id = repository_id
@@ -71,7 +50,7 @@ class Jobs:
 
     async def take(self, number: int) -> Job | None:
         """The job of that number, which counts as begun; None where its repository was removed in the meantime."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             taken: Any = await db.execute_fetchall(
                 """
                 UPDATE jobs SET started_at = ?1 WHERE rowid = ?2 AND started_at IS NULL
@@ -86,14 +65,14 @@ class Jobs:
 
     async def waiting(self) -> tuple[int, int | None]:
         """How many jobs wait to be begun, and since when the first of them does, seconds since 1970."""
-        ((count, oldest),) = await self._store.fetch_all(
+        ((count, oldest),) = await self._database.fetch_all(
             "SELECT count(*), min(created_at) FROM jobs WHERE started_at IS NULL"
         )
         return count, oldest
 
     async def finish(self, job: Job) -> None:
         """Take a job that ended, well or not, off the queue."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             await db.execute("DELETE FROM jobs WHERE id = ?", (job.id,))
 
     async def put_back(self, job: Job | None = None) -> None:
@@ -102,7 +81,7 @@ class Jobs:
         Under another id: the run that was cut off is in the history with the old one.
         """
         chosen = (None if job is None else job.id,)
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             await db.execute(
                 """
                 DELETE FROM jobs WHERE started_at IS NOT NULL AND id = coalesce(?, id) AND repository_id IN (
@@ -116,3 +95,24 @@ class Jobs:
             )
             for (job_id,) in begun:
                 await db.execute("UPDATE jobs SET id = ?, started_at = NULL WHERE id = ?", (str(uuid4()), job_id))
+
+
+async def insert(
+    db: "aiosqlite.Connection",
+    repository_id: str,
+    *,
+    priority: int = BY_HAND,
+    cause: Trigger | None = None,
+) -> None:
+    """Ask for a sync together with what it is for; nothing, where the repository was removed."""
+    cause = cause or (Trigger.WEBHOOK if priority == BY_WEBHOOK else Trigger.CHANGE)
+    await db.execute(
+        """
+        INSERT INTO jobs (id, repository_id, created_at, priority, cause)
+        SELECT ?, id, ?, ?, ? FROM repositories WHERE id = ?
+        ON CONFLICT (repository_id) WHERE started_at IS NULL
+        DO UPDATE SET priority = min(priority, excluded.priority),
+            cause = CASE WHEN excluded.priority < priority THEN excluded.cause ELSE cause END
+        """,
+        (str(uuid4()), now(), priority, cause, repository_id),
+    )

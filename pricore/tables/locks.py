@@ -13,19 +13,19 @@ from pricore.system.clock import now
 if TYPE_CHECKING:
     import aiosqlite
 
-    from pricore.store import Store
+    from pricore.engine.database import Database
 
 
 class Locks:
     """The part of the store that holds registered lock files."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, database: "Database") -> None:
+        self._database = database
 
     async def register(self, organization: Organization, name: str, packages: Sequence[LockedPackage]) -> Lock:
         """Keep what a lock file names; one of the same name is replaced."""
         at = now()
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             await db.execute(
                 """
                 INSERT INTO locks (id, organization_id, name, created_at, registered_at) VALUES (?, ?, ?, ?, ?)
@@ -54,14 +54,14 @@ class Locks:
 
     async def of_organization(self, organization: Organization, *, name: str | None = None) -> list[Lock]:
         """The lock files of an organization, by name: all, or the one of a name if it is there."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT id, name, created_at, registered_at FROM locks
             WHERE organization_id = ?1 AND (?2 IS NULL OR name = ?2) ORDER BY name
             """,
             (organization.id, name),
         )
-        named = await self._store.fetch_all(
+        named = await self._database.fetch_all(
             """
             SELECT lock_id, package, version, address, shasum FROM lock_packages
             JOIN locks ON locks.id = lock_id
@@ -94,7 +94,7 @@ class Locks:
 
     async def remove(self, organization: Organization, name: str) -> None:
         """Forget a lock file. Raises NotFoundError."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             cursor = await db.execute(
                 "DELETE FROM locks WHERE organization_id = ? AND name = ?", (organization.id, name)
             )
@@ -106,7 +106,7 @@ class Locks:
 
     async def check_unused(self, organization: Organization) -> None:
         """Refuse with ConflictError to delete an organization while a lock file names one of its archives."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             rows = await db.execute_fetchall(
                 """
                 SELECT packages.id, shasum FROM packages JOIN dists ON dists.package_id = packages.id
@@ -120,7 +120,9 @@ class Locks:
 
     async def protected_shasums(self) -> set[str]:
         """The checksums of all archives that a registered lock file names."""
-        return {shasum for (shasum,) in await self._store.fetch_all("SELECT DISTINCT shasum FROM lock_packages")}
+        return {
+            shasum for (shasum,) in await self._database.fetch_all("SELECT DISTINCT shasum FROM lock_packages")
+        }
 
 
 async def check_unlocked(

@@ -13,7 +13,7 @@ from pricore.system.clock import now
 if TYPE_CHECKING:
     import aiosqlite
 
-    from pricore.store import Store
+    from pricore.engine.database import Database
 
 _COLUMNS = "id, slug, name, description, created_at, sync_interval"
 
@@ -21,13 +21,13 @@ _COLUMNS = "id, slug, name, description, created_at, sync_interval"
 class Organizations:
     """The part of the store that holds organizations."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, database: "Database") -> None:
+        self._database = database
 
     async def create(self, slug: str, name: str, *, description: str = "") -> Organization:
         """Add an organization. Raises ConflictError where the slug is taken."""
         organization = Organization(str(uuid4()), slug, name, description, now())
-        async with self._store.transaction() as db:
+        async with self._database.transaction() as db:
             cursor = await db.execute(
                 """
                 INSERT INTO organizations
@@ -44,12 +44,12 @@ class Organizations:
 
     async def all(self) -> list[Organization]:
         """All organizations, by slug."""
-        rows = await self._store.fetch_all(f"SELECT {_COLUMNS} FROM organizations ORDER BY slug")
+        rows = await self._database.fetch_all(f"SELECT {_COLUMNS} FROM organizations ORDER BY slug")
         return [Organization(*row) for row in rows]
 
     async def find(self, slug: str) -> Organization | None:
         """The organization of that slug, or None."""
-        row = await self._store.fetch_one(
+        row = await self._database.fetch_one(
             f"SELECT {_COLUMNS} FROM organizations WHERE slug = ?", (slug,), by_key=True
         )
         return None if row is None else Organization(*row)
@@ -65,7 +65,7 @@ class Organizations:
         self, organization: Organization, *, name: str | None = None, description: str | None = None
     ) -> Organization:
         """Give an organization another name or description; None leaves it. Raises NotFoundError."""
-        async with self._store.transaction(organization_id=organization.id) as db:
+        async with self._database.transaction(organization_id=organization.id) as db:
             rows: Any = await db.execute_fetchall(
                 f"""
                 UPDATE organizations SET name = coalesce(?, name), description = coalesce(?, description)
@@ -79,7 +79,7 @@ class Organizations:
 
     async def delete(self, organization: Organization) -> None:
         """Remove an organization with everything that belongs to it. Raises NotFoundError where it is gone."""
-        async with self._store.transaction() as db:
+        async with self._database.transaction() as db:
             await db.execute(
                 """
                 INSERT INTO former_organizations (slug, last_modified)
@@ -108,7 +108,7 @@ class Organizations:
 
         Where it shows the packages in `only`, both are as if there were no others, and none ever had been.
         """
-        row = await self._store.fetch_one(
+        row = await self._database.fetch_one(
             """
             SELECT id, iif(?2, root_modified, views_modified), inline,
                 (SELECT CAST(value AS INTEGER) FROM served_settings WHERE name = 'inline_limit')
@@ -122,7 +122,7 @@ class Organizations:
         organization_id, modified, inline, limit = row
         if only is None or limit is None:
             return organization_id, modified, bool(inline)
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT package_dates.name, changes, coalesce(inline_size, 0) FROM package_dates
             LEFT JOIN packages ON packages.organization_id = ?1 AND packages.name = package_dates.name
@@ -141,10 +141,10 @@ class Organizations:
     async def apply_settings(self, *, public_url: str, inline_limit: int) -> None:
         """Take over the settings that are part of every answer; where one changed, all of them count as new."""
         settings = {"public_url": public_url, "inline_limit": str(inline_limit)}
-        rows = await self._store.fetch_all("SELECT name, value FROM served_settings")
+        rows = await self._database.fetch_all("SELECT name, value FROM served_settings")
         if dict(rows) == settings:
             return
-        async with self._store.transaction() as db:
+        async with self._database.transaction() as db:
             await db.executemany(
                 """
                 INSERT INTO served_settings (name, value) VALUES (?, ?)
@@ -163,50 +163,50 @@ class Organizations:
             for (organization_id,) in await db.execute_fetchall("SELECT id FROM organizations"):
                 await self.touch_root(db, organization_id, names_changed=False)
 
-    async def remember_dates(
-        self, db: "aiosqlite.Connection", organization_id: str, package_ids: Iterable[str]
-    ) -> None:
-        """Remember the dates of packages that go: one that comes back must have another."""
-        ids = msgspec.json.encode(list(package_ids)).decode()
-        await db.execute(
-            """
-            INSERT INTO package_dates (organization_id, name, changes, last_modified)
-            SELECT organization_id, name, 1, coalesce((
-                SELECT max(last_modified) FROM documents WHERE package_id = packages.id
-            ), 0) FROM packages WHERE id IN (SELECT value FROM json_each(?))
-            ON CONFLICT (organization_id, name) DO UPDATE SET
-                changes = changes + 1, last_modified = max(last_modified, excluded.last_modified)
-            """,
-            (ids,),
-        )
-        await db.execute(
-            """
-            UPDATE organizations SET root_modified = max(root_modified, (
-                SELECT coalesce(max(last_modified), 0) FROM documents
-                WHERE package_id IN (SELECT value FROM json_each(?))
-            )) WHERE id = ?
-            """,
-            (ids, organization_id),
-        )
 
-    async def touch_root(self, db: "aiosqlite.Connection", organization_id: str, *, names_changed: bool) -> None:
-        """Move packages.json of an organization forward where a change of its packages shows in it.
-
-        It shows when a name came or went, when versions travel inline, or when they begin or cease to.
+async def remember_dates(db: "aiosqlite.Connection", organization_id: str, package_ids: Iterable[str]) -> None:
+    """Remember the dates of packages that go: one that comes back must have another."""
+    ids = msgspec.json.encode(list(package_ids)).decode()
+    await db.execute(
         """
-        rows: Any = await db.execute_fetchall(
-            """
-            SELECT organizations.inline,
-                (SELECT coalesce(sum(inline_size), 0) FROM packages WHERE organization_id = organizations.id)
-                    <= (SELECT CAST(value AS INTEGER) FROM served_settings WHERE name = 'inline_limit')
-            FROM organizations WHERE id = ?
-            """,
-            (organization_id,),
+        INSERT INTO package_dates (organization_id, name, changes, last_modified)
+        SELECT organization_id, name, 1, coalesce((
+            SELECT max(last_modified) FROM documents WHERE package_id = packages.id
+        ), 0) FROM packages WHERE id IN (SELECT value FROM json_each(?))
+        ON CONFLICT (organization_id, name) DO UPDATE SET
+            changes = changes + 1, last_modified = max(last_modified, excluded.last_modified)
+        """,
+        (ids,),
+    )
+    await db.execute(
+        """
+        UPDATE organizations SET root_modified = max(root_modified, (
+            SELECT coalesce(max(last_modified), 0) FROM documents
+            WHERE package_id IN (SELECT value FROM json_each(?))
+        )) WHERE id = ?
+        """,
+        (ids, organization_id),
+    )
+
+
+async def touch_root(db: "aiosqlite.Connection", organization_id: str, *, names_changed: bool) -> None:
+    """Move packages.json of an organization forward where a change of its packages shows in it.
+
+    It shows when a name came or went, when versions travel inline, or when they begin or cease to.
+    """
+    rows: Any = await db.execute_fetchall(
+        """
+        SELECT organizations.inline,
+            (SELECT coalesce(sum(inline_size), 0) FROM packages WHERE organization_id = organizations.id)
+                <= (SELECT CAST(value AS INTEGER) FROM served_settings WHERE name = 'inline_limit')
+        FROM organizations WHERE id = ?
+        """,
+        (organization_id,),
+    )
+    ((before, after),) = rows
+    after = before if after is None else after
+    if names_changed or before or after:
+        await db.execute(
+            "UPDATE organizations SET root_modified = max(root_modified + 1, ?), inline = ? WHERE id = ?",
+            (now(), after, organization_id),
         )
-        ((before, after),) = rows
-        after = before if after is None else after
-        if names_changed or before or after:
-            await db.execute(
-                "UPDATE organizations SET root_modified = max(root_modified + 1, ?), inline = ? WHERE id = ?",
-                (now(), after, organization_id),
-            )

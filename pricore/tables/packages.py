@@ -11,12 +11,12 @@ from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Dist, Document, NewVersion, Organization, Package, Repository, Version
 from pricore.system.concurrency import OnShare, counted
 from pricore.system.threads import DOCUMENTS, PUBLISHING, SYNCS
-from pricore.tables import deletion, locks, pins, publishing
+from pricore.tables import deletion, locks, organizations, pins, publishing
 from pricore.tables.publishing import READ_ANEW, Publication
 
 if TYPE_CHECKING:
     from pricore.composer.metadata import Published
-    from pricore.store import Store
+    from pricore.engine.database import Database
 
 _COLUMNS: Final = ", ".join(f"packages.{name}" for name in Package.__struct_fields__)
 _VERSION: Final = """
@@ -40,8 +40,8 @@ _AT_A_TIME: Final = 1000
 class Packages:
     """The part of the store that holds packages and everything that is made of them."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, database: "Database") -> None:
+        self._database = database
 
     async def publish(
         self, repository: Repository, change: Publication, *, on_share: OnShare = lambda share: None
@@ -52,7 +52,7 @@ class Packages:
         where a package comes from another repository, NotFoundError where the repository was removed in the
         meantime.
         """
-        async with self._store.transaction(organization_id=repository.organization_id) as db:
+        async with self._database.transaction(organization_id=repository.organization_id) as db:
             change = await deletion.without_deleted(db, repository, change)
             await publishing.update_repository(db, repository, change)
             ids, names_changed = await publishing.package_ids(db, repository, change)
@@ -69,9 +69,7 @@ class Packages:
             ):
                 await publishing.rebuild(db, package_id, name)
             if touched:
-                await self._store.organizations.touch_root(
-                    db, repository.organization_id, names_changed=names_changed
-                )
+                await organizations.touch_root(db, repository.organization_id, names_changed=names_changed)
 
     async def upload(
         self, organization: Organization, item: NewVersion, *, keep: Callable[[], Awaitable[None]]
@@ -82,7 +80,7 @@ class Packages:
         where the package comes from a repository, or the version is there with another content, NotFoundError
         where the organization was deleted in the meantime.
         """
-        async with self._store.transaction(organization_id=organization.id) as db:
+        async with self._database.transaction(organization_id=organization.id) as db:
             package_id, made = await publishing.uploaded_package(db, organization.id, item.package.lower())
             version = await publishing.same_version(db, package_id, item)
             if version is None:
@@ -90,7 +88,7 @@ class Packages:
                 await publishing.check_room(db, package_id, item)
                 await publishing.put_versions(db, {item.package.lower(): package_id}, [item])
                 await publishing.rebuild(db, package_id, item.package.lower())
-                await self._store.organizations.touch_root(db, organization.id, names_changed=made)
+                await organizations.touch_root(db, organization.id, names_changed=made)
             await keep()
             rows: Any = await db.execute_fetchall(
                 f"""
@@ -103,7 +101,7 @@ class Packages:
 
     async def uploaded_as(self, organization_id: str, name: str, reference: str) -> str | None:
         """The checksum of the archive with which a content was uploaded to a package; None for a new one."""
-        row = await self._store.fetch_one(
+        row = await self._database.fetch_one(
             """
             SELECT shasum FROM dists JOIN packages ON packages.id = package_id
             WHERE organization_id = ? AND repository_id IS NULL AND name = ? AND reference = ?
@@ -118,7 +116,7 @@ class Packages:
         Gives the checksums of the archives that are for nothing else. Raises NotFoundError where it is gone,
         ConflictError where a registered lock file names one of its archives.
         """
-        async with self._store.transaction(organization_id=organization.id) as db:
+        async with self._database.transaction(organization_id=organization.id) as db:
             versions: Any = await db.execute_fetchall(
                 "SELECT ref, version, reference FROM versions WHERE package_id = ?", (package.id,)
             )
@@ -131,14 +129,14 @@ class Packages:
 
             dists, references = await PUBLISHING.for_all(len(rows), split)
             await locks.check_unlocked(db, organization.id, [package.id], shasums=dists)
-            await self._store.organizations.remember_dates(db, organization.id, [package.id])
+            await organizations.remember_dates(db, organization.id, [package.id])
             await pins.withdraw(db, package.id, references)
             cursor = await db.execute("DELETE FROM packages WHERE id = ?", (package.id,))
             if not cursor.rowcount:
                 raise NotFoundError(f"{organization.slug} has no package {package.name} any more")
             await deletion.mark_refs(db, package, versions)
             await deletion.read_others_anew(db, organization.id, repository_id=package.repository_id)
-            await self._store.organizations.touch_root(db, organization.id, names_changed=True)
+            await organizations.touch_root(db, organization.id, names_changed=True)
             return await deletion.unused(db, dists)
 
     async def delete_version(self, organization: Organization, package: Package, version: str) -> set[str]:
@@ -148,7 +146,7 @@ class Packages:
         as it does when its last branch goes upstream. Gives the checksums of archives that are for nothing
         else. Raises NotFoundError where it is gone, ConflictError where a registered lock file names it.
         """
-        async with self._store.transaction(organization_id=organization.id) as db:
+        async with self._database.transaction(organization_id=organization.id) as db:
             rows: Any = await db.execute_fetchall(
                 """
                 DELETE FROM versions WHERE package_id = ? AND version = ?
@@ -175,7 +173,7 @@ class Packages:
             await locks.check_unlocked(db, organization.id, [package.id], shasums=dists, address=version)
             await deletion.mark_refs(db, package, [(ref, version, commit)])
             await publishing.rebuild(db, package.id, package.name)
-            await self._store.organizations.touch_root(db, organization.id, names_changed=False)
+            await organizations.touch_root(db, organization.id, names_changed=False)
             return await deletion.unused(db, dists)
 
     async def accept(self, package: Package, version: Version) -> None:
@@ -184,7 +182,7 @@ class Packages:
         Raises ConflictError where the tag has gone on in the meantime.
         """
         # what is served stays the same until then
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             cursor = await db.execute(
                 """
                 UPDATE refs SET accepted = reference
@@ -202,7 +200,7 @@ class Packages:
 
     async def of_organization(self, organization_id: str) -> list[Package]:
         """The packages of an organization, by name."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             f"SELECT {_COLUMNS} FROM packages WHERE organization_id = ? ORDER BY name", (organization_id,)
         )
         return [_package(row) for row in rows]
@@ -219,8 +217,8 @@ class Packages:
             AND (?3 IS NULL OR name IN (SELECT value FROM json_each(?3)))
         """
         parameters = (organization_id, text.lower(), None if only is None else _json(only))
-        ((total,),) = await self._store.fetch_all(f"SELECT count(*) FROM packages WHERE {where}", parameters)
-        rows = await self._store.fetch_all(
+        ((total,),) = await self._database.fetch_all(f"SELECT count(*) FROM packages WHERE {where}", parameters)
+        rows = await self._database.fetch_all(
             f"SELECT {_COLUMNS} FROM packages WHERE {where} ORDER BY name LIMIT ?4 OFFSET ?5",
             (*parameters, limit, offset),
         )
@@ -228,7 +226,7 @@ class Packages:
 
     async def find(self, organization_id: str, reference: str) -> Package | None:
         """The package of that id or name, or None."""
-        row = await self._store.fetch_one(
+        row = await self._database.fetch_one(
             f"SELECT {_COLUMNS} FROM packages WHERE organization_id = ?1 AND (id = ?2 OR name = ?3)",
             (organization_id, reference, reference.lower()),
             by_key=True,
@@ -247,7 +245,7 @@ class Packages:
 
     async def names(self, repository_id: str) -> list[str]:
         """The names of the packages that a repository supplies."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             "SELECT name FROM packages WHERE repository_id = ? ORDER BY name", (repository_id,)
         )
         return [name for (name,) in rows]
@@ -259,7 +257,7 @@ class Packages:
 
         Both are None for a package that is uploaded.
         """
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT packages.name, repositories.id, repositories.url FROM packages
             LEFT JOIN repositories ON repositories.id = packages.repository_id
@@ -271,7 +269,7 @@ class Packages:
 
     async def versions(self, package: Package) -> list[Version]:
         """The versions of a package as they are served, newest first."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             f"SELECT {_VERSION} FROM versions JOIN packages ON packages.id = package_id WHERE package_id = ?",
             (package.id,),
         )
@@ -287,16 +285,16 @@ class Packages:
 
     async def _version(self, package_id: str, version: str) -> Version | None:
         select = f"SELECT {_VERSION} FROM versions JOIN packages ON packages.id = package_id WHERE package_id = ?"
-        row = await self._store.fetch_one(f"{select} AND version = ?", (package_id, version), by_key=True)
+        row = await self._database.fetch_one(f"{select} AND version = ?", (package_id, version), by_key=True)
         if row is None and (normalized := versions.normalized_or_none(version)) is not None:
-            row = await self._store.fetch_one(
+            row = await self._database.fetch_one(
                 f"{select} AND normalized = ?", (package_id, normalized), by_key=True
             )
         return None if row is None else _version(row)
 
     async def of_repository(self, repository_id: str) -> dict[tuple[str, str], Version]:
         """Every version that a repository supplies, by (package, version)."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             f"""
             SELECT packages.name, {_VERSION}
             FROM versions JOIN packages ON packages.id = versions.package_id WHERE repository_id = ?
@@ -309,7 +307,7 @@ class Packages:
 
     async def metadata_sizes(self, repository_id: str) -> dict[tuple[str, str], int]:
         """The bytes of metadata of every version that a repository supplies, by (package, version)."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT packages.name, versions.version, length(entry)
             FROM versions JOIN packages ON packages.id = versions.package_id WHERE repository_id = ?
@@ -320,7 +318,7 @@ class Packages:
 
     async def checksums(self, repository_id: str) -> dict[str, tuple[str, int]]:
         """Every archive that was advertised for a repository: commit, or commit:folder, to (sha1, bytes)."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT coalesce(treeish, reference), shasum, size FROM dists
             JOIN packages ON packages.id = dists.package_id WHERE repository_id = ?
@@ -331,11 +329,11 @@ class Packages:
 
     async def all_checksums(self) -> set[str]:
         """The sha1 of every archive that was ever advertised and may be asked for."""
-        return {shasum for (shasum,) in await self._store.fetch_all("SELECT DISTINCT shasum FROM dists")}
+        return {shasum for (shasum,) in await self._database.fetch_all("SELECT DISTINCT shasum FROM dists")}
 
     async def uploaded_checksums(self, organization_id: str | None = None) -> set[str]:
         """The sha1 of every archive that was uploaded, of an organization or of all: nobody can make it again."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT DISTINCT shasum FROM dists JOIN packages ON packages.id = dists.package_id
             WHERE repository_id IS NULL AND (?1 IS NULL OR organization_id = ?1)
@@ -347,12 +345,12 @@ class Packages:
     @asynccontextmanager
     async def unnamed(self, shasums: Iterable[str]) -> AsyncIterator[set[str]]:
         """Those of some checksums that no archive has; until the block ends, none gets one."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             yield await deletion.unused(db, shasums)
 
     async def document(self, slug: str, name: str, half: str) -> Document | None:
         """A finished half (`stable` or `dev`) of a package's metadata, or None where there is no such package."""
-        row = await self._store.fetch_one(
+        row = await self._database.fetch_one(
             """
             SELECT documents.body, documents.last_modified FROM documents
             JOIN packages ON packages.id = documents.package_id
@@ -366,7 +364,7 @@ class Packages:
 
     async def inline(self, organization_id: str, only: frozenset[str] | None) -> dict[str, msgspec.Raw]:
         """The versions of an organization's packages as packages.json carries them, for the names in `only`."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             f"""
             SELECT packages.name, replaced_by, {publishing.PUBLISHED}
             FROM versions JOIN packages ON packages.id = versions.package_id
@@ -385,7 +383,7 @@ class Packages:
 
     async def providers(self, organization_id: str, name: str) -> list[Package]:
         """The packages that say they provide `name`."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             f"""
             SELECT {_COLUMNS} FROM provided_names JOIN packages ON packages.id = package_id
             WHERE provided_names.name = ? AND organization_id = ? ORDER BY packages.name
@@ -400,7 +398,7 @@ class Packages:
         The commit may be a beginning that was looked up before. A version is found by its pretty form, and by any
         other that means the same (1.0, v1.0.0).
         """
-        row = await self._store.fetch_one(
+        row = await self._database.fetch_one(
             """
             SELECT packages.id, packages.repository_id FROM packages
             JOIN organizations ON organizations.id = packages.organization_id
@@ -419,7 +417,7 @@ class Packages:
                 return None
             # of a release that moved, what had this address when it was advertised
             reference, fixed = found.first_reference or found.reference, not versions.is_dev(found.normalized)
-        row = await self._store.fetch_one(
+        row = await self._database.fetch_one(
             """
             SELECT coalesce(treeish, reference), shasum, size FROM dists
             WHERE package_id = ?1 AND reference = coalesce(

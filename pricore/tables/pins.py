@@ -12,7 +12,7 @@ from pricore.models import Dist
 if TYPE_CHECKING:
     import aiosqlite
 
-    from pricore.store import Store
+    from pricore.engine.database import Database
 
 
 class Pinnable(NamedTuple):
@@ -34,12 +34,12 @@ class Pinnable(NamedTuple):
 class Pins:
     """The part of the store that holds pinned commits, and what was meant by the beginnings of commits."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, database: "Database") -> None:
+        self._database = database
 
     async def look_up(self, slug: str, name: str, version: str) -> Pinnable | None:
         """A package (name in lower case) as the version of a URL has it, or None where there is none."""
-        row = await self._store.fetch_one(
+        row = await self._database.fetch_one(
             """
             SELECT packages.id, packages.organization_id, packages.repository_id, packages.path,
                 (SELECT ref FROM versions WHERE package_id = packages.id AND version = ?)
@@ -51,13 +51,15 @@ class Pins:
         if row is None:
             return None
         package_id, organization_id, repository_id, path, ref = row
-        served = await self._store.fetch_all(
+        served = await self._database.fetch_all(
             "SELECT DISTINCT reference FROM versions WHERE package_id = ?", (package_id,)
         )
-        withdrawn = await self._store.fetch_all(
+        withdrawn = await self._database.fetch_all(
             "SELECT reference FROM withdrawn WHERE repository_id = ? AND package = ?", (repository_id, name)
         )
-        advertised = await self._store.fetch_all("SELECT reference FROM dists WHERE package_id = ?", (package_id,))
+        advertised = await self._database.fetch_all(
+            "SELECT reference FROM dists WHERE package_id = ?", (package_id,)
+        )
         return Pinnable(
             package_id,
             organization_id,
@@ -77,7 +79,7 @@ class Pins:
         longest, except where a registered lock file names them. Gives the checksums of archives that are for
         nothing else. Raises NotFoundError where the package, or the commit's version, was deleted meanwhile.
         """
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             if name != reference:
                 await db.execute(
                     """
@@ -108,7 +110,7 @@ class Pins:
 
     async def of_repository(self, repository_id: str) -> list[str]:
         """The commits of a repository that are pinned."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT DISTINCT reference FROM dists JOIN packages ON packages.id = dists.package_id
             WHERE pinned = 1 AND repository_id = ?

@@ -7,10 +7,10 @@ from pricore.composer.discovery import TAGS, split_place
 from pricore.composer.metadata import DOCUMENT_FORMAT
 from pricore.models import Repository
 from pricore.system.clock import now
-from pricore.tables import publishing, runs
+from pricore.tables import organizations, publishing, runs
 
 if TYPE_CHECKING:
-    from pricore.store import Store
+    from pricore.engine.database import Database
 
 _MOST_PACKAGES: Final = 50
 _MOST_VERSIONS: Final = 500
@@ -28,20 +28,20 @@ class _Package(NamedTuple):
 class Rebuilding:
     """The part of the store that builds documents anew out of the versions that there are."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, database: "Database") -> None:
+        self._database = database
         self._known: tuple[str | None, dict[str, int]] = (None, {})
 
     async def left(self) -> int:
         """How many packages have documents of an older format."""
-        ((count,),) = await self._store.fetch_all(
+        ((count,),) = await self._database.fetch_all(
             "SELECT count(*) FROM packages WHERE document_format < ?", (DOCUMENT_FORMAT,)
         )
         return int(count)
 
     async def go_on(self) -> bool:
         """Build the documents of some packages anew; whether there were any. What is served stays until then."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT id, name, organization_id, repository_id,
                 (SELECT count(*) FROM versions WHERE package_id = packages.id)
@@ -59,7 +59,7 @@ class Rebuilding:
             return False
         times = {item.id: await self._times(item) for item in batch}
         organization_id = batch[0].organization_id
-        async with self._store.transaction(organization_id=organization_id) as db:
+        async with self._database.transaction(organization_id=organization_id) as db:
             gone = True  # with its organization, meanwhile
             for item in batch:
                 # of branches, before versions had this time: what the history tells of them, else now
@@ -79,7 +79,7 @@ class Rebuilding:
                     gone = False
                     await publishing.rebuild(db, item.id, item.name)
             if not gone:
-                await self._store.organizations.touch_root(db, organization_id, names_changed=False)
+                await organizations.touch_root(db, organization_id, names_changed=False)
         return True
 
     async def backdate(self, repository: Repository, tagged: Mapping[str, tuple[str, int]]) -> int:
@@ -87,7 +87,7 @@ class Rebuilding:
 
         Gives how many do. `tagged` has the commit and the time of tags by their full names.
         """
-        async with self._store.transaction(organization_id=repository.organization_id) as db:
+        async with self._database.transaction(organization_id=repository.organization_id) as db:
             rows: Any = await db.execute_fetchall(
                 """
                 SELECT versions.id, packages.id, packages.name, ref, reference, published_at FROM versions
@@ -108,12 +108,12 @@ class Rebuilding:
             for package_id, name in touched.items():
                 await publishing.rebuild(db, package_id, name)
             if touched:
-                await self._store.organizations.touch_root(db, repository.organization_id, names_changed=False)
+                await organizations.touch_root(db, repository.organization_id, names_changed=False)
         return len(earlier)
 
     async def _times(self, package: _Package) -> dict[str, int]:
         """When each version of a package that has no such time was published, as far as the history says."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             "SELECT version FROM versions WHERE package_id = ? AND published_at IS NULL", (package.id,)
         )
         if not rows or package.repository_id is None:
@@ -129,7 +129,7 @@ class Rebuilding:
 
     async def _history(self, repository_id: str) -> dict[str, int]:
         """When a sync last brought each version (vendor/name:version) of a repository to its commit."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT finished_at, report FROM sync_runs
             WHERE repository_id = ? AND report IS NOT NULL AND finished_at IS NOT NULL ORDER BY finished_at

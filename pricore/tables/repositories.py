@@ -11,13 +11,14 @@ from pricore.hosts.addresses import Address, login_place
 from pricore.models import Organization, Ref, Repository, Trigger
 from pricore.system.clock import now
 from pricore.system.threads import PUBLISHING, SYNCS
-from pricore.tables import deletion, locks
+from pricore.tables import deletion, jobs, locks, organizations, runs
 from pricore.tables.publishing import READ_ANEW
 
 if TYPE_CHECKING:
     import aiosqlite
 
-    from pricore.store import Store
+    from pricore.engine.database import Database
+    from pricore.tables.schedule import Schedule
 
 _COLUMNS = ", ".join(Repository.__struct_fields__)
 
@@ -25,12 +26,15 @@ _COLUMNS = ", ".join(Repository.__struct_fields__)
 class Repositories:
     """The part of the store that holds repositories and their refs."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, database: "Database", schedule: "Schedule") -> None:
+        self._database = database
+        self._schedule = schedule
 
     async def count_by_status(self) -> dict[str, int]:
         """How many there are, by how their last sync went."""
-        rows = await self._store.fetch_all("SELECT sync_status, count(*) FROM repositories GROUP BY sync_status")
+        rows = await self._database.fetch_all(
+            "SELECT sync_status, count(*) FROM repositories GROUP BY sync_status"
+        )
         return dict(rows)
 
     async def add(
@@ -49,7 +53,7 @@ class Repositories:
         credential, or for None with what the organization has for the host. With `queued`, its
         first sync is asked for at the same time. Raises ConflictError where the organization follows it already.
         """
-        async with self._store.transaction(organization_id=organization.id) as db:
+        async with self._database.transaction(organization_id=organization.id) as db:
             if (url := await _followed(db, organization.id, address)) is not None:
                 raise ConflictError(
                     f"{organization.slug} follows {url} already; `pricore repo sync` reads it again",
@@ -77,7 +81,7 @@ class Repositories:
             )
             repository = _repository(rows[0])
             if queued:
-                await self._store.jobs.insert(db, repository.id)
+                await jobs.insert(db, repository.id)
         return repository
 
     async def change(self, repository: Repository, address: Address, *, confined: bool) -> Repository:
@@ -87,7 +91,7 @@ class Repositories:
         where the organization follows that address already, NotFoundError where the repository was removed in the
         meantime.
         """
-        async with self._store.transaction(organization_id=repository.organization_id) as db:
+        async with self._database.transaction(organization_id=repository.organization_id) as db:
             url = await _followed(db, repository.organization_id, address, but=repository.id)
             if url is not None:
                 followed = "is followed already, as a repository of its own"
@@ -111,21 +115,21 @@ class Repositories:
             )
             if not rows:
                 raise NotFoundError(f"the repository {repository.url} was removed")
-            await self._store.jobs.insert(db, repository.id)
+            await jobs.insert(db, repository.id)
         return _repository(rows[0])
 
     async def set_paths(self, repository_id: str, paths: Sequence[str]) -> None:
         """Say which folders are packages, by patterns; none: the repository is one. A sync of all is asked for."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             await db.execute(
                 f"UPDATE repositories SET paths = ?, refs_digest = {READ_ANEW}, failed_digest = NULL WHERE id = ?",
                 (msgspec.json.encode(paths).decode(), repository_id),
             )
-            await self._store.jobs.insert(db, repository_id)
+            await jobs.insert(db, repository_id)
 
     async def default_names(self, repository_id: str) -> dict[str, str]:
         """The package name in each folder ('' is the root) of the default branch that the last sync found."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             "SELECT path, name FROM default_names WHERE repository_id = ?", (repository_id,)
         )
         return dict(rows)
@@ -135,16 +139,16 @@ class Repositories:
 
         The next sync looks at all that is served.
         """
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             await db.execute(
                 f"UPDATE repositories SET vanished_versions = ?, refs_digest = {READ_ANEW} WHERE id = ?",
                 (policy, repository_id),
             )
-            await self._store.jobs.insert(db, repository_id)
+            await jobs.insert(db, repository_id)
 
     async def of_organization(self, organization_id: str) -> list[Repository]:
         """The repositories of an organization, oldest first."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             f"SELECT {_COLUMNS} FROM repositories WHERE organization_id = ? ORDER BY created_at, rowid",
             (organization_id,),
         )
@@ -155,7 +159,7 @@ class Repositories:
 
         Raises NotFoundError, and ConflictError where an identifier means several.
         """
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             f"""
             SELECT {_COLUMNS} FROM repositories
             WHERE organization_id = ? AND (id = ? OR url = ? OR url_key = ? OR identifier = ?)
@@ -174,17 +178,19 @@ class Repositories:
 
     async def find(self, repository_id: str | None) -> Repository | None:
         """The repository of that id, or None."""
-        row = self._store.look_up(f"SELECT {_COLUMNS} FROM repositories WHERE id = ?", (repository_id,))
+        row = self._database.look_up(f"SELECT {_COLUMNS} FROM repositories WHERE id = ?", (repository_id,))
         return None if row is None else _repository(row)
 
     async def webhook_secret(self, repository_id: str) -> bytes | None:
         """What the repository's webhooks are signed with, sealed; None where none was made, or it isn't there."""
-        row = await self._store.fetch_one("SELECT webhook_secret FROM repositories WHERE id = ?", (repository_id,))
+        row = await self._database.fetch_one(
+            "SELECT webhook_secret FROM repositories WHERE id = ?", (repository_id,)
+        )
         return None if row is None else row[0]
 
     async def set_webhook_secret(self, repository_id: str, sealed: bytes, *, replacing: bytes | None) -> None:
         """Put a secret in the place of the one that was read; where another is there by now, that one stays."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             await db.execute(
                 "UPDATE repositories SET webhook_secret = ? WHERE id = ? AND webhook_secret IS ?",
                 (sealed, repository_id, replacing),
@@ -192,7 +198,7 @@ class Repositories:
 
     async def refs(self, repository_id: str) -> dict[str, Ref]:
         """What the last sync made of each ref, by full ref name."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT name, reference, package, version, reason, deleted_at, accepted FROM refs
             WHERE repository_id = ? ORDER BY name
@@ -203,7 +209,7 @@ class Repositories:
 
     async def left_out(self, repository_id: str) -> dict[str, str]:
         """Why each ref that makes no version now makes none, by full ref name."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             "SELECT name, reason FROM refs WHERE repository_id = ? AND reason IS NOT NULL ORDER BY name",
             (repository_id,),
         )
@@ -211,7 +217,7 @@ class Repositories:
 
     async def made_of(self, repository_id: str) -> tuple[list[str], dict[str, str]]:
         """The names of the packages that a repository supplies, and what `left_out` says: both of one moment."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT NULL, name FROM packages WHERE repository_id = ?1
             UNION ALL
@@ -226,18 +232,16 @@ class Repositories:
         self, repository_id: str, *, started_at: int, run_id: str | None = None, cause: Trigger | None = None
     ) -> None:
         """Note that a sync found nothing new. Raises NotFoundError where the repository was removed."""
-        settled = self._store.schedule.settled(repository_id, unchanged=True)
-        again = self._store.runs.unchanged_again(repository_id, run_id=run_id, started_at=started_at, cause=cause)
+        settled = self._schedule.settled(repository_id, unchanged=True)
+        again = runs.unchanged_again(repository_id, run_id=run_id, started_at=started_at, cause=cause)
         # if the power fails and it is lost, the repository is looked at once more
-        if await self._store.note(settled, again):
+        if await self._database.note(settled, again):
             return
         # what is served stays the same, and so do the caches
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             if not (await db.execute(*settled)).rowcount:
                 raise NotFoundError("the repository was removed while it was being read")
-            await self._store.runs.add_unchanged(
-                db, repository_id, run_id=run_id, started_at=started_at, cause=cause
-            )
+            await runs.add_unchanged(db, repository_id, run_id=run_id, started_at=started_at, cause=cause)
 
     async def record_failure(
         self,
@@ -256,7 +260,7 @@ class Repositories:
         `digest` is what was seen upstream, `refs_digest` that of the record when the sync began. Where a `retry`
         may help it comes sooner.
         """
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             await db.execute(
                 """
                 UPDATE repositories SET sync_status = 'failed', sync_error = ?,
@@ -266,14 +270,16 @@ class Repositories:
                 """,
                 (error, refs_digest, None if retry else digest, repository_id),
             )
-            await db.execute(*self._store.schedule.settled(repository_id, failed=True, retry=retry))
-            await self._store.runs.add_failure(
+            await db.execute(*self._schedule.settled(repository_id, failed=True, retry=retry))
+            await runs.add_failure(
                 db, repository_id, run_id=run_id, started_at=started_at, error=error, cause=cause
             )
 
     async def ids(self) -> set[str]:
         """The ids of all repositories of all organizations."""
-        return {repository_id for (repository_id,) in await self._store.fetch_all("SELECT id FROM repositories")}
+        return {
+            repository_id for (repository_id,) in await self._database.fetch_all("SELECT id FROM repositories")
+        }
 
     async def remove(self, repository: Repository) -> set[str]:
         """Stop following a repository: its packages go too.
@@ -281,7 +287,7 @@ class Repositories:
         Gives the checksums that were advertised for it and are for nothing else. Raises ConflictError where a
         registered lock file names one of them.
         """
-        async with self._store.transaction(organization_id=repository.organization_id) as db:
+        async with self._database.transaction(organization_id=repository.organization_id) as db:
             packages = [
                 row[0]
                 for row in await db.execute_fetchall(
@@ -297,11 +303,11 @@ class Repositories:
             )
             shasums = await PUBLISHING.for_all(len(rows), lambda: [shasum for (shasum,) in rows])
             await locks.check_unlocked(db, repository.organization_id, packages, shasums=shasums)
-            await self._store.organizations.remember_dates(db, repository.organization_id, packages)
+            await organizations.remember_dates(db, repository.organization_id, packages)
             await db.execute("DELETE FROM repositories WHERE id = ?", (repository.id,))
             await deletion.read_others_anew(db, repository.organization_id, repository_id=repository.id)
             if packages:
-                await self._store.organizations.touch_root(db, repository.organization_id, names_changed=True)
+                await organizations.touch_root(db, repository.organization_id, names_changed=True)
             return await deletion.unused(db, shasums)
 
 

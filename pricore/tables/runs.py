@@ -18,7 +18,8 @@ from pricore.system.clock import now
 if TYPE_CHECKING:
     import aiosqlite
 
-    from pricore.store import Store
+    from pricore.engine.database import Database
+    from pricore.tables.schedule import Schedule
 
 _MOST_RUNS: Final = 100
 """Runs of a repository that are kept; older ones go."""
@@ -37,14 +38,15 @@ _NEWEST: Final = "SELECT id FROM sync_runs WHERE repository_id = ? ORDER BY rowi
 class Runs:
     """The part of the store that holds the history of syncs."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, database: "Database", schedule: "Schedule") -> None:
+        self._database = database
+        self._schedule = schedule
 
     async def begin(
         self, repository_id: str, *, started_at: int, run_id: str | None = None, cause: Trigger | None = None
     ) -> str:
         """Note that a sync has found something new and goes on; gives the id of the run."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             return await _insert(db, repository_id, "running", started_at=started_at, run_id=run_id, cause=cause)
 
     async def finish(self, run_id: str, outcome: Outcome, *, error: str | None = None) -> None:
@@ -52,7 +54,7 @@ class Runs:
 
         Raises NotFoundError where its repository was removed.
         """
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             cursor = await db.execute(
                 "UPDATE sync_runs SET status = ?, error = ?, finished_at = ?, report = ? WHERE id = ?",
                 ("failed" if error else "ok", error, now(), _pack(outcome), run_id),
@@ -68,90 +70,21 @@ class Runs:
                     (error, repository_id),
                 )
                 failed = error is not None
-                await db.execute(*self._store.schedule.settled(repository_id, failed=failed, retry=failed))
+                await db.execute(*self._schedule.settled(repository_id, failed=failed, retry=failed))
         if not cursor.rowcount:
             raise NotFoundError("the repository was removed while it was being read")
 
     async def interrupt(self, run_id: str) -> None:
         """Note that a sync was stopped on the way."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             await db.execute(
                 "UPDATE sync_runs SET status = 'interrupted', finished_at = ? WHERE id = ?", (now(), run_id)
             )
 
-    def unchanged_again(
-        self, repository_id: str, *, run_id: str | None, started_at: int, cause: Trigger | None = None
-    ) -> tuple[str, tuple[Any, ...]]:
-        """The statement that notes that a sync found nothing new as the one before it: several are one run.
-
-        That moves, and goes on under the new id if there is one: whoever asked for that sync looks for it there.
-        The statement finds no row where the one before ended in another way.
-        """
-        return (
-            f"""
-            UPDATE sync_runs SET id = coalesce(?, id), started_at = ?, finished_at = ?, cause = ?
-            WHERE id = ({_NEWEST}) AND status = 'unchanged'
-            """,
-            (run_id, started_at, now(), cause, repository_id),
-        )
-
-    async def add_unchanged(
-        self,
-        db: "aiosqlite.Connection",
-        repository_id: str,
-        *,
-        run_id: str | None,
-        started_at: int,
-        cause: Trigger | None = None,
-    ) -> None:
-        """Note that a sync found nothing new, where the one before it ended in another way."""
-        rows: Any = await db.execute_fetchall(
-            "SELECT name, reason FROM refs WHERE repository_id = ? AND reason IS NOT NULL ORDER BY name",
-            (repository_id,),
-        )
-        outcome = Outcome(left_out=[LeftOut(*row) for row in rows])
-        await _insert(
-            db,
-            repository_id,
-            "unchanged",
-            started_at=started_at,
-            report=_pack(outcome),
-            run_id=run_id,
-            cause=cause,
-        )
-
-    async def add_failure(
-        self,
-        db: "aiosqlite.Connection",
-        repository_id: str,
-        *,
-        run_id: str | None,
-        started_at: int,
-        error: str,
-        cause: Trigger | None = None,
-    ) -> None:
-        """Note that a sync failed, in the run that it began if it began one.
-
-        Where the one before it failed in the same way, that one goes on to now instead, under the new id if there
-        is one.
-        """
-        await db.execute("DELETE FROM sync_runs WHERE id = ?", (run_id,))
-        cursor = await db.execute(
-            f"""
-            UPDATE sync_runs SET id = coalesce(?, id), finished_at = ?
-            WHERE id = ({_NEWEST}) AND status = 'failed' AND error = ? AND report IS NULL
-            """,
-            (run_id, now(), repository_id, error),
-        )
-        if not cursor.rowcount:
-            await _insert(
-                db, repository_id, "failed", started_at=started_at, error=error, run_id=run_id, cause=cause
-            )
-
     async def of_repository(self, repository_id: str, *, limit: int, offset: int) -> tuple[list[SyncRun], int]:
         """A part of the runs of a repository, newest first, and how many there are in all."""
-        ((total,),) = await self._store.fetch_all(f"SELECT count(*) FROM ({_HISTORY})", (repository_id,))
-        rows = await self._store.fetch_all(
+        ((total,),) = await self._database.fetch_all(f"SELECT count(*) FROM ({_HISTORY})", (repository_id,))
+        rows = await self._database.fetch_all(
             f"""
             SELECT {_COLUMNS} FROM ({_HISTORY}) ORDER BY asked DESC, number DESC LIMIT ?2 OFFSET ?3
             """,
@@ -164,7 +97,7 @@ class Runs:
 
         It is queued until there is something to tell of it; one that was taken up has begun.
         """
-        row = await self._store.fetch_one(
+        row = await self._database.fetch_one(
             f"SELECT {_COLUMNS} FROM ({_HISTORY}) WHERE id = ?2", (repository_id, run_id)
         )
         return None if row is None else _run(row)
@@ -220,3 +153,71 @@ def _run(row: tuple[Any, ...]) -> SyncRun:
 def unpack(report: bytes) -> Outcome:
     """What came of a sync, as its row has it."""
     return msgspec.json.decode(zstandard.ZstdDecompressor().decompress(report), type=Outcome)
+
+
+def unchanged_again(
+    repository_id: str, *, run_id: str | None, started_at: int, cause: Trigger | None = None
+) -> tuple[str, tuple[Any, ...]]:
+    """The statement that notes that a sync found nothing new as the one before it: several are one run.
+
+    That moves, and goes on under the new id if there is one: whoever asked for that sync looks for it there.
+    The statement finds no row where the one before ended in another way.
+    """
+    return (
+        f"""
+        UPDATE sync_runs SET id = coalesce(?, id), started_at = ?, finished_at = ?, cause = ?
+        WHERE id = ({_NEWEST}) AND status = 'unchanged'
+        """,
+        (run_id, started_at, now(), cause, repository_id),
+    )
+
+
+async def add_unchanged(
+    db: "aiosqlite.Connection",
+    repository_id: str,
+    *,
+    run_id: str | None,
+    started_at: int,
+    cause: Trigger | None = None,
+) -> None:
+    """Note that a sync found nothing new, where the one before it ended in another way."""
+    rows: Any = await db.execute_fetchall(
+        "SELECT name, reason FROM refs WHERE repository_id = ? AND reason IS NOT NULL ORDER BY name",
+        (repository_id,),
+    )
+    outcome = Outcome(left_out=[LeftOut(*row) for row in rows])
+    await _insert(
+        db,
+        repository_id,
+        "unchanged",
+        started_at=started_at,
+        report=_pack(outcome),
+        run_id=run_id,
+        cause=cause,
+    )
+
+
+async def add_failure(
+    db: "aiosqlite.Connection",
+    repository_id: str,
+    *,
+    run_id: str | None,
+    started_at: int,
+    error: str,
+    cause: Trigger | None = None,
+) -> None:
+    """Note that a sync failed, in the run that it began if it began one.
+
+    Where the one before it failed in the same way, that one goes on to now instead, under the new id if there
+    is one.
+    """
+    await db.execute("DELETE FROM sync_runs WHERE id = ?", (run_id,))
+    cursor = await db.execute(
+        f"""
+        UPDATE sync_runs SET id = coalesce(?, id), finished_at = ?
+        WHERE id = ({_NEWEST}) AND status = 'failed' AND error = ? AND report IS NULL
+        """,
+        (run_id, now(), repository_id, error),
+    )
+    if not cursor.rowcount:
+        await _insert(db, repository_id, "failed", started_at=started_at, error=error, run_id=run_id, cause=cause)

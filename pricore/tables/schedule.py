@@ -12,7 +12,7 @@ from pricore.system.clock import now
 if TYPE_CHECKING:
     import aiosqlite
 
-    from pricore.store import Store
+    from pricore.engine.database import Database
 
 _FIRST_RETRY: Final = 30
 _LONGEST_RETRY: Final = 3600
@@ -33,13 +33,13 @@ class Schedule:
     `interval` is the instance's, seconds between two looks at a repository where nothing else is set, 0 for none.
     """
 
-    def __init__(self, store: "Store", *, interval: int) -> None:
-        self._store = store
+    def __init__(self, database: "Database", *, interval: int) -> None:
+        self._database = database
         self.interval = interval
 
     async def due(self, busy: Iterable[str]) -> list[Due]:
         """Of each organization the repository that has been due longest, without those at work."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             """
             SELECT id, organization_id, min(next_sync_at) FROM repositories
             WHERE next_sync_at <= ? AND id NOT IN (SELECT value FROM json_each(?))
@@ -54,7 +54,7 @@ class Schedule:
 
         None of the organizations that are `held` back.
         """
-        ((at,),) = await self._store.fetch_all(
+        ((at,),) = await self._database.fetch_all(
             """
             SELECT min(next_sync_at) FROM repositories
             WHERE id NOT IN (SELECT value FROM json_each(?))
@@ -66,12 +66,12 @@ class Schedule:
 
     async def begin(self) -> None:
         """Take over the instance's interval at the start: each repository gets a time that is no farther."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             await self._spread(db, where="TRUE")
 
     async def put_off(self, repository_id: str) -> None:
         """Look at a repository again when its interval is over; all else about it stands."""
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             await db.execute(
                 f"UPDATE repositories SET next_sync_at = {_NEXT} WHERE id = ?2 AND ?3",
                 (self.interval, repository_id, True, now(), _jitter()),
@@ -113,7 +113,7 @@ class Schedule:
 
         Seconds, 0 for none; None follows what is above.
         """
-        async with self._store.transaction(revise=False) as db:
+        async with self._database.transaction(revise=False) as db:
             if repository_id is None:
                 await db.execute(
                     "UPDATE organizations SET sync_interval = ? WHERE id = ?", (interval, organization_id)

@@ -11,7 +11,7 @@ from pricore.models import Organization, Token
 from pricore.system.clock import now
 
 if TYPE_CHECKING:
-    from pricore.store import Store
+    from pricore.engine.database import Database
 
 _SELECT = """
     SELECT tokens.id, organization_id, organizations.slug, tokens.name, scopes,
@@ -26,8 +26,8 @@ _SELECT = """
 class Tokens:
     """The part of the store that holds access tokens."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, database: "Database") -> None:
+        self._database = database
 
     async def create(
         self,
@@ -54,7 +54,7 @@ class Tokens:
             last_used_at=None,
             created_at=now(),
         )
-        async with self._store.transaction(organization_id=token.organization_id) as db:
+        async with self._database.transaction(organization_id=token.organization_id) as db:
             await db.execute(
                 """
                 INSERT INTO tokens
@@ -80,20 +80,20 @@ class Tokens:
 
     async def of_organization(self, organization_id: str | None) -> list[Token]:
         """The tokens of an organization, or for None those of the instance, oldest first."""
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             f"{_SELECT} WHERE organization_id IS ? ORDER BY tokens.created_at, tokens.rowid", (organization_id,)
         )
         return [_token(row) for row in rows]
 
     async def find(self, token_hash: bytes) -> Token | None:
         """The token whose secret has that sha256, expired or not; None where there is none."""
-        row = await self._store.fetch_one(f"{_SELECT} WHERE hash = ?", (token_hash,), by_key=True)
+        row = await self._database.fetch_one(f"{_SELECT} WHERE hash = ?", (token_hash,), by_key=True)
         return None if row is None else _token(row)
 
     async def revoke(self, organization: Organization | None, token_id: str) -> None:
         """Remove a token: the next request with it is refused. Raises NotFoundError."""
         organization_id = organization.id if organization else None
-        async with self._store.transaction(organization_id=organization_id) as db:
+        async with self._database.transaction(organization_id=organization_id) as db:
             cursor = await db.execute(
                 "DELETE FROM tokens WHERE organization_id IS ? AND id = ?", (organization_id, token_id)
             )

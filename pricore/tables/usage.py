@@ -10,7 +10,7 @@ from pricore.system.clock import now
 from pricore.system.threads import DOCUMENTS
 
 if TYPE_CHECKING:
-    from pricore.store import Store
+    from pricore.engine.database import Database
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _MOST: Final = 10_000
@@ -29,8 +29,8 @@ _Counts: TypeAlias = dict[tuple[str, str, str], int]
 class Usage:
     """The part of the store that counts; `flush` brings to the file what was noted since the last time."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
+    def __init__(self, database: "Database") -> None:
+        self._database = database
         self._tokens: dict[str, int] = {}
         self._installs: _Counts = {}
         self._archives: _Counts = {}
@@ -58,10 +58,10 @@ class Usage:
         """The downloads of a package, or of a version as it is shown, that were written by now."""
         parameters = (package.id, version)
         where = "package_id = ?1 AND (?2 IS NULL OR version = ?2)"
-        ((installs, archives),) = await self._store.fetch_all(
+        ((installs, archives),) = await self._database.fetch_all(
             f"SELECT coalesce(sum(count), 0), coalesce(sum(archives), 0) FROM downloads WHERE {where}", parameters
         )
-        rows = await self._store.fetch_all(
+        rows = await self._database.fetch_all(
             f"""
             SELECT day, version, count, archives FROM downloads WHERE {where} AND day BETWEEN ?3 AND ?4
             ORDER BY day, count DESC, archives DESC, version
@@ -83,7 +83,7 @@ class Usage:
         dists, self._dists = self._dists, {}
         if tokens or installs or archives or dists:
             # whole: what is committed while the caller is cancelled must not be kept and counted again
-            await self._store.whole(self._write(tokens, installs, archives, dists))
+            await self._database.whole(self._write(tokens, installs, archives, dists))
 
     async def _write(
         self, tokens: dict[str, int], installs: _Counts, archives: _Counts, dists: dict[str, int]
@@ -92,7 +92,7 @@ class Usage:
             # first, so that what clients invent is gone before the lock: nobody waits for it
             counted = await self._find(installs, archives)
             day = now() // 86400
-            async with self._store.transaction(revise=False) as db:
+            async with self._database.transaction(revise=False) as db:
                 await db.executemany(
                     "UPDATE tokens SET last_used_at = ? WHERE id = ? AND coalesce(last_used_at, 0) < ?",
                     [(at, token_id, at) for token_id, at in tokens.items()],
@@ -153,7 +153,7 @@ class Usage:
         found: dict[int, tuple[str, str]] = {}
         for start in range(0, len(asked), _AT_ONCE):
             chunk = asked[start : start + _AT_ONCE]
-            rows = await self._store.fetch_all(
+            rows = await self._database.fetch_all(
                 f"""
                 WITH asked (number, owner, package, version, normalized) AS (
                     VALUES {", ".join(["(?, ?, ?, ?, ?)"] * len(chunk))}

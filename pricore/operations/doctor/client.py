@@ -17,6 +17,7 @@ from aiohttp import ClientTimeout, TCPConnector, encode_basic_auth, hdrs
 from multidict import CIMultiDictProxy
 
 from pricore.auth import access_tokens
+from pricore.auth.networks import network_of
 from pricore.composer.metadata import PLACEHOLDER
 from pricore.composer.versions import is_dev
 from pricore.config import Config
@@ -27,7 +28,6 @@ from pricore.operations.doctor.results import (
     warning,
 )
 from pricore.tables.health import Trial
-from pricore.web.http.client_address import network_of
 
 _TIMEOUT: Final = ClientTimeout(total=30, sock_connect=10)
 _ARCHIVE_TIMEOUT: Final = ClientTimeout(total=300, sock_connect=10)

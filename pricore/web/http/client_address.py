@@ -2,12 +2,11 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from aiohttp import web
 
+from pricore.auth.networks import network_of, parse_ip
 from pricore.config import Network
 
 _log = logging.getLogger("pricore.clients")
@@ -35,7 +34,7 @@ class Clients:
         address = remote
         if forwarded and self._is_proxy(remote):
             for hop in _hops(forwarded):
-                if _parse(hop) is None:
+                if parse_ip(hop) is None:
                     break  # what stands before it can be anybody's invention
                 address = hop
                 if not self._is_trusted(hop):
@@ -66,7 +65,7 @@ class Clients:
 
     def _tell_of_proxy(self, remote: str) -> None:
         """Say once what a proxy that is not trusted does to URLs, if it is near enough to be the operator's."""
-        address = _parse(remote)
+        address = parse_ip(remote)
         if self._is_told or address is None or not address.is_private:
             return
         self._is_told = True
@@ -84,7 +83,7 @@ class Clients:
         return bool(self._trusted) and self._is_trusted(remote)
 
     def _is_trusted(self, text: str) -> bool:
-        address = _parse(text)
+        address = parse_ip(text)
         return address is not None and any(address in network for network in self._trusted)
 
 
@@ -92,26 +91,3 @@ def _hops(forwarded: Sequence[str]) -> Iterator[str]:
     """The addresses that proxies added, the nearest first."""
     for header in reversed(forwarded):
         yield from reversed(header.split(","))
-
-
-def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    """An address as it stands in a header or comes from a socket: with a port or a zone too."""
-    text = text.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-@lru_cache(maxsize=4096)
-def network_of(text: str) -> str:
-    """An address as limits count it: of IPv6 the network."""
-    address = _parse(text)
-    if isinstance(address, IPv6Address):
-        return str(IPv6Address(int(address) >> 64 << 64))
-    return str(address)
