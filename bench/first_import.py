@@ -15,6 +15,9 @@ from bench import registries, repositories
 from bench.effort import Effort
 from bench.machine import cores, runner
 from bench.results import Goal, Result, Spread, compare, seconds
+from pricore.archives.dists import open_dists
+from pricore.archives.sources import Sources
+from pricore.archives.uploads import Uploads
 from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.remotes.access import BY_ITSELF, Access
@@ -70,8 +73,8 @@ async def _import(data: Path, url: str, tags: int, wanted: int) -> tuple[float, 
             nonlocal fetched
             fetched = time.perf_counter()
 
-        class Observed(Syncer):
-            """A syncer that tells when a fetch has ended."""
+        class Observed(Sources):
+            """Mirrors that tell when a fetch has ended."""
 
             def mirror(self, repository_id: str, *, url: str = "", hold: int | None = None) -> Mirror:
                 mirror = super().mirror(repository_id)
@@ -80,7 +83,9 @@ async def _import(data: Path, url: str, tags: int, wanted: int) -> tuple[float, 
         served = asyncio.create_task(_wait_for(registry.store, wanted))
         try:
             began = time.perf_counter()
-            syncer = Observed(registry.store, registry.git, registry.config)
+            store, git, config = registry.store, registry.git, registry.config
+            uploads, dists = Uploads(store, config.uploads), open_dists(config)
+            syncer = Syncer(store, git, Observed(git, uploads, config), dists, config)
             report = await syncer.add(registry.organization, parse_address(url), progress=registries.unobserved)
             ended = time.perf_counter()
             if len(report.added) != tags + 1:

@@ -12,9 +12,9 @@ from pricore.config import Config
 from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository, Trigger
+from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync.run import Report
-from pricore.sync.syncer import Syncer
 
 ORGANIZATION: Final = "acme"
 
@@ -30,7 +30,7 @@ class Opened:
 
     async def follow(self, url: str) -> Repository:
         """Add a repository and sync it."""
-        await Syncer(self.store, self.git, self.config).add(
+        await Services(self.config, self.store, self.git).syncer.add(
             self.organization, parse_address(url), progress=unobserved
         )
         (found,) = [
@@ -40,7 +40,7 @@ class Opened:
 
     async def sync(self, repository: Repository, *, trigger: Trigger = Trigger.MANUAL) -> Report:
         """Sync a repository as it stands in the database, for whatever reason."""
-        syncer = Syncer(self.store, self.git, self.config)
+        syncer = Services(self.config, self.store, self.git).syncer
         return await syncer.sync(repository, progress=unobserved, trigger=trigger)
 
     async def webhook_secret(self, repository: Repository) -> str:

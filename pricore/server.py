@@ -20,24 +20,18 @@ import aiohttp
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from pricore.archives.dists import Dists, open_dists
-from pricore.archives.uploads import Uploads
 from pricore.auth.access_tokens import Authenticator
 from pricore.auth.rate_limits import Limits
-from pricore.auth.sealing import Sealer
 from pricore.config import Config
 from pricore.errors import ConfigError, PricoreError
-from pricore.git import Git
 from pricore.operations import retention
+from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync.queue import Queue
-from pricore.sync.syncer import Syncer
 from pricore.system import logs
-from pricore.system.certificates import trust
 from pricore.system.lease import hold, listening_url
 from pricore.system.metrics import Metrics
 from pricore.system.systemd import notify, notify_reloading
-from pricore.system.threads import cores
 from pricore.web.api import Api
 from pricore.web.api.streams import Streams
 from pricore.web.composer import Registry
@@ -94,18 +88,13 @@ class Service:
     `syncs` False is for one that leaves the queue to another process.
     """
 
-    def __init__(self, store: Store, git: Git, config: Config, *, syncs: bool, metrics: Metrics) -> None:
-        self._store = store
-        self._git = git
-        self._config = config
+    def __init__(self, services: Services, *, syncs: bool, metrics: Metrics) -> None:
+        self._services = services
+        self._store = store = services.store
+        self._config = config = services.config
         self._syncs = syncs
         self._metrics = metrics
-        # its share of the cores: each of several processes makes archives
-        at_once = max(1, cores() // config.workers)
-        self._dists = open_dists(config, at_once=at_once, on_made=metrics.archives_made.add)
-        self._uploads = Uploads(store, config.uploads)
-        self._syncer = Syncer(store, git, config)
-        self._queue = Queue(store, self._syncer, workers=config.sync_workers, counts=metrics.syncs)
+        self._queue = Queue(store, services.syncer, workers=config.sync_workers, counts=metrics.syncs)
         self._streams = Streams(store)
         self._authenticator = Authenticator(store)
         self._working: list[asyncio.Task[None]] = []
@@ -126,17 +115,13 @@ class Service:
         limits = Limits(config)
         gate = Gate(self._authenticator, limits, clients)
         recall = self._recall = Recall(self._store, gate, clients, public_url=config.public_url)
-        registry = Registry(self._store, self._dists, self._syncer, gate, clients, recall, config)
-        webhooks = Webhooks(self._store, self._queue, gate, Sealer(config.key))
+        registry = Registry(self._services, gate, clients, recall)
+        webhooks = Webhooks(self._store, self._queue, gate, self._services.sealer)
         self.api = Api(
-            self._store,
+            self._services,
             self._queue,
             gate,
             limits,
-            syncer=self._syncer,
-            dists=self._dists,
-            uploads=self._uploads,
-            config=config,
             streams=self._streams,
             others=[webhooks.describe()],
         )
@@ -160,8 +145,7 @@ class Service:
         """
         await self._settle(config)
         self._config = config
-        self._git.timeout = config.git_timeout
-        self._syncer.use(config)
+        self._services.use(config)
         self._queue.workers = config.sync_workers
         self._queue.notify()
         self._handlers[:] = [route.handler for route in self._surface(config)]
@@ -184,16 +168,16 @@ class Service:
         sys.setswitchinterval(_TURN_SECONDS)
         await self._settle(config)
         if self._syncs:
-            tidying = _tidy(self._store, self._syncer, self._dists, self._uploads, before=time.time())
+            tidying = _tidy(self._services, before=time.time())
             beside = (self._queue.work(), tidying, self._prune(), _rebuild_documents(self._store))
             self._working += [asyncio.create_task(work) for work in beside]
-        self._working.append(asyncio.create_task(self._dists.repack()))
+        self._working.append(asyncio.create_task(self._services.dists.repack()))
         flushing = asyncio.create_task(_flush_usage(self._store))
         yield
         await self.rest()
         flushing.cancel()
         await asyncio.gather(flushing, return_exceptions=True)
-        await self._dists.close()
+        await self._services.dists.close()
         await self._store.usage.flush()
 
     async def rest(self) -> None:
@@ -209,7 +193,7 @@ class Service:
             most, unused = retention.limits(self._config)
             try:
                 if most is not None or unused is not None:
-                    done = await retention.prune(self._store, self._dists, self._syncer, most=most, unused=unused)
+                    done = await retention.prune(self._services, most=most, unused=unused)
                     if done.pruned:
                         size = sum(item.size for item in done.pruned)
                         _log.info("pruned archives: %d of %d bytes", len(done.pruned), size)
@@ -244,15 +228,13 @@ class Service:
 SERVICE: Final = web.AppKey("service", Service)
 
 
-def build_app(
-    store: Store, git: Git, config: Config, *, syncs: bool = True, metrics: Metrics | None = None
-) -> web.Application:
-    """The application that serves an open store; `syncs` False is for one that leaves the queue to another."""
+def build_app(services: Services, *, syncs: bool = True, metrics: Metrics) -> web.Application:
+    """The application that serves a data folder; `syncs` False is for one that leaves the queue to another."""
     app = web.Application(handler_args=SETTINGS)
-    service = Service(store, git, config, syncs=syncs, metrics=metrics or Metrics())
+    service = Service(services, syncs=syncs, metrics=metrics)
     app[SERVICE] = service
     app.add_routes(service.routes)
-    app.cleanup_ctx.append(lambda _: service.run(config))
+    app.cleanup_ctx.append(lambda _: service.run(services.config))
     app.on_shutdown.append(lambda _: service.rest())
     return app
 
@@ -304,15 +286,11 @@ async def serve(
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
-    async with Store(config.database, sync_interval=config.sync_interval) as store:
-        trust(config)
-        with (
-            hold(config.data, listening_url(config, port=bound.getsockname()[1]))
-            if syncs
-            else contextlib.nullcontext(),
-            Git(timeout=config.git_timeout) as git,
-        ):
-            app = build_app(store, git, config, syncs=syncs, metrics=metrics)
+    metrics = metrics or Metrics()
+    async with Services.open(config, on_made=metrics.archives_made.add) as services:
+        alone = hold(config.data, listening_url(config, port=bound.getsockname()[1]))
+        with alone if syncs else contextlib.nullcontext():
+            app = build_app(services, syncs=syncs, metrics=metrics)
             runner = web.AppRunner(app, shutdown_timeout=_FORCE_SECONDS)
             await runner.setup()
             gc.freeze()  # what is there by now stays: to go through all of it again takes 20 ms
@@ -390,13 +368,13 @@ def _give_memory_back() -> None:
         set_option(_M_MMAP_THRESHOLD, _LARGE_PIECE)
 
 
-async def _tidy(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads, *, before: float) -> None:
+async def _tidy(services: Services, *, before: float) -> None:
     """Remove what a process that was killed left behind."""
     try:
-        await syncer.sweep()
-        if known := await store.packages.all_checksums():
-            await dists.folder.sweep(known, before=before)
-        await uploads.sweep(before=before)
+        await services.syncer.sweep()
+        if known := await services.store.packages.all_checksums():
+            await services.dists.folder.sweep(known, before=before)
+        await services.uploads.sweep(before=before)
     except Exception:  # noqa: BLE001  # what is left over takes room, and nothing else
         _log.exception("cannot tidy up the data folder")
 

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 import typer
 
-from pricore.auth.credentials import Credentials
-from pricore.auth.sealing import Sealer, WebhookSecrets
+from pricore.auth.sealing import WebhookSecrets
 from pricore.commands.finding import find_credential, find_organization
 from pricore.commands.following import follow_all
 from pricore.commands.repo import Host, Org
 from pricore.commands.session import Session, command, print_table, warn
 from pricore.commands.webhook import check_public, register
 from pricore.errors import InvalidError, PricoreError
-from pricore.git import Git
 from pricore.hosts.addresses import (
     Address,
     Instance,
@@ -25,8 +23,8 @@ from pricore.hosts.addresses import (
     parse_instance,
 )
 from pricore.models import Credential, Organization, Repository
+from pricore.services.opening import Services
 from pricore.store import Store
-from pricore.sync.syncer import Syncer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -128,22 +126,22 @@ def discover(
     if webhooks:
         check_public(session.config)
 
-    async def work(store: Store) -> list[Candidate]:
+    async def work(services: Services) -> list[Candidate]:
+        store = services.store
         organization = await find_organization(store, org)
-        sealer = Sealer(session.config.key)
         given = None if credential is None else await find_credential(store, organization, credential)
-        login = await Credentials(store, sealer).for_api(organization, instance, given.name if given else None)
+        login = await services.credentials.for_api(organization, instance, given.name if given else None)
         async with connect(instance, login, proxy=session.config.git_proxy) as asked:
             candidates = await _look(asked, owner, instance, wanted, await _followed(store, organization))
             if add:
-                await _add(store, organization, candidates, given, session)
+                await _add(services, organization, candidates, given, session)
             if webhooks:
-                secrets = WebhookSecrets(store, sealer)
+                secrets = WebhookSecrets(store, services.sealer)
                 for item in candidates:
                     await _register(item, instance, asked, secrets, session.config.public_url)
         return candidates
 
-    candidates = session.run(work)
+    candidates = session.run_with_services(work)
     session.show(
         {
             "provider": instance.provider,
@@ -190,7 +188,7 @@ async def _look(
 
 
 async def _add(
-    store: Store,
+    services: Services,
     organization: Organization,
     candidates: Sequence[Candidate],
     credential: Credential | None,
@@ -198,16 +196,16 @@ async def _add(
 ) -> None:
     """Follow those that are new."""
     new = [item for item in candidates if item.status == "new"]
-    with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
+    with session.progress() as bar:
         outcomes = await follow_all(
-            Syncer(store, git, session.config),
+            services.syncer,
             organization,
             [item.address for item in new],
             credential=credential,
             together=session.config.sync_workers,
             bar=bar,
         )
-    repositories = await _followed(store, organization)
+    repositories = await _followed(services.store, organization)
     for item, outcome in zip(new, outcomes, strict=True):
         item.status, item.packages, item.error = outcome.status, outcome.packages, outcome.error
         item.repository = repositories.get(item.address.key)

@@ -8,11 +8,10 @@ import typer
 from pricore.archives.dists import open_dists
 from pricore.commands.session import Session, command, print_table, warn
 from pricore.errors import ConfigError, DistError, InvalidError
-from pricore.git import Git
 from pricore.operations import retention, storage_move
 from pricore.services import management
+from pricore.services.opening import Services
 from pricore.store import Store
-from pricore.sync.syncer import Syncer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,14 +54,10 @@ def prune(
             field="max_size",
         )
 
-    async def work(store: Store) -> retention.Pruning:
-        with Git(timeout=config.git_timeout) as git:
-            syncer = Syncer(store, git, config)
-            return await retention.prune(
-                store, open_dists(config), syncer, most=most, unused=unused, dry_run=dry_run
-            )
+    async def work(services: Services) -> retention.Pruning:
+        return await retention.prune(services, most=most, unused=unused, dry_run=dry_run)
 
-    done = session.run(work)
+    done = session.run_with_services(work)
 
     def render(console: "Console") -> None:
         if dry_run:

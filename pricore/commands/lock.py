@@ -1,26 +1,21 @@
 """`pricore lock`: composer.lock files that are in use, and whether they can be installed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pricore.archives.dists import open_dists
 from pricore.commands.completing import offer
 from pricore.commands.finding import find_lock, find_organization
 from pricore.commands.repo import Org
 from pricore.commands.session import Session, Yes, command, print_table, warn
 from pricore.errors import InvalidError, NotFoundError
-from pricore.git import Git
 from pricore.models import Finding, Lock, LockedPackage, Organization
 from pricore.services import locks, views
 from pricore.services.locks import Checker
 from pricore.services.management import slug_of
-from pricore.services.pins import Pins
+from pricore.services.opening import Services
 from pricore.store import Store
-from pricore.sync.syncer import Syncer
 from pricore.system.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -48,20 +43,20 @@ def register(
     name = locks.check_name(name)
     packages = _read(session, file)
 
-    async def work(store: Store) -> tuple[list[Lock], list[Finding]]:
+    async def work(services: Services) -> tuple[list[Lock], list[Finding]]:
+        store, checker = services.store, Checker(services)
         slugs = dict.fromkeys(item.organization for item in packages)
         organizations = [await find_organization(store, slug) for slug in slugs]
-        with _checking(store, session) as checker:
-            named = await checker.name_archives(packages)
-            made = [
-                await store.locks.register(
-                    organization, name, [item for item in named if item.organization == organization.slug]
-                )
-                for organization in organizations
-            ]
-            return made, await checker.check(packages)
+        named = await checker.name_archives(packages)
+        made = [
+            await store.locks.register(
+                organization, name, [item for item in named if item.organization == organization.slug]
+            )
+            for organization in organizations
+        ]
+        return made, await checker.check(packages)
 
-    made, findings = session.run(work)
+    made, findings = session.run_with_services(work)
     missing = [item for item in findings if item.problem is not None]
 
     def render(console: "Console") -> None:
@@ -83,11 +78,10 @@ def check(session: Session, file: File) -> None:
     """
     packages = _read(session, file)
 
-    async def work(store: Store) -> list[Finding]:
-        with _checking(store, session) as checker:
-            return await checker.check(packages)
+    async def work(services: Services) -> list[Finding]:
+        return await Checker(services).check(packages)
 
-    findings = session.run(work)
+    findings = session.run_with_services(work)
     session.show(
         [views.finding(item) for item in findings],
         lambda console: print_table(
@@ -149,10 +143,3 @@ def _read(session: Session, file: Path) -> list[LockedPackage]:
         where = f" ({public_url})" if public_url else ""
         raise InvalidError(f"no package in {file} comes from this registry{where}", field="file")
     return packages
-
-
-@contextmanager
-def _checking(store: Store, session: Session) -> Iterator[Checker]:
-    with Git(timeout=session.config.git_timeout) as git:
-        syncer, dists = Syncer(store, git, session.config), open_dists(session.config)
-        yield Checker(Pins(store, dists, syncer, most=session.config.most_pinned), dists, syncer)

@@ -5,13 +5,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from pricore.archives.dists import open_dists
-from pricore.archives.uploads import Uploads
 from pricore.auth import access_tokens
 from pricore.commands.completing import offer
 from pricore.commands.finding import find_organization
 from pricore.commands.session import Session, SyncInterval, Yes, command, print_fields, print_table
-from pricore.git import Git
 from pricore.models import Organization
 from pricore.services import views
 from pricore.services.management import (
@@ -21,8 +18,8 @@ from pricore.services.management import (
     parse_interval,
     slug_of,
 )
+from pricore.services.opening import Services
 from pricore.store import Store
-from pricore.sync.syncer import Syncer
 
 app = typer.Typer(
     name="org", help="Organizations: who owns repositories, packages and tokens.", no_args_is_help=True
@@ -135,11 +132,8 @@ def delete(
     found = session.run(find)
     session.confirm(f"deletes {slug} with everything in it", yes=yes)
 
-    async def work(store: Store) -> None:
-        with Git(timeout=session.config.git_timeout) as git:
-            config = session.config
-            syncer, dists = Syncer(store, git, config), open_dists(config)
-            await delete_organization(store, syncer, dists, Uploads(store, config.uploads), found)
+    async def work(services: Services) -> None:
+        await delete_organization(services, found)
 
-    session.run(work)
+    session.run_with_services(work)
     session.show({"deleted": slug}, lambda console: console.print(f"Deleted {slug}.", markup=False))

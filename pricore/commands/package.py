@@ -9,17 +9,14 @@ from typing import IO, TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from pricore.archives.dists import open_dists
-from pricore.archives.uploads import Uploads
 from pricore.commands.completing import offer
 from pricore.commands.finding import find_organization, find_package, find_version
 from pricore.commands.session import Session, Yes, command, print_fields, print_table, steps_of
 from pricore.errors import ConflictError, InvalidError, NotFoundError
-from pricore.git import Git
 from pricore.models import Downloads, Organization, Package, Version
 from pricore.services import management, views
+from pricore.services.opening import Services
 from pricore.store import Store
-from pricore.sync.syncer import Syncer
 from pricore.system.clock import now, rfc3339
 
 if TYPE_CHECKING:
@@ -104,12 +101,12 @@ def upload(
     A release stays what it is; dev-main and other branches can be uploaded again.
     """
 
-    async def work(store: Store) -> tuple[str, Version]:
-        organization = await find_organization(store, org)
+    async def work(services: Services) -> tuple[str, Version]:
+        organization = await find_organization(services.store, org)
         with _open(file, limit=session.config.upload_limit) as content:
-            return await Uploads(store, session.config.uploads).add(organization, content, version=version)
+            return await services.uploads.add(organization, content, version=version)
 
-    name, made = session.run(work)
+    name, made = session.run_with_services(work)
     session.show(
         views.upload(name, made),
         lambda console: console.print(f"{name} {made.version} is served.", markup=False, soft_wrap=True),
@@ -128,7 +125,8 @@ def accept(
     Lock files that name the commit before go on installing that one.
     """
 
-    async def work(store: Store) -> tuple[Package, Version, Version]:
+    async def work(services: Services) -> tuple[Package, Version, Version]:
+        store = services.store
         package, found = await _find_both(store, await find_organization(store, org), name, version)
         if found.moved_to is None:
             raise ConflictError(
@@ -138,8 +136,8 @@ def accept(
         repository = await store.repositories.find(package.repository_id)
         if repository is None:
             raise NotFoundError("its repository was removed")
-        with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
-            await Syncer(store, git, session.config).sync(repository, progress=steps_of(bar))
+        with session.progress() as bar:
+            await services.syncer.sync(repository, progress=steps_of(bar))
         now_served = await store.packages.find_version(package, found.version)
         if now_served is None or now_served.reference != found.moved_to:
             reasons = await store.repositories.left_out(repository.id)
@@ -149,7 +147,7 @@ def accept(
             )
         return package, found, now_served
 
-    package, before, after = session.run(work)
+    package, before, after = session.run_with_services(work)
     session.show(
         {
             "package": package.name,
@@ -184,14 +182,13 @@ def delete(
     what = package.name if found is None else f"{package.name} {found.version}"
     session.confirm(f"deletes {what} with its archives", yes=yes)
 
-    async def work(store: Store) -> None:
-        dists, uploads = open_dists(session.config), Uploads(store, session.config.uploads)
+    async def work(services: Services) -> None:
         if found is None:
-            await management.delete_package(store, dists, uploads, organization, package)
+            await management.delete_package(services, organization, package)
         else:
-            await management.delete_version(store, dists, uploads, organization, package, found.version)
+            await management.delete_version(services, organization, package, found.version)
 
-    session.run(work)
+    session.run_with_services(work)
     session.show(
         {"deleted": package.name, "version": None if found is None else found.version},
         lambda console: console.print(f"Deleted {what}.", markup=False),

@@ -25,7 +25,6 @@ from pricore.commands.session import (
     warn,
 )
 from pricore.errors import PricoreError
-from pricore.git import Git
 from pricore.hosts.addresses import (
     Address,
     address_at,
@@ -36,6 +35,7 @@ from pricore.hosts.addresses import (
 from pricore.models import Progress, Ref, Repository, SyncRun
 from pricore.services import views
 from pricore.services.management import parse_interval, parse_paths, parse_vanished
+from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync import progress
 from pricore.sync.run import Report
@@ -98,25 +98,25 @@ def add(
     if backdate and not sync:
         raise typer.BadParameter("--backdate needs what a sync reads: run `pricore repo backdate` after that")
 
-    async def work(store: Store) -> Report | None:
+    async def work(services: Services) -> Report | None:
+        store = services.store
         organization = await find_organization(store, org)
         given = None
         if credential is not None:
             given = check_use(await find_credential(store, organization, credential), address.url).id
-        with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
+        with session.progress() as bar:
             if sync:
-                syncer = Syncer(store, git, session.config)
-                report = await syncer.add(
+                report = await services.syncer.add(
                     organization, address, paths=paths, progress=steps_of(bar), credential_id=given
                 )
                 if backdate:
                     added = await store.repositories.get(organization, address.url, url_key=address.key)
-                    await syncer.backdate(added)
+                    await services.syncer.backdate(added)
                 return report
         await store.repositories.add(organization, address, paths=paths, credential_id=given)
         return None
 
-    report = session.run(work)
+    report = session.run_with_services(work)
     if report is None:
         session.show(
             {"repository": address.url, "synced": False},
@@ -304,17 +304,18 @@ def sync(
     if everything and repos:
         raise typer.BadParameter("give repositories or --all, not both")
 
-    async def work(store: Store) -> tuple[list[Report], list[tuple[str, str]]]:
+    async def work(services: Services) -> tuple[list[Report], list[tuple[str, str]]]:
+        store = services.store
         organization = await find_organization(store, org)
         found = (
             [await find_repository(store, organization, repo) for repo in repos]
             if repos
             else await store.repositories.of_organization(organization.id)
         )
-        with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
-            return await _sync_all(Syncer(store, git, session.config), found, bar)
+        with session.progress() as bar:
+            return await _sync_all(services.syncer, found, bar)
 
-    reports, failures = session.run(work)
+    reports, failures = session.run_with_services(work)
     document = {
         "synced": [msgspec.to_builtins(report) for report in reports],
         "failed": [{"repository": url, "error": error} for url, error in failures],
@@ -346,18 +347,17 @@ def backdate(
     push a tag chooses its date. Releases that come later are published when they come.
     """
 
-    async def work(store: Store) -> list[tuple[Repository, int]]:
+    async def work(services: Services) -> list[tuple[Repository, int]]:
+        store = services.store
         organization = await find_organization(store, org)
         found = (
             [await find_repository(store, organization, repo) for repo in repos]
             if repos
             else await store.repositories.of_organization(organization.id)
         )
-        with Git(timeout=session.config.git_timeout) as git:
-            syncer = Syncer(store, git, session.config)
-            return [(item, await syncer.backdate(item)) for item in found]
+        return [(item, await services.syncer.backdate(item)) for item in found]
 
-    done = session.run(work)
+    done = session.run_with_services(work)
 
     def render(console: "Console") -> None:
         for item, count in done:
@@ -378,11 +378,10 @@ def remove(session: Session, org: Org, repo: Repo, yes: Yes = False) -> None:
     deletes = f" and deletes {', '.join(packages)} with all versions and archives" if packages else ""
     session.confirm(f"stops following {found.url}{deletes}", yes=yes)
 
-    async def work(store: Store) -> None:
-        with Git(timeout=session.config.git_timeout) as git:
-            await Syncer(store, git, session.config).remove(found)
+    async def work(services: Services) -> None:
+        await services.syncer.remove(found)
 
-    session.run(work)
+    session.run_with_services(work)
     session.show(
         {"removed": found.url, "packages": packages},
         lambda console: console.print(

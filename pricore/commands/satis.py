@@ -13,7 +13,6 @@ from pricore.auth.sealing import Sealer
 from pricore.commands.following import follow_all
 from pricore.commands.session import Session, command, print_table, warn
 from pricore.errors import InvalidError
-from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.models import Organization
 from pricore.operations.satis import (
@@ -23,8 +22,8 @@ from pricore.operations.satis import (
     read_satis,
 )
 from pricore.services.management import check_slug, slug_of
+from pricore.services.opening import Services
 from pricore.store import Store
-from pricore.sync.syncer import Syncer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,18 +65,19 @@ def import_satis(
         raise InvalidError(f"{file} doesn't name an organization: say which with --org", field="org")
     slug = check_slug(org) if org is not None else slug_of(satis.name.partition("/")[0])
 
-    async def work(store: Store) -> tuple[list[Item], list[str]]:
+    async def work(services: Services) -> tuple[list[Item], list[str]]:
+        store = services.store
         organization = await store.organizations.find(slug)
         if organization is None and not dry_run:
             organization = await store.organizations.create(slug, satis.name or slug)
         items = _look(await _followed(store, organization), satis)
         if organization is None or dry_run:
             return items, []
-        hosts = await _keep(store, organization, satis.tokens, Sealer(session.config.key))
+        hosts = await _keep(store, organization, satis.tokens, services.sealer)
         new = [item for item in items if item.status == "new"]
-        with Git(timeout=session.config.git_timeout) as git, session.progress() as bar:
+        with session.progress() as bar:
             outcomes = await follow_all(
-                Syncer(store, git, session.config),
+                services.syncer,
                 organization,
                 [item.wanted.address for item in new if item.wanted.address is not None],
                 together=session.config.sync_workers,
@@ -90,7 +90,7 @@ def import_satis(
     if dry_run and not session.config.database.exists():
         items, hosts = _look(set(), satis), list[str]()  # nothing is made for a look
     else:
-        items, hosts = session.run(work, creates=True)
+        items, hosts = session.run_with_services(work, creates=True)
     session.show(
         {
             "organization": slug,

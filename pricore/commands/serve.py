@@ -17,14 +17,13 @@ from pricore.commands.repo import print_report
 from pricore.commands.session import Session, base_url, command, steps_of
 from pricore.config import Config
 from pricore.errors import ConfigError
-from pricore.git import Git
 from pricore.hosts.addresses import Address, parse_address
 from pricore.models import Organization
 from pricore.services import sample
 from pricore.services.management import slug_of
+from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync.run import Report
-from pricore.sync.syncer import Syncer
 from pricore.system import logs
 from pricore.system.systemd import notify
 
@@ -91,8 +90,8 @@ def quickstart(
     addresses = [parse_address(url) for url in urls or ()]
     with _listen(session.config) as bound:
         url = base_url(session.config, port=bound.getsockname()[1])
-        organization, reports, secret = session.run(
-            lambda store: _set_up(session, store, name=org, addresses=addresses), creates=True
+        organization, reports, secret = session.run_with_services(
+            lambda services: _set_up(session, services, name=org, addresses=addresses), creates=True
         )
 
         async def packages(store: Store) -> list[str]:
@@ -135,23 +134,23 @@ def quickstart(
 
 
 async def _set_up(
-    session: Session, store: Store, *, name: str, addresses: Sequence[Address]
+    session: Session, services: Services, *, name: str, addresses: Sequence[Address]
 ) -> tuple[Organization, list[Report], str | None]:
     """The organization, what was found in repositories that are new, and the token's secret if it is new."""
+    store = services.store
     slug = slug_of(name)
     # by its name too: a slug that was made of it before may be another one
     named = next((item for item in await store.organizations.all() if item.name == name), None)
     organization = named or await store.organizations.find(slug) or await store.organizations.create(slug, name)
     followed = {item.url for item in await store.repositories.of_organization(organization.id)}
     reports = []
-    with Git(timeout=session.config.git_timeout) as git:
-        if not addresses and not followed:
-            addresses = [parse_address(str(await sample.create(git, session.config.data / "sample" / "hello")))]
-        for address in addresses:
-            if address.url not in followed:
-                with session.progress() as bar:
-                    syncer = Syncer(store, git, session.config)
-                    reports.append(await syncer.add(organization, address, progress=steps_of(bar)))
+    if not addresses and not followed:
+        made = await sample.create(services.git, session.config.data / "sample" / "hello")
+        addresses = [parse_address(str(made))]
+    for address in addresses:
+        if address.url not in followed:
+            with session.progress() as bar:
+                reports.append(await services.syncer.add(organization, address, progress=steps_of(bar)))
     if any(item.name == _TOKEN_NAME for item in await store.tokens.of_organization(organization.id)):
         return organization, reports, None
     secret = access_tokens.create_secret()

@@ -25,6 +25,7 @@ from pricore.system.logs import escape_unprintable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pricore.services.opening import Services
     from pricore.store import Store
     from pricore.sync.progress import OnProgress
 
@@ -126,6 +127,17 @@ class Session:
                 return await work(store)
 
         return self.run_without_store(with_store)
+
+    def run_with_services(self, work: "Callable[[Services], Awaitable[T]]", *, creates: bool = False) -> T:
+        """What `work` makes of all that works on the data folder; the rest is as for `run`."""
+        from pricore.git import Git
+        from pricore.services.opening import Services
+
+        async def with_services(store: "Store") -> T:
+            with Git(timeout=self.config.git_timeout) as git:
+                return await work(Services(self.config, store, git))
+
+        return self.run(with_services, creates=creates)
 
     def run_without_store(self, work: "Callable[[], Awaitable[T]]") -> T:
         """What `work` gives, which opens the store itself, or does without."""

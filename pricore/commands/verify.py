@@ -4,13 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pricore.archives.dists import open_dists
 from pricore.commands.session import Session, command, print_table
 from pricore.errors import DistError
-from pricore.git import Git
 from pricore.operations import verification
-from pricore.store import Store
-from pricore.sync.syncer import Syncer
+from pricore.services.opening import Services
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,15 +27,12 @@ def verify(
     Gone are archives that were asked for, or that a registered lock file names, and are not kept any more. Of all
     others git has to have the commits. Exits with 1 if something that was advertised cannot be served.
     """
-    config = session.config
 
-    async def work(store: Store) -> verification.Verification:
-        with Git(timeout=config.git_timeout) as git, session.progress() as bar:
-            return await verification.verify(
-                store, open_dists(config), Syncer(store, git, config), make_all=make_all, progress=bar
-            )
+    async def work(services: Services) -> verification.Verification:
+        with session.progress() as bar:
+            return await verification.verify(services, make_all=make_all, progress=bar)
 
-    done = session.run(work)
+    done = session.run_with_services(work)
 
     def render(console: "Console") -> None:
         if done.faults:

@@ -26,6 +26,7 @@ from typing import IO, Final, TypeVar
 import msgspec
 
 from pricore.archives.dists import Dists
+from pricore.archives.sources import Sources
 from pricore.archives.uploads import Uploads
 from pricore.auth.sealing import Sealer, open_with_passphrase, seal_with_passphrase
 from pricore.config import Config
@@ -43,8 +44,8 @@ from pricore.operations.backup_file import (
     UPLOADS,
     Writer,
 )
+from pricore.services.opening import Services
 from pricore.store import Store
-from pricore.sync.syncer import Syncer
 from pricore.system.clock import now
 from pricore.vcs.mirror import Mirror
 
@@ -132,7 +133,7 @@ async def write(
             repositories, left_out = 0, dict[str, str]()
             if choice.repositories:
                 repositories, left_out = await _add_mirrors(
-                    writer, stopped, scratch, store, Syncer(store, git, config), progress
+                    writer, stopped, scratch, store, Services(config, store, git).sources, progress
                 )
             files = await _archives(store, config, kept=choice.dists)
             dists = await _in_thread(stopped, partial(_add_archives, writer, files, _on_loop(progress)))
@@ -181,7 +182,7 @@ def _on_loop(progress: OnStep) -> OnStep:
 
 
 async def _add_mirrors(
-    writer: Writer, stopped: Event, scratch: Path, store: Store, syncer: Syncer, progress: OnStep
+    writer: Writer, stopped: Event, scratch: Path, store: Store, sources: Sources, progress: OnStep
 ) -> tuple[int, dict[str, str]]:
     """How many mirrors went in, and why others did not; those that no sync has filled yet are none."""
     count, left_out = 0, {}
@@ -193,7 +194,7 @@ async def _add_mirrors(
         progress("Packing mirrors", number, len(ids))
         bundle = scratch / f"{repository_id}.bundle"
         try:
-            if await syncer.mirror(repository_id, url=repository.url).pack(bundle):
+            if await sources.mirror(repository_id, url=repository.url).pack(bundle):
                 await _in_thread(stopped, partial(writer.add, f"{MIRRORS}/{bundle.name}", bundle))
                 count += 1
         except GitError as error:

@@ -6,13 +6,12 @@ from typing import Final
 
 import msgspec
 
-from pricore.archives.dists import Dists
+from pricore.archives.sources import Sources
 from pricore.archives.storage import Storage, Stored
 from pricore.config import Config
 from pricore.errors import GitError
 from pricore.models import Advertised, Dist
-from pricore.store import Store
-from pricore.sync.syncer import Syncer
+from pricore.services.opening import Services
 
 _YOUNG: Final = 24 * 3600
 """Seconds for which what nothing names stays: it may be on its way into the database."""
@@ -35,19 +34,18 @@ class Pruning(msgspec.Struct, frozen=True, kw_only=True):
     protected: int
 
 
-async def prune(
-    store: Store, dists: Dists, syncer: Syncer, *, most: int | None, unused: int | None, dry_run: bool = False
-) -> Pruning:
+async def prune(services: Services, *, most: int | None, unused: int | None, dry_run: bool = False) -> Pruning:
     """Delete kept archives: those not asked for in `unused` seconds, then the longest unused down to `most` bytes.
 
     None is no such limit. Archives that nothing names any more go too. What a registered lock file names stays,
     and what could not be made again. Raises StorageError.
     """
+    store, dists, sources = services.store, services.dists, services.sources
     kept = [(storage, item) for storage in dists.storages for item in await storage.list()]
     advertised = by_checksum(await store.archives.advertised())
     uses = await store.archives.uses()
     stays = await store.locks.protected_shasums()
-    stays |= advertised.keys() - await makeable(syncer, advertised)
+    stays |= advertised.keys() - await makeable(sources, advertised)
 
     def last_use(item: Stored) -> float:
         return max(item.modified, uses.get(item.shasum, 0))
@@ -100,7 +98,7 @@ def by_checksum(items: Iterable[Advertised]) -> dict[str, list[Advertised]]:
     return found
 
 
-async def makeable(syncer: Syncer, advertised: Mapping[str, Sequence[Advertised]]) -> set[str]:
+async def makeable(sources: Sources, advertised: Mapping[str, Sequence[Advertised]]) -> set[str]:
     """The checksums of archives that can be made again: git has the commit, or the upload is there."""
     wanted: dict[str | None, list[Dist]] = {}
     for items in advertised.values():
@@ -109,7 +107,7 @@ async def makeable(syncer: Syncer, advertised: Mapping[str, Sequence[Advertised]
     found: set[str] = set()
     for dists in wanted.values():
         try:
-            there = await syncer.source(dists[0]).has([dist.treeish for dist in dists])
+            there = await sources.of(dists[0]).has([dist.treeish for dist in dists])
         except GitError:
             continue
         found |= {dist.shasum for dist in dists if dist.treeish in there}

@@ -6,12 +6,12 @@ import msgspec
 
 from pricore.archives.compression import encoding_of
 from pricore.archives.dists import Dists, checksum
+from pricore.archives.sources import Sources
 from pricore.archives.storage import Storage, Stored
 from pricore.errors import DistError, GitError
 from pricore.models import Advertised
 from pricore.operations.retention import by_checksum, makeable
-from pricore.store import Store
-from pricore.sync.syncer import Syncer
+from pricore.services.opening import Services
 from pricore.system.concurrency import OnDone, each
 
 
@@ -40,13 +40,14 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     faults: list[Fault]
 
 
-async def verify(store: Store, dists: Dists, syncer: Syncer, *, make_all: bool, progress: OnDone) -> Verification:
+async def verify(services: Services, *, make_all: bool, progress: OnDone) -> Verification:
     """Read every kept archive and compare it with what was advertised, and make again what is damaged or gone.
 
     Gone are those that were asked for, or that a registered lock file names, and are not kept. Of all others git
     has to have the commits; with `make_all` each is made, and compared. Raises StorageError.
     """
-    verifier = _Verifier(dists, syncer, by_checksum(await store.archives.advertised()))
+    store, dists, sources = services.store, services.dists, services.sources
+    verifier = _Verifier(dists, sources, by_checksum(await store.archives.advertised()))
     for organization, package, version in await store.archives.unrecorded():
         problem = "no archive with the checksum that it advertises is on record"
         verifier.faults.append(
@@ -70,7 +71,7 @@ async def verify(store: Store, dists: Dists, syncer: Syncer, *, make_all: bool, 
     if make_all:
         await each(sorted(rest), verifier.compare, "Making all others", progress)
     else:
-        for shasum in sorted(rest - await makeable(syncer, verifier.advertised)):
+        for shasum in sorted(rest - await makeable(sources, verifier.advertised)):
             verifier.tell(shasum, "it is not kept, and git has not what it is made of", mended=False)
     return Verification(
         advertised=len(verifier.advertised),
@@ -84,11 +85,11 @@ async def verify(store: Store, dists: Dists, syncer: Syncer, *, make_all: bool, 
 class _Verifier:
     """Looks at archives one by one, and remembers what was wrong."""
 
-    def __init__(self, dists: Dists, syncer: Syncer, advertised: Mapping[str, Sequence[Advertised]]) -> None:
+    def __init__(self, dists: Dists, sources: Sources, advertised: Mapping[str, Sequence[Advertised]]) -> None:
         self.advertised = advertised
         self.faults: list[Fault] = []
         self._dists = dists
-        self._syncer = syncer
+        self._sources = sources
 
     async def read(self, storage: Storage, item: Stored) -> None:
         """Read a kept file; one that is damaged is replaced, or deleted where nothing names it."""
@@ -105,7 +106,7 @@ class _Verifier:
     async def make_gone(self, shasum: str) -> None:
         """Make an archive that should be kept, and keep it."""
         failure = await self._make(
-            shasum, lambda one: self._dists.make(one.dist, self._syncer.source(one.dist), "zstd")
+            shasum, lambda one: self._dists.make(one.dist, self._sources.of(one.dist), "zstd")
         )
         self.tell(shasum, "it is not kept any more", failure)
 
@@ -113,7 +114,7 @@ class _Verifier:
         """Make an archive only to compare it."""
 
         async def make(one: Advertised) -> None:
-            made, size = await self._syncer.source(one.dist).archive(one.dist.treeish, checksum)
+            made, size = await self._sources.of(one.dist).archive(one.dist.treeish, checksum)
             if (made, size) != (shasum, one.dist.size):
                 raise DistError(f"another archive is made of it: its checksum is {made}, and it has {size} bytes")
 
@@ -145,7 +146,7 @@ class _Verifier:
             )
 
     async def _remake(self, one: Advertised, item: Stored) -> None:
-        await self._dists.make(one.dist, self._syncer.source(one.dist), encoding_of(item.name))
+        await self._dists.make(one.dist, self._sources.of(one.dist), encoding_of(item.name))
 
     async def _make(self, shasum: str, make: Callable[[Advertised], Awaitable[None]]) -> str | None:
         """Make an archive for any of those that have it; gives why that failed for the last of them."""

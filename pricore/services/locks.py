@@ -11,12 +11,10 @@ from urllib.parse import unquote
 
 import msgspec
 
-from pricore.archives.dists import Dists
 from pricore.composer import metadata
 from pricore.errors import BusyError, DistError, GitError, InvalidError, PricoreError
 from pricore.models import LOCK_NAME, Finding, LockedPackage
-from pricore.services.pins import Pins
-from pricore.sync.syncer import Syncer
+from pricore.services.opening import Services
 from pricore.system.fair_semaphore import Who
 
 T = TypeVar("T")
@@ -148,13 +146,11 @@ class Checker:
     `explain` gives the words for an archive that cannot be had.
     """
 
-    def __init__(
-        self, pins: Pins, dists: Dists, syncer: Syncer, *, explain: Callable[[PricoreError], str] = str
-    ) -> None:
+    def __init__(self, services: Services, *, explain: Callable[[PricoreError], str] = str) -> None:
         self._explain = explain
-        self._pins = pins
-        self._dists = dists
-        self._syncer = syncer
+        self._pins = services.pins
+        self._dists = services.dists
+        self._sources = services.sources
 
     async def check(
         self,
@@ -221,7 +217,7 @@ class Checker:
                 return f"its checksum is {dist.shasum}, and the lock file says {package.shasum}"
             if not await self._dists.has(dist, "zstd"):
                 admit_once()
-            with await self._dists.open(dist, self._syncer.source(dist), "zstd", who=who):
+            with await self._dists.open(dist, self._sources.of(dist), "zstd", who=who):
                 pass
         except (DistError, GitError) as error:
             return self._explain(error)

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Final
 
-from pricore.archives.dists import Dists
-from pricore.archives.uploads import Uploads
 from pricore.config import VANISHED
 from pricore.errors import InvalidError
 from pricore.models import Organization, Package
-from pricore.store import Store
-from pricore.sync.syncer import Syncer
+from pricore.services.opening import Services
 
 SLUG: Final = "[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
 MOST_DESCRIPTION: Final = 1000
@@ -164,37 +161,31 @@ def parse_vanished(text: str) -> str | None:
     )
 
 
-async def delete_organization(
-    store: Store, syncer: Syncer, dists: Dists, uploads: Uploads, organization: Organization
-) -> None:
+async def delete_organization(services: Services, organization: Organization) -> None:
     """Delete an organization with its repositories, packages, tokens, mirrors and archives.
 
     Raises NotFoundError where it is gone, ConflictError where a registered lock file names one of its archives:
     asked first, because its repositories go one after another.
     """
-    await store.locks.check_unused(organization)
-    for repository in await store.repositories.of_organization(organization.id):
-        await syncer.remove(repository)
-    uploaded = await store.packages.uploaded_checksums(organization.id)
-    await store.organizations.delete(organization)
-    await _remove(dists, uploads, uploaded)
+    await services.store.locks.check_unused(organization)
+    for repository in await services.store.repositories.of_organization(organization.id):
+        await services.syncer.remove(repository)
+    uploaded = await services.store.packages.uploaded_checksums(organization.id)
+    await services.store.organizations.delete(organization)
+    await _remove(services, uploaded)
 
 
-async def delete_package(
-    store: Store, dists: Dists, uploads: Uploads, organization: Organization, package: Package
-) -> None:
+async def delete_package(services: Services, organization: Organization, package: Package) -> None:
     """Delete a package with its archives. Raises NotFoundError where it is gone."""
-    await _remove(dists, uploads, await store.packages.delete(organization, package))
+    await _remove(services, await services.store.packages.delete(organization, package))
 
 
-async def delete_version(
-    store: Store, dists: Dists, uploads: Uploads, organization: Organization, package: Package, version: str
-) -> None:
+async def delete_version(services: Services, organization: Organization, package: Package, version: str) -> None:
     """Delete a version, given as it is shown, with its archive. Raises NotFoundError where it is gone."""
-    await _remove(dists, uploads, await store.packages.delete_version(organization, package, version))
+    await _remove(services, await services.store.packages.delete_version(organization, package, version))
 
 
-async def _remove(dists: Dists, uploads: Uploads, shasums: set[str]) -> None:
+async def _remove(services: Services, shasums: set[str]) -> None:
     """Delete archives that are for nothing else: what was uploaded, and what is kept of it or of a commit."""
-    await uploads.remove(shasums)
-    await dists.remove(shasums)
+    await services.uploads.remove(shasums)
+    await services.dists.remove(shasums)

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Final
 
 from pricore.archives.dists import Dists, checksum
+from pricore.archives.sources import Sources
 from pricore.composer import metadata
 from pricore.errors import ArchiveError, GitError, NotFoundError
 from pricore.models import Dist
 from pricore.store import Store
 from pricore.sync.manifests import Manifests
-from pricore.sync.syncer import Syncer
 from pricore.tables.pins import Pinnable
 from pricore.vcs.mirror import Mirror
 
@@ -37,11 +37,11 @@ class Pins:
     the bytes of an organization's pinned archives, unpacked; None for any.
     """
 
-    def __init__(self, store: Store, dists: Dists, syncer: Syncer, *, most: int | None) -> None:
+    def __init__(self, store: Store, dists: Dists, sources: Sources, *, most: int | None) -> None:
         self._store = store
         self._dists = dists
-        self._syncer = syncer
-        self._most = most
+        self._sources = sources
+        self.most = most
         self._turns = asyncio.Semaphore(_AT_A_TIME)
         self._looking: dict[tuple[str, str, str, str], asyncio.Task[Dist | None]] = {}
 
@@ -87,7 +87,7 @@ class Pins:
         commits = known.copy()
         mirror = None
         if found.repository_id is not None:
-            mirror = self._syncer.mirror(found.repository_id)
+            mirror = self._sources.mirror(found.repository_id)
             commits |= {
                 commit for commit in await mirror.led_to(reference, found.served) if commit not in found.withdrawn
             }
@@ -100,7 +100,7 @@ class Pins:
             if dist is None:
                 return None
         try:
-            unused = await self._store.pins.add(found, reference, commit, dist, most=self._most)
+            unused = await self._store.pins.add(found, reference, commit, dist, most=self.most)
         except NotFoundError:
             return None
         await self._dists.remove(unused)

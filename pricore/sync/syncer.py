@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from pricore.archives.dists import Source, open_dists
-from pricore.archives.uploads import Uploads
+from pricore.archives.dists import Dists
+from pricore.archives.sources import Sources
 from pricore.config import Config
 from pricore.errors import (
     GitError,
@@ -29,7 +29,7 @@ from pricore.errors import (
 )
 from pricore.git import Git
 from pricore.hosts.addresses import Address
-from pricore.models import Dist, Organization, Repository, Step, Trigger
+from pricore.models import Organization, Repository, Step, Trigger
 from pricore.store import Store
 from pricore.sync.progress import OnProgress, forget, publish
 from pricore.sync.run import Report, Run
@@ -51,26 +51,17 @@ _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class Syncer:
     """Syncs repositories of one data folder, one run a repository at a time across all processes."""
 
-    def __init__(self, store: Store, git: Git, config: Config) -> None:
+    def __init__(self, store: Store, git: Git, sources: Sources, dists: Dists, config: Config) -> None:
         self._store = store
         self._git = git
+        self._sources = sources
+        self._dists = dists
         self._config = config
-        self._uploads = Uploads(store, config.uploads)
         self._running: dict[str, set[asyncio.Task[Report]]] = {}
 
     def use(self, config: Config) -> None:
         """Follow other settings in all that begins from now on."""
         self._config = config
-
-    def mirror(self, repository_id: str, *, url: str = "", hold: int | None = None) -> Mirror:
-        """The mirror of a repository; errors name its `url`, `hold` is its lock's descriptor, for who writes."""
-        path = self._config.repositories / f"{repository_id}.git"
-        limit = self._config.repository_limit * 1024**2
-        return Mirror(self._git, path, url=url, hold=hold, limit=limit)
-
-    def source(self, dist: Dist) -> Source:
-        """What an archive is made of."""
-        return self._uploads if dist.repository_id is None else self.mirror(dist.repository_id)
 
     async def add(
         self,
@@ -103,7 +94,7 @@ class Syncer:
 
         Raises GitError where its mirror cannot be read.
         """
-        mirror = self.mirror(repository.id, url=repository.url)
+        mirror = self._sources.mirror(repository.id, url=repository.url)
         tagged = await mirror.tagged() if mirror.exists() else {}
         return await self._store.rebuilding.backdate(repository, tagged)
 
@@ -116,7 +107,7 @@ class Syncer:
         unused = await self._store.repositories.remove(repository)
         for task in self._running.get(repository.id, ()):
             task.cancel()
-        await open_dists(self._config).remove(unused)
+        await self._dists.remove(unused)
         try:
             async with self._lock(repository.id, seconds=_REMOVAL_SECONDS):
                 await self._discard(repository.id)
@@ -197,7 +188,7 @@ class Syncer:
                             tell(step, done, total, received)
                         progress(step, done, total, received)
 
-                    mirror = self.mirror(found.id, url=found.url, hold=hold)
+                    mirror = self._sources.mirror(found.id, url=found.url, hold=hold)
                     run = Run(
                         self._store,
                         self._git,
@@ -268,7 +259,7 @@ class Syncer:
 
     async def _discard(self, repository_id: str) -> None:
         """Delete what is kept of a repository that is no more, for who holds its lock."""
-        await SYNCS.run(shutil.rmtree, self.mirror(repository_id).path, ignore_errors=True)
+        await SYNCS.run(shutil.rmtree, self._sources.mirror(repository_id).path, ignore_errors=True)
         forget(self._config.repositories, repository_id)
         self._lock_file(repository_id).unlink(missing_ok=True)
 

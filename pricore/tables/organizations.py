@@ -161,7 +161,7 @@ class Organizations:
                 (now(),),
             )
             for (organization_id,) in await db.execute_fetchall("SELECT id FROM organizations"):
-                await self.touch_root(db, organization_id, names_changed=False)
+                await touch_root(db, organization_id, names_changed=False)
 
 
 async def remember_dates(db: "aiosqlite.Connection", organization_id: str, package_ids: Iterable[str]) -> None:

@@ -17,15 +17,11 @@ import zstandard
 from aiohttp import hdrs, web
 
 from pricore.archives.compression import Encoding, read_plain
-from pricore.archives.dists import Dists
 from pricore.auth import access_tokens
 from pricore.composer import metadata
-from pricore.config import Config
 from pricore.errors import BadRequestError, NotFoundError, UnsupportedClientError
 from pricore.models import Document, Organization, Package, Token
-from pricore.services.pins import Pins
-from pricore.store import Store
-from pricore.sync.syncer import Syncer
+from pricore.services.opening import Services
 from pricore.system.threads import DOCUMENTS
 from pricore.web.archives import Delivery
 from pricore.web.http.access_log import counts_of
@@ -66,23 +62,20 @@ class Registry:
 
     def __init__(
         self,
-        store: Store,
-        dists: Dists,
-        syncer: Syncer,
+        services: Services,
         gate: Gate,
         clients: Clients,
         recall: Recall,
-        config: Config,
     ) -> None:
         self._gate = gate
         self._clients = clients
-        self._store = store
-        self._dists = dists
-        self._pins = Pins(store, dists, syncer, most=config.most_pinned)
-        self._syncer = syncer
+        self._store = services.store
+        self._dists = services.dists
+        self._pins = services.pins
+        self._sources = services.sources
         self._recall = recall
-        self._public_url = config.public_url
-        self._redirect = config.dist_redirect
+        self._public_url = services.config.public_url
+        self._redirect = services.config.dist_redirect
         self._large = asyncio.Lock()
 
     def routes(self) -> list[web.RouteDef]:
@@ -209,7 +202,7 @@ class Registry:
         if not probes:
             self._store.usage.dist_used(dist.shasum)
         kept: Encoding = "gzip" if encoding == "gzip" else "zstd"
-        source, who = self._syncer.source(dist), (slug, token.id)
+        source, who = self._sources.of(dist), (slug, token.id)
         with await self._dists.lend(dist, source, kept, who=who) as archive:
             if delivery.from_beginning():
                 sent()

@@ -44,7 +44,7 @@ async def names(registry: Registry) -> list[str]:
 
 
 async def mirror(registry: Registry, upstream: GitRepository) -> None:
-    shutil.rmtree(registry.syncer.mirror((await registry.repository(upstream)).id).path)
+    shutil.rmtree(registry.sources.mirror((await registry.repository(upstream)).id).path)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,6 @@ import msgspec
 import pytest
 from hypothesis import strategies as st
 
-from pricore.archives.dists import Dists
-from pricore.archives.uploads import Uploads
 from pricore.composer.discovery import (
     TAGS,
     claim,
@@ -37,9 +35,9 @@ from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.models import Package, Version
 from pricore.services import management
+from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync.progress import ignore
-from pricore.sync.syncer import Syncer
 from tests.harness import GitRepository
 from tests.soak import SEED, TIMES
 
@@ -197,7 +195,8 @@ class Registry:
     async def __aenter__(self) -> Self:
         git = self._opened.enter_context(Git(timeout=60))
         self._store = await self._opened.enter_async_context(Store(self._config.database))
-        self._syncer = Syncer(self._store, git, self._config)
+        self._services = Services(self._config, self._store, git)
+        self._syncer = self._services.syncer
         self._organization = await self._store.organizations.create("acme", "Acme")
         self._repository = await self._store.repositories.add(
             self._organization, parse_address(self._url), paths=["packages/*"] if self.folders else []
@@ -224,14 +223,7 @@ class Registry:
 
     async def delete(self, package: str, version: str) -> None:
         found = await self._store.packages.get(self._organization, package)
-        await management.delete_version(
-            self._store,
-            Dists(self._config.dists),
-            Uploads(self._store, self._config.uploads),
-            self._organization,
-            found,
-            version,
-        )
+        await management.delete_version(self._services, self._organization, found, version)
 
     async def moved(self) -> list[tuple[Package, Version]]:
         """The versions whose tag moved, with their packages."""

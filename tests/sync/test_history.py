@@ -15,6 +15,7 @@ from pricore.errors import GitError, GitUnavailableError, NotFoundError, SyncErr
 from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.models import LeftOut, Repository, Step, SyncRun, Trigger
+from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync import progress
 from pricore.sync.syncer import Syncer
@@ -62,7 +63,7 @@ async def followed(tmp_path: Path, make_repository: Callable[[str], GitRepositor
         async with Store(config.database) as store:
             organization = await store.organizations.create("acme", "Acme")
             repository = await store.repositories.add(organization, parse_address(upstream.url))
-            yield Followed(store, Syncer(store, git, config), upstream, repository)
+            yield Followed(store, Services(config, store, git).syncer, upstream, repository)
 
 
 async def test_the_first_import_is_in_the_history(followed: Followed) -> None:

@@ -15,6 +15,7 @@ from pricore.errors import GitError, NotFoundError
 from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.models import Repository, Step
+from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync.run import Report
 from pricore.sync.syncer import Syncer
@@ -78,7 +79,7 @@ async def registry(tmp_path: Path, make_repository: Callable[[str], GitRepositor
     with Git(timeout=60) as git:
         async with Store(config.database) as store:
             acme = await store.organizations.create("acme", "Acme")
-            here, there = Syncer(store, git, config), Syncer(store, git, config)
+            here, there = Services(config, store, git).syncer, Services(config, store, git).syncer
             await here.add(acme, parse_address(upstream.url), progress=silent)
             (repository,) = await store.repositories.of_organization(acme.id)
             yield Registry(store, here, there, repository, config.repositories)

@@ -18,9 +18,9 @@ from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository, Step, Trigger
 from pricore.services.management import parse_interval
+from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync.queue import Queue
-from pricore.sync.syncer import Syncer
 from pricore.system.concurrency import both
 from pricore.tables.jobs import BY_HAND, BY_WEBHOOK
 from tests.harness import GitRepository
@@ -39,7 +39,7 @@ class Registry:
 
     def __init__(self, store: Store, git: Git, config: Config) -> None:
         self.store = store
-        self.syncer = Syncer(store, git, config)
+        self.syncer = Services(config, store, git).syncer
         self.at = 1_700_000_000
 
     async def follow(self, organization: Organization, url: str) -> Repository:

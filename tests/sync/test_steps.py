@@ -17,6 +17,7 @@ from pricore.config import Config
 from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.models import Organization
+from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync.syncer import Syncer
 from pricore.vcs.objects import Recent
@@ -71,7 +72,7 @@ class Work:
         with Git(timeout=120) as git:
             async with Store(self.config.database) as store:
                 organization = await store.organizations.create("acme", "Acme")
-                work = self._all(store, Syncer(store, git, self.config), organization)
+                work = self._all(store, Services(self.config, store, git).syncer, organization)
                 while True:
                     steps = Steps()
                     with steps.counting(monkeypatch):

@@ -21,9 +21,9 @@ from pricore.errors import ConflictError, GitError, GitUnavailableError, NotFoun
 from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository, Step
+from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync.run import Report
-from pricore.sync.syncer import Syncer
 from tests.harness import GitRepository
 
 MakeRepository = Callable[[str], GitRepository]
@@ -36,9 +36,10 @@ def _silent(text: str, done: int, total: int, received: int = 0) -> None:
 class Registry:
     """An organization and the syncer that works for it."""
 
-    def __init__(self, store: Store, syncer: Syncer, organization: Organization) -> None:
-        self.store = store
-        self.syncer = syncer
+    def __init__(self, services: Services, organization: Organization) -> None:
+        self.store = services.store
+        self.sources = services.sources
+        self.syncer = services.syncer
         self.organization = organization
 
     async def add(self, upstream: GitRepository) -> Report:
@@ -71,7 +72,7 @@ async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
     with Git(timeout=60) as git:
         async with Store(config.database) as store:
             organization = await store.organizations.create("acme", "Acme")
-            yield Registry(store, Syncer(store, git, config), organization)
+            yield Registry(Services(config, store, git), organization)
 
 
 @pytest.fixture
@@ -356,7 +357,7 @@ async def test_a_first_sync_that_was_killed_on_the_way_is_begun_anew(
 ) -> None:
     """A mirror of which there is nothing yet but the lock of its configuration doesn't stop the next sync."""
     repository = await registry.store.repositories.add(registry.organization, parse_address(upstream.url))
-    mirror = registry.syncer.mirror(repository.id).path
+    mirror = registry.sources.mirror(repository.id).path
     mirror.mkdir(parents=True)
     (mirror / "config.lock").write_text("")
     await registry.sync(upstream)
@@ -367,7 +368,7 @@ async def test_a_first_sync_that_was_killed_on_the_way_is_begun_anew(
 async def test_what_a_killed_git_left_behind_stops_nothing(registry: Registry, upstream: GitRepository) -> None:
     """Lock files of a git that is no more, half a pack and half a mirror are cleared away by the next sync."""
     await registry.add(upstream)
-    mirror = registry.syncer.mirror((await registry.repository(upstream)).id).path
+    mirror = registry.sources.mirror((await registry.repository(upstream)).id).path
     for name in ("packed-refs.lock", "refs/tags/1.1.0.lock", "refs/heads/main.lock"):
         (mirror / name).touch()
     half = mirror / "objects" / "pack" / "tmp_pack_Vsq0xb"
@@ -387,7 +388,7 @@ async def test_a_lost_mirror_is_made_again(registry: Registry, upstream: GitRepo
     """Where the mirrors are gone, a sync brings them back, so that every archive can be made again."""
     await registry.add(upstream)
     repository = await registry.repository(upstream)
-    mirror = registry.syncer.mirror(repository.id)
+    mirror = registry.sources.mirror(repository.id)
     shutil.rmtree(mirror.path)
     report = await registry.sync(upstream)
     assert (report.added, report.updated, report.removed) == ([], [], [])
@@ -462,7 +463,7 @@ async def test_the_checksum_of_an_archive_depends_on_the_commit_alone(
     upstream.tag("1.0.0")
     await registry.sync(upstream)
 
-    mirror = registry.syncer.mirror((await registry.repository(upstream)).id)
+    mirror = registry.sources.mirror((await registry.repository(upstream)).id)
     content = await mirror.archive(upstream.head(), lambda archive: archive.read())
     root = upstream.head()[:12]
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

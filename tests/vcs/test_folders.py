@@ -14,9 +14,9 @@ from pricore.errors import GitError, InvalidError, SyncError
 from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.services import management
+from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync.run import Report
-from pricore.sync.syncer import Syncer
 from tests.harness import GitRepository
 from tests.sync.test_sync import Registry, _silent
 
@@ -30,7 +30,7 @@ async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
     with Git(timeout=60) as git:
         async with Store(config.database) as store:
             organization = await store.organizations.create("acme", "Acme")
-            yield Registry(store, Syncer(store, git, config), organization)
+            yield Registry(Services(config, store, git), organization)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def archive(
     """The sha1 that is advertised of a version, and the files that its archive has."""
     dist = await registry.store.packages.dist("acme", name, version=version, reference=None)
     assert dist is not None
-    mirror = registry.syncer.mirror((await registry.repository(upstream)).id)
+    mirror = registry.sources.mirror((await registry.repository(upstream)).id)
 
     def read(output: IO[bytes]) -> bytes:
         return output.read()
@@ -267,7 +267,7 @@ async def test_patterns_name_folders(
     upstream.write({"packages/none/composer.json/readme.md": "a folder of that name is no composer.json"})
     upstream.commit()
     await registry.add(upstream)
-    mirror = registry.syncer.mirror((await registry.repository(upstream)).id)
+    mirror = registry.sources.mirror((await registry.repository(upstream)).id)
     found = await mirror.find_folders([upstream.head(), "0" * 40], patterns)
     assert {upstream.head(): expected, "0" * 40: []} == {commit: list(paths) for commit, paths in found.items()}
 
@@ -288,7 +288,7 @@ async def test_more_folders_than_can_be_meant_are_refused(
 async def test_an_archive_of_no_folder_is_refused(registry: Registry, upstream: GitRepository) -> None:
     """What isn't there, or is a file, makes no archive."""
     await follow(registry, upstream)
-    mirror = registry.syncer.mirror((await registry.repository(upstream)).id)
+    mirror = registry.sources.mirror((await registry.repository(upstream)).id)
     for path in ("nowhere", "packages/one/composer.json", "--output=x"):
         with pytest.raises(GitError, match="there is no folder"):
             await mirror.archive(f"{upstream.head()}:{path}", lambda output: output.read())

@@ -30,7 +30,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def _mirror(registry: Registry, upstream: GitRepository) -> Mirror:
-    return registry.syncer.mirror((await registry.repository(upstream)).id)
+    return registry.sources.mirror((await registry.repository(upstream)).id)
 
 
 def _packs(mirror: Mirror) -> int:

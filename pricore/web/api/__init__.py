@@ -8,13 +8,9 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from pricore.archives.dists import Dists
-from pricore.archives.uploads import Uploads
 from pricore.auth.rate_limits import Limits
-from pricore.config import Config
-from pricore.store import Store
+from pricore.services.opening import Services
 from pricore.sync.queue import Queue
-from pricore.sync.syncer import Syncer
 from pricore.system.threads import DOCUMENTS
 from pricore.web.api import (
     locks,
@@ -35,27 +31,23 @@ class Api:
 
     def __init__(
         self,
-        store: Store,
+        services: Services,
         queue: Queue,
         gate: Gate,
         limits: Limits,
         *,
-        syncer: Syncer,
-        dists: Dists,
-        uploads: Uploads,
-        config: Config,
         streams: Streams,
         others: Iterable[Operation] = (),
     ) -> None:
         self._gate = gate
         self._streams = streams
-        self._public_url = config.public_url
+        self._public_url = services.config.public_url
         self.table: list[Route] = [
-            *organizations.routes(store, syncer, dists, uploads),
-            *packages.routes(store, dists, uploads, config),
-            *locks.routes(store, gate, dists, syncer, config),
-            *repositories.routes(store, queue, syncer, config),
-            *tokens.routes(store, limits),
+            *organizations.routes(services),
+            *packages.routes(services),
+            *locks.routes(services, gate),
+            *repositories.routes(services, queue),
+            *tokens.routes(services.store, limits),
         ]
 
         self._others = tuple(others)

@@ -4,17 +4,13 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from pricore.archives.dists import Dists
 from pricore.auth import access_tokens
-from pricore.config import Config
 from pricore.errors import ArchiveError, InvalidError, NotFoundError, PricoreError
 from pricore.models import Lock, LockedPackage, Token
 from pricore.services import locks, views
 from pricore.services.locks import Checker, LockFile
-from pricore.services.pins import Pins
+from pricore.services.opening import Services
 from pricore.services.views import FindingView, LockView
-from pricore.store import Store
-from pricore.sync.syncer import Syncer
 from pricore.system.threads import DOCUMENTS
 from pricore.web.api.organizations import find_organization
 from pricore.web.api.routing import (
@@ -34,10 +30,10 @@ _MOST_SECONDS: Final = 50.0
 """What a check, or registering, takes at most: reverse proxies give up after 60."""
 
 
-def routes(store: Store, gate: Gate, dists: Dists, syncer: Syncer, config: Config) -> list[Route]:
+def routes(services: Services, gate: Gate) -> list[Route]:
     """The routes of lock files."""
-    pins = Pins(store, dists, syncer, most=config.most_pinned)
-    checker = Checker(pins, dists, syncer, explain=_explain)
+    store, config = services.store, services.config
+    checker = Checker(services, explain=_explain)
 
     async def read(call: Call) -> list[LockedPackage]:
         """What a lock file names of the organization. Raises InvalidError where the caller may not see it."""

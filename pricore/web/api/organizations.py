@@ -4,12 +4,11 @@ from typing import Annotated
 
 import msgspec
 
-from pricore.archives.dists import Dists
-from pricore.archives.uploads import Uploads
 from pricore.auth import access_tokens
 from pricore.errors import ForbiddenError, InvalidError, NotFoundError
 from pricore.models import Organization
 from pricore.services import management, views
+from pricore.services.opening import Services
 from pricore.services.views import (
     Interval,
     Name,
@@ -17,7 +16,6 @@ from pricore.services.views import (
     OrganizationView,
 )
 from pricore.store import Store
-from pricore.sync.syncer import Syncer
 from pricore.web.api.routing import (
     Call,
     Data,
@@ -56,8 +54,9 @@ async def find_organization(store: Store, call: Call) -> Organization:
     return found
 
 
-def routes(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads) -> list[Route]:
+def routes(services: Services) -> list[Route]:
     """The routes of organizations."""
+    store = services.store
 
     async def list_organizations(call: Call) -> Data[list[OrganizationSummary]]:
         found = await store.organizations.all()
@@ -94,7 +93,7 @@ def routes(store: Store, syncer: Syncer, dists: Dists, uploads: Uploads) -> list
         return Data(views.organization(changed))
 
     async def delete_organization(call: Call) -> Message:
-        await management.delete_organization(store, syncer, dists, uploads, await whole_organization(call))
+        await management.delete_organization(services, await whole_organization(call))
         return Message("Organization deleted successfully")
 
     async def whole_organization(call: Call) -> Organization:

@@ -4,13 +4,11 @@ from typing import Final
 
 import msgspec
 
-from pricore.archives.dists import Dists
-from pricore.archives.uploads import Uploads
 from pricore.auth import access_tokens
-from pricore.config import Config
 from pricore.errors import InvalidError, NotFoundError
 from pricore.models import Count, Organization, Package
 from pricore.services import management, views
+from pricore.services.opening import Services
 from pricore.services.views import (
     Day,
     DownloadsView,
@@ -19,7 +17,6 @@ from pricore.services.views import (
     UploadView,
     VersionView,
 )
-from pricore.store import Store
 from pricore.system.clock import now
 from pricore.system.threads import DOCUMENTS
 from pricore.web.api.organizations import find_organization
@@ -60,8 +57,9 @@ class DownloadsQuery(msgspec.Struct, frozen=True):
     version: str | None = None
 
 
-def routes(store: Store, dists: Dists, uploads: Uploads, config: Config) -> list[Route]:
+def routes(services: Services) -> list[Route]:
     """The routes of packages."""
+    store, uploads, config = services.store, services.uploads, services.config
 
     async def list_packages(call: Call) -> Page[PackageSummary]:
         query: PackagesQuery = call.query
@@ -100,7 +98,7 @@ def routes(store: Store, dists: Dists, uploads: Uploads, config: Config) -> list
 
     async def delete_package(call: Call) -> Message:
         organization, package = await find(call)
-        await management.delete_package(store, dists, uploads, organization, package)
+        await management.delete_package(services, organization, package)
         return Message("Package deleted successfully")
 
     async def list_versions(call: Call) -> Page[VersionView]:
@@ -115,7 +113,7 @@ def routes(store: Store, dists: Dists, uploads: Uploads, config: Config) -> list
         found = await store.packages.find_version(package, call.path["version"])
         if found is None:
             raise NotFoundError(access_tokens.NOT_HERE)
-        await management.delete_version(store, dists, uploads, organization, package, found.version)
+        await management.delete_version(services, organization, package, found.version)
         return Message("Version deleted successfully")
 
     async def get_downloads(call: Call) -> Data[DownloadsView]:

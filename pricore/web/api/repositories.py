@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pricore.auth import access_tokens
-from pricore.config import VANISHED, Config
+from pricore.config import VANISHED
 from pricore.errors import ForbiddenError, GitError, InvalidError, NotFoundError
 from pricore.hosts.addresses import (
     Address,
@@ -18,6 +18,7 @@ from pricore.hosts.addresses import (
 from pricore.models import Organization, Repository, SyncRun, Token
 from pricore.remotes.network_guard import find_outside
 from pricore.services import management, views
+from pricore.services.opening import Services
 from pricore.services.views import (
     Interval,
     Provider,
@@ -25,10 +26,8 @@ from pricore.services.views import (
     SyncRunView,
     Vanished,
 )
-from pricore.store import Store
 from pricore.sync.progress import follow
 from pricore.sync.queue import Queue
-from pricore.sync.syncer import Syncer
 from pricore.web.api.organizations import find_organization
 from pricore.web.api.routing import (
     Call,
@@ -75,8 +74,9 @@ class RepositoryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise InvalidError(f"choose one of {', '.join(VANISHED)}, or null", field="vanished_versions")
 
 
-def routes(store: Store, queue: Queue, syncer: Syncer, config: Config) -> list[Route]:
+def routes(services: Services, queue: Queue) -> list[Route]:
     """The routes of repositories."""
+    store, syncer, config = services.store, services.syncer, services.config
 
     async def visible(token: Token, organization: Organization, found: list[Repository]) -> list[Repository]:
         """Those of an organization's repositories that a token may know of.

@@ -7,9 +7,9 @@ from pricore.config import Config
 from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository
+from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync.run import Report
-from pricore.sync.syncer import Syncer
 from pricore.vcs.mirror import Mirror
 from tests.harness import GitRepository
 
@@ -31,7 +31,9 @@ class Registry:
         self.git = git
         self.config = config
         self.organization = organization
-        self.syncer = Syncer(store, git, config)
+        services = Services(config, store, git)
+        self.sources = services.sources
+        self.syncer = services.syncer
 
     async def add(self, upstream: GitRepository, *paths: str) -> Report:
         return await self.syncer.add(self.organization, parse_address(upstream.url), paths=paths, progress=silent)
@@ -43,7 +45,7 @@ class Registry:
         return await self.store.repositories.get(self.organization, upstream.url)
 
     async def mirror(self, upstream: GitRepository) -> Mirror:
-        return self.syncer.mirror((await self.repository(upstream)).id)
+        return self.sources.mirror((await self.repository(upstream)).id)
 
     async def versions(self, name: str = "acme/library") -> set[str]:
         package = await self.store.packages.get(self.organization, name)

@@ -15,8 +15,8 @@ from pricore.config import Config
 from pricore.errors import GitError, GitUnavailableError, SyncError
 from pricore.hosts.addresses import parse_address
 from pricore.models import Repository
+from pricore.services.opening import Services
 from pricore.sync.queue import Queue
-from pricore.sync.syncer import Syncer
 from tests.harness import GitRepository
 from tests.sync.hostile.harness import (
     MakeRepository,
@@ -61,7 +61,7 @@ async def test_a_full_mirror_takes_no_more(upstream: GitRepository, tmp_path: Pa
         upstream.commit()
         small = Config(data=tmp_path / "data", git_timeout=60, repository_limit=1)
         with pytest.raises(GitError, match="more than the 1 MB that repository_limit allows"):
-            await Syncer(registry.store, registry.git, small).sync(
+            await Services(small, registry.store, registry.git).syncer.sync(
                 await registry.repository(upstream), progress=silent
             )
         assert await registry.versions() == {"1.0.0", "dev-main"}
@@ -159,7 +159,7 @@ async def test_a_pack_that_comes_byte_by_byte_costs_its_timeout(
             await asyncio.gather(work, return_exceptions=True)
         assert failed.sync_error is not None
         assert "took longer than 3 seconds; git_timeout allows more" in failed.sync_error
-        assert not [*registry.syncer.mirror(slow.id).path.rglob("tmp_*")]
+        assert not [*registry.sources.mirror(slow.id).path.rglob("tmp_*")]
 
 
 async def test_hosts_of_one_organization_stop_no_other(
@@ -289,7 +289,7 @@ async def test_a_name_that_git_allows_nobody_is_no_ref(
     async with between(upstream, unused_tcp_port, rename) as url:
         await registry.syncer.add(registry.organization, parse_address(url), progress=silent)
         (repository,) = await registry.store.repositories.of_organization(registry.organization.id)
-    assert set(await registry.syncer.mirror(repository.id).refs()) == {
+    assert set(await registry.sources.mirror(repository.id).refs()) == {
         "refs/heads/main",
         "refs/tags/1.0.0",
     }

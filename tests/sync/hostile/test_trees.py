@@ -12,7 +12,7 @@ import pytest
 
 from pricore.config import Config
 from pricore.errors import SyncError
-from pricore.sync.syncer import Syncer
+from pricore.services.opening import Services
 from pricore.system.process import Bounds
 from tests.harness import GitRepository, need
 from tests.sync.hostile.harness import (
@@ -231,7 +231,7 @@ async def test_a_sync_ends_and_goes_on_later(upstream: GitRepository, tmp_path: 
         await registry.add(upstream)
         upstream.commit(files={"a": "b"})
         upstream.tag("1.1.0")
-        hurried = Syncer(registry.store, registry.git, Config(data=tmp_path / "data", git_timeout=0))
+        hurried = Services(Config(data=tmp_path / "data", git_timeout=0), registry.store, registry.git).syncer
         report = await hurried.sync(await registry.repository(upstream), progress=silent)
         assert "the next sync goes on" in reasons(report)["refs/tags/1.1.0"]
         assert await registry.versions() == {"1.0.0", "dev-main"}

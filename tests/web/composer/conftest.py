@@ -14,8 +14,9 @@ from pricore.config import Config
 from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.server import build_app
+from pricore.services.opening import Services
 from pricore.store import Store
-from pricore.sync.syncer import Syncer
+from pricore.system.metrics import Metrics
 from tests.harness import GitRepository
 from tests.web.composer.harness import (
     LIBRARY,
@@ -63,7 +64,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     async def build(config: Config) -> None:
         with Git(timeout=60) as git:
             async with Store(config.database) as store:
-                syncer = Syncer(store, git, config)
+                syncer = Services(config, store, git).syncer
                 for slug, upstreams in {"acme": (library, plugin, tools), "other": (thing,)}.items():
                     organization = await store.organizations.create(slug, slug)
                     for upstream in upstreams:
@@ -89,12 +90,14 @@ def start(
 
     async def run(**settings: Any) -> World:
         config = Config(data=tmp_path / "data", **{"git_timeout": 60, "sync_interval": 0, **settings})
-        store = await stack.enter_async_context(Store(config.database, sync_interval=config.sync_interval))
-        git = stack.enter_context(Git(timeout=60))
+        metrics = Metrics()
+        services = await stack.enter_async_context(Services.open(config, on_made=metrics.archives_made.add))
         client: TestClient[Any, Any] = await aiohttp_client(
-            Server(build_app(store, git, config)), auto_decompress=False, headers={"Accept-Encoding": "identity"}
+            Server(build_app(services, metrics=metrics)),
+            auto_decompress=False,
+            headers={"Accept-Encoding": "identity"},
         )
-        return World(store, Syncer(store, git, config), config, client)
+        return World(services, client)
 
     return run
 

@@ -20,11 +20,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from pricore.auth.access_tokens import create_secret, hash_secret
-from pricore.config import Config
 from pricore.hosts.addresses import parse_address
 from pricore.server import SERVICE, listen
-from pricore.store import Store
-from pricore.sync.syncer import Syncer
+from pricore.services.opening import Services
 from pricore.web.http.connection import Connection
 from tests.harness import GitRepository, as_composer_reads
 
@@ -92,10 +90,11 @@ class Server(TestServer):
 class World:
     """A server on a data folder of its own, and the store and syncer that stand behind it."""
 
-    def __init__(self, store: Store, syncer: Syncer, config: Config, client: TestClient[Any, Any]) -> None:
-        self.store = store
-        self.syncer = syncer
-        self.config = config
+    def __init__(self, services: Services, client: TestClient[Any, Any]) -> None:
+        self.store = services.store
+        self.sources = services.sources
+        self.syncer = services.syncer
+        self.config = services.config
         self.client = client
         self.base = f"http://{client.host}:{client.port}"
 

@@ -124,7 +124,7 @@ async def test_it_stays_when_the_branch_is_rewritten(
     for beginning in (commits[1][:8], commits[1]):
         assert before == (await world.get(path_of(beginning), secret)).body
     error(await world.ask(path_of(commits[0]), secret), 404)
-    mirror = world.syncer.mirror(await repository_of(world, upstream)).path
+    mirror = world.sources.mirror(await repository_of(world, upstream)).path
     assert commits[1] in upstream.git(f"--git-dir={mirror}", "for-each-ref", "refs/pricore")
 
 
