@@ -217,7 +217,7 @@ def _packers() -> list[str]:
     found = subprocess.run(
         ["ps", "-ww", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True, check=False
     )
-    return [line for line in found.stdout.splitlines() if "repacking.py" in line]
+    return [line for line in found.stdout.splitlines() if "recompress.py" in line]
 
 
 async def _repack(dists: Dists, dist: Dist) -> None:

@@ -100,7 +100,7 @@ async def test_a_database_that_is_busy_for_too_long_is_an_error(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer that doesn't get its turn gives up with an error of one line; readers go on."""
-    monkeypatch.setattr("pricore.store.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("pricore.engine.database.BUSY_SECONDS", 0.1)
     async with Store(path) as store:
         with outside(path) as connection:
             connection.execute("BEGIN IMMEDIATE")

@@ -100,7 +100,7 @@ async def test_the_use_of_a_token_that_was_revoked_is_passed_over(store: Store, 
 
 async def test_a_flush_that_fails_keeps_the_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What could not be written is written with the next flush, together with what came meanwhile."""
-    monkeypatch.setattr("pricore.store.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("pricore.engine.database.BUSY_SECONDS", 0.1)
     async with Store(path) as store:
         acme = await store.organizations.create("acme", "Acme")
         token = await make_token(store, acme)

@@ -123,7 +123,7 @@ async def test_a_search_has_limits(
 ) -> None:
     """Whatever there is too much of, the message says what to do."""
     for name in limit.split():
-        monkeypatch.setattr(f"pricore.{name}", value)
+        monkeypatch.setattr(f"pricore.vcs.{name}", value)
     manifest = "100644", b"composer.json", blob(upstream, b'{"name": "acme/many"}')
     readme = blob(upstream, b"")
     if limit == "folders._MOST_TREES":
@@ -143,7 +143,7 @@ async def test_a_package_of_too_many_files_is_none(
 ) -> None:
     """A folder that matches, and whose list is too long, is no package; those beside it are."""
     for module in ("folders", "mirror"):
-        monkeypatch.setattr(f"pricore.{module}.MOST_TREE", 10_000)
+        monkeypatch.setattr(f"pricore.vcs.{module}.MOST_TREE", 10_000)
     manifest = "100644", b"composer.json", blob(upstream, b'{"name": "acme/library"}')
     files = [("100644", b"f%06d" % n, manifest[2]) for n in range(1000)]
     huge = "100644", b"composer.json", blob(upstream, b'{"name": "acme/huge"}')

@@ -198,9 +198,9 @@ async def test_a_huge_file_makes_no_version(
 @pytest.mark.parametrize(
     ("limit", "value", "reason"),
     [
-        ("pricore.archives.MOST_FILES", 10, "it has more than 10 files"),
-        ("pricore.archives.MOST_DIRECTORY", 100, "it has more than 100,000 files"),
-        ("pricore.dists._MOST_BYTES", 10_000, "more than 0 GB"),
+        ("pricore.archives.safety.MOST_FILES", 10, "it has more than 10 files"),
+        ("pricore.archives.safety.MOST_DIRECTORY", 100, "it has more than 100,000 files"),
+        ("pricore.archives.dists._MOST_BYTES", 10_000, "more than 0 GB"),
     ],
 )
 async def test_an_archive_has_so_many_files_and_bytes(
