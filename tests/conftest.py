@@ -1,7 +1,7 @@
-"""Fixtures of the stories; what they give is in harness.py."""
+"""Fixtures that many rooms' tests share; what they give is in harness.py and registry.py."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from tests import composers
 from tests.composers import Release, UnavailableError
 from tests.harness import STRICT, Composer, DataFolder, GitRepository, Place, Pricore
+from tests.registry import MakeRepository, Registry, open_registry
 from tests.swift import S3
 
 COMPOSER = "composer"
@@ -40,9 +41,25 @@ def pricore(tmp_path: Path) -> Pricore:
 
 
 @pytest.fixture
-def make_repository(tmp_path: Path) -> Callable[[str], GitRepository]:
+def make_repository(tmp_path: Path) -> MakeRepository:
     """A maker of empty repositories by name."""
     return lambda name: GitRepository(tmp_path / "upstream" / name)
+
+
+@pytest.fixture
+async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
+    """acme on a new data folder, without a server."""
+    async with open_registry(tmp_path / "data") as opened:
+        yield opened
+
+
+@pytest.fixture
+def upstream(make_repository: MakeRepository) -> GitRepository:
+    """acme/library with a tag 1.0.0 on the branch main."""
+    repository = make_repository("library")
+    repository.commit({"name": "acme/library"})
+    repository.tag("1.0.0")
+    return repository
 
 
 @pytest.fixture(scope="session")

@@ -9,17 +9,11 @@ import pytest
 from pricore.errors import GitError, SyncError
 from pricore.git import Git
 from pricore.models import Trigger
+from pricore.sync.progress import ignore
 from pricore.sync.run import Report
 from pricore.vcs.mirror import Mirror
 from tests.harness import GitRepository
-from tests.sync.test_sync import (
-    Registry,
-    _silent,
-    registry,
-    upstream,
-)
-
-__all__ = ["registry", "upstream"]  # pytest finds fixtures by these names
+from tests.registry import Registry
 
 
 class Order:
@@ -50,7 +44,7 @@ class Order:
 
 async def _announce(registry: Registry, upstream: GitRepository) -> Report:
     repository = await registry.repository(upstream)
-    return await registry.syncer.sync(repository, progress=_silent, trigger=Trigger.WEBHOOK)
+    return await registry.syncer.sync(repository, progress=ignore, trigger=Trigger.WEBHOOK)
 
 
 @pytest.mark.parametrize("first", ["list", "fetch"])
@@ -81,7 +75,7 @@ async def test_a_push_between_listing_and_fetching_is_not_lost(
 async def _look(registry: Registry, upstream: GitRepository) -> None:
     """As the schedule does: what was seen before is not read."""
     repository = await registry.repository(upstream)
-    await registry.syncer.sync(repository, progress=_silent, trigger=Trigger.SCHEDULE)
+    await registry.syncer.sync(repository, progress=ignore, trigger=Trigger.SCHEDULE)
 
 
 async def _last_run(registry: Registry, upstream: GitRepository) -> str:

@@ -5,9 +5,7 @@ import pytest
 from pricore.hosts.addresses import parse_address
 from pricore.models import Step
 from tests.harness import GitRepository
-from tests.sync.test_sync import Registry, registry, upstream
-
-__all__ = ["registry", "upstream"]  # pytest finds fixtures by these names
+from tests.registry import Registry
 
 COUNT = 3000
 

@@ -14,14 +14,7 @@ from pricore.sync import run
 from pricore.sync.run import Report
 from pricore.tables.publishing import Publication
 from tests.harness import GitRepository
-from tests.sync.test_sync import (
-    MakeRepository,
-    Registry,
-    registry,
-    upstream,
-)
-
-__all__ = ["registry", "upstream"]  # pytest finds fixtures by these names
+from tests.registry import MakeRepository, Registry
 
 REASON = re.compile(r"deleted on \d{4}-\d\d-\d\d: it comes back with another commit")
 

@@ -29,16 +29,13 @@ from pricore.composer.discovery import (
     split_place,
 )
 from pricore.composer.versions import sort_key
-from pricore.config import Config
 from pricore.errors import PricoreError
-from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.models import Package, Version
 from pricore.services import management
-from pricore.services.opening import Services
-from pricore.store import Store
 from pricore.sync.progress import ignore
 from tests.harness import GitRepository
+from tests.registry import open_registry
 from tests.soak import SEED, TIMES
 
 _COMMITS: Final[Mapping[str, str | None]] = {
@@ -183,21 +180,19 @@ def _name(text: str) -> str | None:
     return None
 
 
-class Registry:
+class Synced:
     """A data folder with one repository, or with its folders, synced one call at a time."""
 
     def __init__(self, folder: Path, url: str, *, folders: bool) -> None:
-        self._config = Config(data=folder, git_timeout=60)
+        self._folder = folder
         self._url = url
         self.folders = folders
         self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        git = self._opened.enter_context(Git(timeout=60))
-        self._store = await self._opened.enter_async_context(Store(self._config.database))
-        self._services = Services(self._config, self._store, git)
-        self._syncer = self._services.syncer
-        self._organization = await self._store.organizations.create("acme", "Acme")
+        registry = await self._opened.enter_async_context(open_registry(self._folder))
+        self._services, self._store, self._syncer = registry.services, registry.store, registry.syncer
+        self._organization = registry.organization
         self._repository = await self._store.repositories.add(
             self._organization, parse_address(self._url), paths=["packages/*"] if self.folders else []
         )
@@ -260,7 +255,7 @@ class Registry:
         return {(row["package"], row["version"]): row for row in rows}
 
     def _rows(self, sql: str) -> list[dict[str, Any]]:
-        with closing(sqlite3.connect(self._config.database)) as connection:
+        with closing(sqlite3.connect(self._store.path)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql)]
 
@@ -268,7 +263,7 @@ class Registry:
 class History:
     """A registry that follows a host, and what it has to keep of all that it ever served."""
 
-    def __init__(self, host: Host, registry: Registry) -> None:
+    def __init__(self, host: Host, registry: Synced) -> None:
         self._host = host
         self._registry = registry
         self._names: dict[str, str] = {}
@@ -357,7 +352,7 @@ class History:
             kept = ("version", "normalized", "reference", "shasum", "released_at")
             assert {name: now[name] for name in kept} == {name: first[name] for name in kept}
 
-    async def compare(self, fresh: Registry) -> None:
+    async def compare(self, fresh: Synced) -> None:
         """Hold what is served against what a first sync finds, which knows no more than the package's name."""
         if not self._host.refs:
             return  # an empty repository is an accident, and changes nothing
@@ -471,11 +466,11 @@ def test_what_is_served_is_what_a_first_sync_finds(
 
     async def live_through(folder: Path) -> None:
         host = Host(*template, folder / "host")
-        async with Registry(folder / "data", str(host.folder), folders=folders) as registry:
+        async with Synced(folder / "data", str(host.folder), folders=folders) as registry:
             history = History(host, registry)
             for step in steps:
                 await history.take(step)
-            async with Registry(folder / "fresh", str(host.folder), folders=folders) as fresh:
+            async with Synced(folder / "fresh", str(host.folder), folders=folders) as fresh:
                 await history.compare(fresh)
 
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:

@@ -3,45 +3,38 @@
 import asyncio
 import shutil
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from uuid import uuid4
 
 import pytest
 
-from pricore.config import Config
 from pricore.errors import GitError, GitUnavailableError, NotFoundError, SyncError
-from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.models import LeftOut, Repository, Step, SyncRun, Trigger
-from pricore.services.opening import Services
-from pricore.store import Store
 from pricore.sync import progress
-from pricore.sync.syncer import Syncer
+from pricore.sync.progress import ignore
 from pricore.system.clock import now
 from pricore.vcs.mirror import Mirror
 from tests.harness import GitRepository
+from tests.registry import Registry
 from tests.store.harness import outside
 
 T = TypeVar("T")
 
 
-def silent(text: str, done: int, total: int, received: int = 0) -> None:
-    """Progress that nobody watches."""
-
-
 class Followed:
     """A repository with acme/library 1.0.0 on main that is followed, and its history."""
 
-    def __init__(self, store: Store, syncer: Syncer, upstream: GitRepository, repository: Repository) -> None:
-        self.store = store
-        self.syncer = syncer
+    def __init__(self, registry: Registry, upstream: GitRepository, repository: Repository) -> None:
+        self.store = registry.store
+        self.syncer = registry.syncer
         self.upstream = upstream
         self.repository = repository
 
     async def sync(self) -> None:
-        await self.syncer.sync(self.repository, progress=silent)
+        await self.syncer.sync(self.repository, progress=ignore)
 
     async def history(self) -> list[SyncRun]:
         """All runs, newest first."""
@@ -54,16 +47,9 @@ class Followed:
 
 
 @pytest.fixture
-async def followed(tmp_path: Path, make_repository: Callable[[str], GitRepository]) -> AsyncIterator[Followed]:
-    upstream = make_repository("library")
-    upstream.commit({"name": "acme/library"})
-    upstream.tag("1.0.0")
-    config = Config(data=tmp_path / "data", git_timeout=60)
-    with Git(timeout=60) as git:
-        async with Store(config.database) as store:
-            organization = await store.organizations.create("acme", "Acme")
-            repository = await store.repositories.add(organization, parse_address(upstream.url))
-            yield Followed(store, Services(config, store, git).syncer, upstream, repository)
+async def followed(registry: Registry, upstream: GitRepository) -> Followed:
+    repository = await registry.store.repositories.add(registry.organization, parse_address(upstream.url))
+    return Followed(registry, upstream, repository)
 
 
 async def test_the_first_import_is_in_the_history(followed: Followed) -> None:
@@ -205,7 +191,7 @@ async def test_a_sync_that_waits_for_its_host_is_seen(followed: Followed, tmp_pa
     with socket.create_server(("127.0.0.1", 0)) as silent_host:
         url = f"git://127.0.0.1:{silent_host.getsockname()[1]}/library"
         repository = await followed.store.repositories.add(acme, parse_address(url))
-        running = asyncio.create_task(followed.syncer.sync(repository, progress=silent, trigger=Trigger.SCHEDULE))
+        running = asyncio.create_task(followed.syncer.sync(repository, progress=ignore, trigger=Trigger.SCHEDULE))
         async with asyncio.timeout(10):
             folder = tmp_path / "data" / "repositories"
             while (found := progress.read(folder, repository.id)) is None:  # noqa: ASYNC110  # a file

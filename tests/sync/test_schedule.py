@@ -12,34 +12,27 @@ from typing import Any
 
 import pytest
 
-from pricore.config import Config
 from pricore.errors import GitError, InvalidError, PricoreError
-from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository, Step, Trigger
 from pricore.services.management import parse_interval
-from pricore.services.opening import Services
-from pricore.store import Store
+from pricore.sync.progress import ignore
 from pricore.sync.queue import Queue
 from pricore.system.concurrency import both
 from pricore.tables.jobs import BY_HAND, BY_WEBHOOK
-from tests.harness import GitRepository
+from tests.registry import MakeRepository, Registry, open_registry
 from tests.web.api.harness import eventually
 
 INTERVAL = 1000
-MakeRepository = Callable[[str], GitRepository]
 
 
-def silent(text: str, done: int, total: int, received: int = 0) -> None:
-    """Progress that nobody watches."""
-
-
-class Registry:
+class Scheduled:
     """A data folder that is synced with a clock of its own."""
 
-    def __init__(self, store: Store, git: Git, config: Config) -> None:
-        self.store = store
-        self.syncer = Services(config, store, git).syncer
+    def __init__(self, registry: Registry) -> None:
+        self.store = registry.store
+        self.syncer = registry.syncer
+        self.acme = registry.organization
         self.at = 1_700_000_000
 
     async def follow(self, organization: Organization, url: str) -> Repository:
@@ -54,7 +47,7 @@ class Registry:
     async def sync(self, repository: Repository, *, trigger: Trigger = Trigger.SCHEDULE) -> Repository:
         """The record after a sync, which may fail."""
         with suppress(PricoreError):
-            await self.syncer.sync(repository, progress=silent, trigger=trigger)
+            await self.syncer.sync(repository, progress=ignore, trigger=trigger)
         return await self.now(repository)
 
     def wait(self, after: Repository) -> int:
@@ -67,23 +60,21 @@ class Registry:
 
 
 @pytest.fixture
-async def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Registry]:
-    config = Config(data=tmp_path / "data", git_timeout=60, sync_interval=INTERVAL)
-    with Git(timeout=60) as git:
-        async with Store(config.database, sync_interval=INTERVAL) as store:
-            registry = Registry(store, git, config)
-            for module in ("schedule", "repositories", "runs"):
-                monkeypatch.setattr(f"pricore.tables.{module}.now", lambda: registry.at)
-            yield registry
+async def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scheduled]:
+    async with open_registry(tmp_path / "data", sync_interval=INTERVAL) as opened:
+        registry = Scheduled(opened)
+        for module in ("schedule", "repositories", "runs"):
+            monkeypatch.setattr(f"pricore.tables.{module}.now", lambda: registry.at)
+        yield registry
 
 
 @pytest.fixture
-async def acme(registry: Registry) -> Organization:
-    return await registry.store.organizations.create("acme", "Acme")
+def acme(registry: Scheduled) -> Organization:
+    return registry.acme
 
 
 @pytest.fixture
-async def library(registry: Registry, acme: Organization, make_repository: MakeRepository) -> Repository:
+async def library(registry: Scheduled, acme: Organization, make_repository: MakeRepository) -> Repository:
     """acme/library, synced a moment ago."""
     upstream = make_repository("library")
     upstream.commit({"name": "acme/library"})
@@ -91,7 +82,7 @@ async def library(registry: Registry, acme: Organization, make_repository: MakeR
     return await registry.sync(repository)
 
 
-async def test_a_repository_is_due_when_its_interval_is_over(registry: Registry, library: Repository) -> None:
+async def test_a_repository_is_due_when_its_interval_is_over(registry: Scheduled, library: Repository) -> None:
     """After a good sync comes the next one an interval later, a tenth sooner or later at random."""
     waits = {registry.wait(await registry.sync(library)) for _ in range(20)}
 
@@ -102,7 +93,7 @@ async def test_a_repository_is_due_when_its_interval_is_over(registry: Registry,
     assert await registry.due() == [library.id]
 
 
-async def test_an_unreachable_host_is_tried_ever_later(registry: Registry, library: Repository) -> None:
+async def test_an_unreachable_host_is_tried_ever_later(registry: Scheduled, library: Repository) -> None:
     """Network trouble is tried again after half a minute, then after twice as long each time, up to an hour."""
     await registry.store.repositories.change(
         library, parse_address("http://127.0.0.1:1/library.git"), confined=False
@@ -119,7 +110,7 @@ async def test_an_unreachable_host_is_tried_ever_later(registry: Registry, libra
 
 
 async def test_a_good_sync_ends_the_failures(
-    registry: Registry, library: Repository, make_repository: MakeRepository
+    registry: Scheduled, library: Repository, make_repository: MakeRepository
 ) -> None:
     """Once the host is there again nothing is left of the failures, and the interval counts again."""
     hidden = f"{library.url}-hidden"
@@ -134,7 +125,7 @@ async def test_a_good_sync_ends_the_failures(
 
 
 async def test_what_fails_for_good_is_not_tried_before_it_changes(
-    registry: Registry, acme: Organization, make_repository: MakeRepository
+    registry: Scheduled, acme: Organization, make_repository: MakeRepository
 ) -> None:
     """A repository without a package is read once, and again when something was pushed, or somebody asks."""
     upstream = make_repository("empty")
@@ -157,7 +148,7 @@ async def test_what_fails_for_good_is_not_tried_before_it_changes(
 
 
 async def test_what_found_no_space_is_tried_again_soon(
-    registry: Registry, acme: Organization, make_repository: MakeRepository
+    registry: Scheduled, acme: Organization, make_repository: MakeRepository
 ) -> None:
     """A database that is full fails a sync for now, not for good: it is tried like an unreachable host."""
     upstream = make_repository("large")
@@ -181,7 +172,7 @@ async def test_what_found_no_space_is_tried_again_soon(
 
 
 async def test_a_name_that_becomes_free_is_taken_by_the_schedule(
-    registry: Registry, acme: Organization, library: Repository, make_repository: MakeRepository
+    registry: Scheduled, acme: Organization, library: Repository, make_repository: MakeRepository
 ) -> None:
     """Who lost a conflict about a name is read again once the winner is gone, though nothing was pushed."""
     second = make_repository("second")
@@ -198,7 +189,7 @@ async def test_a_name_that_becomes_free_is_taken_by_the_schedule(
     [(None, None, INTERVAL), (50, None, 50), (None, 70, 70), (50, 70, 70), (0, None, None), (50, 0, None)],
 )
 async def test_the_nearest_interval_counts(
-    registry: Registry, library: Repository, organization: int | None, own: int | None, expected: int | None
+    registry: Scheduled, library: Repository, organization: int | None, own: int | None, expected: int | None
 ) -> None:
     """A repository's own interval goes before its organization's, and that before the instance's; 0 is none."""
     await registry.store.schedule.set_interval(library.organization_id, None, organization)
@@ -211,7 +202,7 @@ async def test_the_nearest_interval_counts(
         assert 0.9 * expected - 1 <= registry.wait(after) <= 1.1 * expected
 
 
-async def test_a_shorter_interval_counts_at_once(registry: Registry, library: Repository) -> None:
+async def test_a_shorter_interval_counts_at_once(registry: Scheduled, library: Repository) -> None:
     """Nobody waits for the end of the long interval that was set before, and one that was off begins."""
     schedule = registry.store.schedule
     registry.at = int(time.time())
@@ -225,7 +216,7 @@ async def test_a_shorter_interval_counts_at_once(registry: Registry, library: Re
     assert 0 <= registry.wait(await registry.now(library)) <= 60
 
 
-async def test_a_start_spreads_what_is_due(registry: Registry, acme: Organization) -> None:
+async def test_a_start_spreads_what_is_due(registry: Scheduled, acme: Organization) -> None:
     """What has no time, or one beyond the interval, gets one at random within it; the rest keeps its own."""
     registry.at = int(time.time())
     store = registry.store
@@ -283,7 +274,7 @@ async def recorder() -> Recorder:
 
 
 @pytest.fixture
-async def begin(registry: Registry, recorder: Recorder) -> AsyncIterator[Callable[[int], Queue]]:
+async def begin(registry: Scheduled, recorder: Recorder) -> AsyncIterator[Callable[[int], Queue]]:
     """A starter of a queue with so many workers."""
     tasks = []
 
@@ -298,7 +289,7 @@ async def begin(registry: Registry, recorder: Recorder) -> AsyncIterator[Callabl
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def add(registry: Registry, slug: str, names: str) -> dict[str, Repository]:
+async def add(registry: Scheduled, slug: str, names: str) -> dict[str, Repository]:
     """An organization with repositories of these one-letter names, which nothing is due of."""
     organization = await registry.store.organizations.find(slug) or await registry.store.organizations.create(
         slug, slug
@@ -307,7 +298,7 @@ async def add(registry: Registry, slug: str, names: str) -> dict[str, Repository
 
 
 async def test_webhooks_come_before_people_and_people_before_the_schedule(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue]
 ) -> None:
     """One worker does first what hosts told of, then what was asked for, then what is due."""
     found = await add(registry, "acme", "abcde")
@@ -328,7 +319,7 @@ async def test_webhooks_come_before_people_and_people_before_the_schedule(
 
 
 async def test_an_organization_with_many_does_not_keep_others_waiting(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue]
 ) -> None:
     """Organizations take turns, however many repositories one of them has in the queue."""
     many = await add(registry, "many", "abcdef")
@@ -346,7 +337,7 @@ async def test_an_organization_with_many_does_not_keep_others_waiting(
 
 
 async def test_an_organization_with_all_workers_leaves_one_more_to_others(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue]
 ) -> None:
     """What its hosts keep back stops no other organization, and there is never more than one worker more."""
     many = await add(registry, "many", "abcd")
@@ -367,7 +358,7 @@ async def test_an_organization_with_all_workers_leaves_one_more_to_others(
 
 
 async def test_what_is_due_gets_the_worker_that_is_left_to_others(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue], monkeypatch: pytest.MonkeyPatch
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also what nobody asked for is read while one organization has all workers."""
     monkeypatch.setattr("pricore.sync.queue._POLL_SECONDS", 0.05)
@@ -382,7 +373,9 @@ async def test_what_is_due_gets_the_worker_that_is_left_to_others(
     assert (await recorder.wait_for(3))[2] == "x"
 
 
-async def test_one_worker_stays_one(registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]) -> None:
+async def test_one_worker_stays_one(
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue]
+) -> None:
     """Who sets one gets one; then organizations take turns."""
     many, few = await add(registry, "many", "ab"), await add(registry, "few", "x")
     for repository in (*many.values(), *few.values()):
@@ -404,7 +397,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("slow")
 async def test_what_waits_for_its_host_for_long_needs_no_worker(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue]
 ) -> None:
     """Hosts of one organization that send next to nothing stop nobody else, also where there is one worker."""
     many, few = await add(registry, "many", "abcd"), await add(registry, "few", "x")
@@ -420,7 +413,7 @@ async def test_what_waits_for_its_host_for_long_needs_no_worker(
 
 @pytest.mark.usefixtures("slow")
 async def test_an_organization_waits_for_its_own_hosts_alone(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue]
 ) -> None:
     """One more than there are workers may wait for its hosts; then it begins nothing, of what is due neither."""
     await add(registry, "many", "abcdef")
@@ -438,7 +431,7 @@ async def test_an_organization_waits_for_its_own_hosts_alone(
 
 @pytest.mark.usefixtures("slow")
 async def test_those_that_wait_for_their_hosts_are_bounded(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue], monkeypatch: pytest.MonkeyPatch
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond so many in all, whichever organizations they are of, each takes a worker."""
     monkeypatch.setattr("pricore.sync.queue._MOST_SLOW", 3)
@@ -451,7 +444,7 @@ async def test_those_that_wait_for_their_hosts_are_bounded(
 
 
 async def test_what_reads_needs_a_worker(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue], monkeypatch: pytest.MonkeyPatch
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long it takes: a processor is what there are few of."""
     many, few = await add(registry, "many", "a"), await add(registry, "few", "x")
@@ -466,7 +459,7 @@ async def test_what_reads_needs_a_worker(
 
 
 async def test_webhooks_of_one_organization_do_not_stop_what_is_due_of_another(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue]
 ) -> None:
     """Of four syncs, one is of an organization that has asked for none."""
     many = await add(registry, "many", "abcdefgh")
@@ -485,7 +478,7 @@ async def test_webhooks_of_one_organization_do_not_stop_what_is_due_of_another(
 
 
 async def test_webhooks_of_one_organization_do_not_come_before_all_that_others_ask_for(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue]
 ) -> None:
     """Organizations take turns first; webhooks come before people within each."""
     many, few = await add(registry, "many", "abc"), await add(registry, "few", "xy")
@@ -502,7 +495,7 @@ async def test_webhooks_of_one_organization_do_not_come_before_all_that_others_a
 
 
 async def test_due_repositories_take_turns_too(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue]
 ) -> None:
     """What is due of one organization doesn't come after all that is due of another."""
     await add(registry, "many", "abcdef")
@@ -516,7 +509,7 @@ async def test_due_repositories_take_turns_too(
 
 
 async def test_a_repository_is_never_at_work_twice(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue]
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue]
 ) -> None:
     """What is asked for while it is being synced waits for the end of that, though workers are free."""
     found = await add(registry, "acme", "ab")
@@ -532,7 +525,7 @@ async def test_a_repository_is_never_at_work_twice(
 
 
 @contextmanager
-def refusing(registry: Registry, what: str) -> Iterator[None]:
+def refusing(registry: Scheduled, what: str) -> Iterator[None]:
     """A database that refuses something to the queue, which it has nothing to say against otherwise."""
     with closing(sqlite3.connect(registry.store.path, isolation_level=None)) as connection:
         connection.execute(
@@ -559,7 +552,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_job_that_cannot_be_ended_takes_no_other_along(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue], caplog: pytest.LogCaptureFixture
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue], caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is synced beside it goes on, nothing is synced twice, and it is off the queue as soon as that works."""
     found = await add(registry, "acme", "ab")
@@ -585,7 +578,7 @@ async def test_a_job_that_cannot_be_ended_takes_no_other_along(
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_queue_that_cannot_be_used_leaves_who_is_at_work(
-    registry: Registry, recorder: Recorder, begin: Callable[[int], Queue], caplog: pytest.LogCaptureFixture
+    registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A sync that has begun ends as if nothing were wrong, and what waits begins when the queue is there again."""
     found = await add(registry, "acme", "ab")
@@ -620,7 +613,7 @@ async def test_of_two_steps_none_outlives_the_other() -> None:
 
 
 async def test_the_schedule_finds_what_nobody_told_of(
-    registry: Registry, library: Repository, monkeypatch: pytest.MonkeyPatch
+    registry: Scheduled, library: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tag whose webhook was lost is served after the interval, and an idle check leaves the job table alone."""
     monkeypatch.setattr("pricore.sync.queue._POLL_SECONDS", 0.05)

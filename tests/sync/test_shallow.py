@@ -4,9 +4,7 @@ import pytest
 
 from pricore.errors import GitUnavailableError
 from tests.harness import GitRepository
-from tests.sync.test_sync import Registry, registry, upstream
-
-__all__ = ["registry", "upstream"]  # pytest finds fixtures by these names
+from tests.registry import Registry
 
 SHALLOW = "if it is a shallow clone, `git fetch --unshallow` in it makes it whole"
 

@@ -13,16 +13,10 @@ import pytest
 
 from pricore.composer import metadata, versions
 from pricore.composer.metadata import Published
-from pricore.config import Config
-from pricore.git import Git
-from pricore.hosts.addresses import parse_address
-from pricore.models import Organization
-from pricore.services.opening import Services
-from pricore.store import Store
-from pricore.sync.syncer import Syncer
+from pricore.sync.progress import ignore
 from pricore.vcs.objects import Recent
 from tests.harness import Upstream
-from tests.web.composer.harness import silent
+from tests.registry import Registry, open_registry
 
 
 class Steps:
@@ -62,32 +56,31 @@ class Work:
 
     def __init__(self, folder: Path, count: int) -> None:
         self.upstream = Upstream(folder / "upstream.git", "acme/library", commits=count + 1)
-        self.config = Config(data=folder / "data", git_timeout=120)
+        self.data = folder / "data"
         for _ in range(count):
             self.upstream.release()
 
     async def longest(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, str]]:
         """The lines of the longest step of each kind of work, and where most of them are."""
         found: dict[str, tuple[int, str]] = {}
-        with Git(timeout=120) as git:
-            async with Store(self.config.database) as store:
-                organization = await store.organizations.create("acme", "Acme")
-                work = self._all(store, Services(self.config, store, git).syncer, organization)
-                while True:
-                    steps = Steps()
-                    with steps.counting(monkeypatch):
-                        name = await asyncio.create_task(_next(work))
-                    if name is None:
-                        return found
-                    found[name] = steps.longest
+        async with open_registry(self.data, git_timeout=120) as registry:
+            work = self._all(registry)
+            while True:
+                steps = Steps()
+                with steps.counting(monkeypatch):
+                    name = await asyncio.create_task(_next(work))
+                if name is None:
+                    return found
+                found[name] = steps.longest
 
-    async def _all(self, store: Store, syncer: Syncer, organization: Organization) -> Any:
-        await syncer.add(organization, parse_address(str(self.upstream.folder)), progress=silent)
+    async def _all(self, registry: Registry) -> Any:
+        store, organization = registry.store, registry.organization
+        await registry.add_url(str(self.upstream.folder))
         yield "first sync"
         (repository,) = await store.repositories.of_organization(organization.id)
         self.upstream.release()
         (self.upstream.folder / "refs" / "tags" / "1.0.0").unlink()
-        await syncer.sync(repository, progress=silent)
+        await registry.syncer.sync(repository, progress=ignore)
         yield "next sync"
         package = await store.packages.get(organization, "acme/library")
         assert len(await store.packages.versions(package)) > 100

@@ -10,78 +10,23 @@ import shutil
 import signal
 import subprocess
 import zipfile
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from pricore.archives.dists import checksum
-from pricore.config import Config
 from pricore.errors import ConflictError, GitError, GitUnavailableError, NotFoundError, SyncError
-from pricore.git import Git
 from pricore.hosts.addresses import parse_address
-from pricore.models import Organization, Repository, Step
-from pricore.services.opening import Services
-from pricore.store import Store
-from pricore.sync.run import Report
+from pricore.models import Step
+from pricore.sync.progress import ignore
 from tests.harness import GitRepository
-
-MakeRepository = Callable[[str], GitRepository]
-
-
-def _silent(text: str, done: int, total: int, received: int = 0) -> None:
-    """Progress that nobody watches."""
+from tests.registry import MakeRepository, Registry
 
 
-class Registry:
-    """An organization and the syncer that works for it."""
-
-    def __init__(self, services: Services, organization: Organization) -> None:
-        self.store = services.store
-        self.sources = services.sources
-        self.syncer = services.syncer
-        self.organization = organization
-
-    async def add(self, upstream: GitRepository) -> Report:
-        return await self.syncer.add(self.organization, parse_address(upstream.url), progress=_silent)
-
-    async def sync(self, upstream: GitRepository) -> Report:
-        return await self.syncer.sync(await self.repository(upstream), progress=_silent)
-
-    async def repository(self, upstream: GitRepository) -> Repository:
-        return await self.store.repositories.get(self.organization, upstream.url)
-
-    async def versions(self, name: str = "acme/library") -> dict[str, str]:
-        """Version to commit, as served."""
-        package = await self.store.packages.get(self.organization, name)
-        return {item.version: item.reference for item in await self.store.packages.versions(package)}
-
-    async def marked(self) -> set[str]:
-        """The versions that say they are the default branch."""
-        (package,) = (await self.store.packages.inline(self.organization.id, None)).values()
-        return {name for name, entry in json.loads(bytes(package)).items() if entry.get("default-branch")}
-
-    async def reasons(self, upstream: GitRepository) -> dict[str, str]:
-        refs = await self.store.repositories.refs((await self.repository(upstream)).id)
-        return {ref.name: ref.reason for ref in refs.values() if ref.reason}
-
-
-@pytest.fixture
-async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
-    config = Config(data=tmp_path / "data", git_timeout=60)
-    with Git(timeout=60) as git:
-        async with Store(config.database) as store:
-            organization = await store.organizations.create("acme", "Acme")
-            yield Registry(Services(config, store, git), organization)
-
-
-@pytest.fixture
-def upstream(make_repository: MakeRepository) -> GitRepository:
-    """acme/library with a tag 1.0.0 on the branch main."""
-    repository = make_repository("library")
-    repository.commit({"name": "acme/library"})
-    repository.tag("1.0.0")
-    return repository
+async def marked(registry: Registry) -> set[str]:
+    """The versions that say they are the default branch."""
+    (package,) = (await registry.store.packages.inline(registry.organization.id, None)).values()
+    return {name for name, entry in json.loads(bytes(package)).items() if entry.get("default-branch")}
 
 
 async def test_only_refs_that_moved_are_read(registry: Registry, upstream: GitRepository) -> None:
@@ -228,7 +173,7 @@ async def test_the_mark_of_the_default_branch_moves(registry: Registry, upstream
     await registry.add(upstream)
     upstream.git("checkout", "--quiet", "next")
     await registry.sync(upstream)
-    assert await registry.marked() == {"dev-next"}
+    assert await marked(registry) == {"dev-next"}
 
 
 async def test_a_default_branch_that_broke_loses_the_mark(registry: Registry, upstream: GitRepository) -> None:
@@ -239,11 +184,11 @@ async def test_a_default_branch_that_broke_loses_the_mark(registry: Registry, up
     upstream.git("checkout", "--quiet", "next")
     upstream.commit(files={"a.txt": "a"})
     await registry.sync(upstream)
-    assert await registry.marked() == {"dev-next"}
+    assert await marked(registry) == {"dev-next"}
     upstream.git("checkout", "--quiet", "-b", "other")
     upstream.commit("{ not JSON")
     await registry.sync(upstream)
-    assert await registry.marked() == set(), "the new one makes no version"
+    assert await marked(registry) == set(), "the new one makes no version"
 
 
 async def test_the_mark_comes_back_with_the_default_branch(registry: Registry, upstream: GitRepository) -> None:
@@ -251,10 +196,10 @@ async def test_the_mark_comes_back_with_the_default_branch(registry: Registry, u
     await registry.add(upstream)
     upstream.git("symbolic-ref", "HEAD", "refs/heads/later")
     await registry.sync(upstream)
-    assert await registry.marked() == set()
+    assert await marked(registry) == set()
     upstream.git("symbolic-ref", "HEAD", "refs/heads/main")
     await registry.sync(upstream)
-    assert await registry.marked() == {"dev-main"}
+    assert await marked(registry) == {"dev-main"}
 
 
 async def test_removing_a_repository_leaves_nothing_behind(
@@ -309,7 +254,7 @@ async def test_the_newest_of_a_large_import_are_served_first(registry: Registry,
     served = await registry.versions()
     assert 20 <= len(served) < 61
     assert {"dev-main", "1.59.0", "1.45.0"} <= set(served)
-    await registry.syncer.sync(repository, progress=_silent)
+    await registry.syncer.sync(repository, progress=ignore)
     assert len(await registry.versions()) == 61
 
 
@@ -368,7 +313,7 @@ async def test_a_first_sync_that_was_killed_on_the_way_is_begun_anew(
 async def test_what_a_killed_git_left_behind_stops_nothing(registry: Registry, upstream: GitRepository) -> None:
     """Lock files of a git that is no more, half a pack and half a mirror are cleared away by the next sync."""
     await registry.add(upstream)
-    mirror = registry.sources.mirror((await registry.repository(upstream)).id).path
+    mirror = (await registry.mirror(upstream)).path
     for name in ("packed-refs.lock", "refs/tags/1.1.0.lock", "refs/heads/main.lock"):
         (mirror / name).touch()
     half = mirror / "objects" / "pack" / "tmp_pack_Vsq0xb"
@@ -432,7 +377,7 @@ async def test_a_repository_that_is_removed_meanwhile_is_not_synced(
     repository = await registry.repository(upstream)
     await registry.syncer.remove(repository)
     with pytest.raises(NotFoundError, match="was removed"):
-        await registry.syncer.sync(repository, progress=_silent)
+        await registry.syncer.sync(repository, progress=ignore)
 
 
 async def test_two_syncs_of_one_repository_wait_for_each_other(
@@ -463,7 +408,7 @@ async def test_the_checksum_of_an_archive_depends_on_the_commit_alone(
     upstream.tag("1.0.0")
     await registry.sync(upstream)
 
-    mirror = registry.sources.mirror((await registry.repository(upstream)).id)
+    mirror = await registry.mirror(upstream)
     content = await mirror.archive(upstream.head(), lambda archive: archive.read())
     root = upstream.head()[:12]
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -537,7 +482,7 @@ async def test_a_remote_is_read_over_the_wire(
     try:
         for attempt in range(50):
             try:
-                await registry.syncer.add(registry.organization, address, progress=_silent)
+                await registry.syncer.add(registry.organization, address, progress=ignore)
                 break
             except GitUnavailableError:
                 assert attempt < 49

@@ -3,34 +3,17 @@
 import hashlib
 import io
 import zipfile
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import IO
 
 import pytest
 
-from pricore.config import Config
 from pricore.errors import GitError, InvalidError, SyncError
-from pricore.git import Git
-from pricore.hosts.addresses import parse_address
 from pricore.services import management
-from pricore.services.opening import Services
-from pricore.store import Store
 from pricore.sync.run import Report
 from tests.harness import GitRepository
-from tests.sync.test_sync import Registry, _silent
+from tests.registry import MakeRepository, Registry
 
-MakeRepository = Callable[[str], GitRepository]
 PACKAGES = ("packages/*",)
-
-
-@pytest.fixture
-async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
-    config = Config(data=tmp_path / "data", git_timeout=60)
-    with Git(timeout=60) as git:
-        async with Store(config.database) as store:
-            organization = await store.organizations.create("acme", "Acme")
-            yield Registry(Services(config, store, git), organization)
 
 
 @pytest.fixture
@@ -54,9 +37,7 @@ def put(repository: GitRepository, folder: str, *, name: str | None = None, text
 
 
 async def follow(registry: Registry, upstream: GitRepository, *paths: str) -> Report:
-    return await registry.syncer.add(
-        registry.organization, parse_address(upstream.url), paths=paths or PACKAGES, progress=_silent
-    )
+    return await registry.add(upstream, *(paths or PACKAGES))
 
 
 async def names(registry: Registry) -> list[str]:
@@ -69,7 +50,7 @@ async def archive(
     """The sha1 that is advertised of a version, and the files that its archive has."""
     dist = await registry.store.packages.dist("acme", name, version=version, reference=None)
     assert dist is not None
-    mirror = registry.sources.mirror((await registry.repository(upstream)).id)
+    mirror = await registry.mirror(upstream)
 
     def read(output: IO[bytes]) -> bytes:
         return output.read()
@@ -267,7 +248,7 @@ async def test_patterns_name_folders(
     upstream.write({"packages/none/composer.json/readme.md": "a folder of that name is no composer.json"})
     upstream.commit()
     await registry.add(upstream)
-    mirror = registry.sources.mirror((await registry.repository(upstream)).id)
+    mirror = await registry.mirror(upstream)
     found = await mirror.find_folders([upstream.head(), "0" * 40], patterns)
     assert {upstream.head(): expected, "0" * 40: []} == {commit: list(paths) for commit, paths in found.items()}
 
@@ -288,7 +269,7 @@ async def test_more_folders_than_can_be_meant_are_refused(
 async def test_an_archive_of_no_folder_is_refused(registry: Registry, upstream: GitRepository) -> None:
     """What isn't there, or is a file, makes no archive."""
     await follow(registry, upstream)
-    mirror = registry.sources.mirror((await registry.repository(upstream)).id)
+    mirror = await registry.mirror(upstream)
     for path in ("nowhere", "packages/one/composer.json", "--output=x"):
         with pytest.raises(GitError, match="there is no folder"):
             await mirror.archive(f"{upstream.head()}:{path}", lambda output: output.read())

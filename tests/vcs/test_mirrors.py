@@ -14,9 +14,7 @@ from pricore.errors import GitUnavailableError, SyncError
 from pricore.hosts.addresses import parse_address
 from pricore.vcs.mirror import Mirror
 from tests.harness import GitRepository
-from tests.sync.test_sync import Registry, registry, upstream
-
-__all__ = ["registry", "upstream"]  # pytest finds fixtures by these names
+from tests.registry import Registry
 
 MOST_LOOSE_REFS = 20
 MOST_PACKS = 5
@@ -27,10 +25,6 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less is enough than by itself, so that a test takes seconds."""
     monkeypatch.setattr("pricore.vcs.mirror._MOST_LOOSE_REFS", MOST_LOOSE_REFS)
     monkeypatch.setattr("pricore.vcs.mirror._MOST_PACKS", MOST_PACKS)
-
-
-async def _mirror(registry: Registry, upstream: GitRepository) -> Mirror:
-    return registry.sources.mirror((await registry.repository(upstream)).id)
 
 
 def _packs(mirror: Mirror) -> int:
@@ -57,7 +51,7 @@ async def test_many_refs_go_into_one_file(registry: Registry, upstream: GitRepos
         upstream.commit()
         upstream.tag(f"1.1.{number}")
     await registry.add(upstream)
-    mirror = await _mirror(registry, upstream)
+    mirror = await registry.mirror(upstream)
     assert _loose_refs(mirror) == []
     refs = await mirror.refs()
     assert len(refs) == MOST_LOOSE_REFS // 2 + 2
@@ -75,7 +69,7 @@ async def test_many_refs_go_into_one_file(registry: Registry, upstream: GitRepos
 async def test_packs_are_put_together_and_lose_nothing(registry: Registry, upstream: GitRepository) -> None:
     """What was served before a force-push still is, from a mirror with a handful of packs."""
     await registry.add(upstream)
-    mirror = await _mirror(registry, upstream)
+    mirror = await registry.mirror(upstream)
     served = {upstream.head()}
     first, most = await _archives(registry, mirror, served), 0
     for number in range(4 * MOST_PACKS):
@@ -100,7 +94,7 @@ async def test_pushes_that_cannot_be_published_are_put_together_too(
     upstream.git("rm", "--quiet", "composer.json")
     upstream.git("tag", "--delete", "1.0.0")
     await registry.store.repositories.add(registry.organization, parse_address(upstream.url))
-    mirror = await _mirror(registry, upstream)
+    mirror = await registry.mirror(upstream)
     for number in range(2 * MOST_PACKS):
         upstream.commit(files={"a.txt": f"{number}"})
         with pytest.raises(SyncError, match="no branch or tag of"):
@@ -119,7 +113,7 @@ async def test_leftovers_of_a_killed_git_stop_nothing(
     for number in range(MOST_LOOSE_REFS):
         upstream.tag(f"1.1.{number}")
     await registry.add(upstream)
-    mirror = await _mirror(registry, upstream)
+    mirror = await registry.mirror(upstream)
     (mirror.path / name).write_bytes(b"half")
     upstream.git("tag", "--delete", "1.1.0")  # it is in packed-refs: that has to be written anew
     upstream.commit()
@@ -134,7 +128,7 @@ async def test_a_mirror_that_cannot_be_put_in_order_is_told_and_stops_nothing(
 ) -> None:
     """What was read is published before that, and the sync is a good one."""
     await registry.add(upstream)
-    mirror = await _mirror(registry, upstream)
+    mirror = await registry.mirror(upstream)
     (mirror.path / "packed-refs.lock").mkdir()
     _fill(mirror.path / "refs" / "pricore", upstream.head())
     upstream.commit()
@@ -169,7 +163,7 @@ async def test_a_disk_that_is_full_at_any_moment_costs_one_more_sync(
         await registry.sync(upstream)
         assert (await registry.versions())[f"2.0.{pages}"] == upstream.head()
     assert 1 <= failed < 10, "it never had, or never lacked, the room"
-    _check_whole(await _mirror(registry, upstream))
+    _check_whole(await registry.mirror(upstream))
 
 
 @pytest.fixture

@@ -10,13 +10,9 @@ from pricore.composer import metadata
 from pricore.errors import ConflictError
 from pricore.models import Package
 from tests.harness import GitRepository
+from tests.registry import Registry
 from tests.store.harness import released
-from tests.sync.hostile.harness import (
-    Registry,
-    blob,
-    reasons,
-    tree,
-)
+from tests.sync.hostile.harness import blob, reasons, tree
 
 NO_ROOM = (
     "too much metadata: the versions of {} have 1 MB of it already; "
@@ -97,7 +93,7 @@ async def test_one_composer_json_counts_for_every_ref_that_has_it(
     report = await registry.add(upstream)
     assert len(report.left_out) == 95
     assert {item.reason for item in report.left_out} == {NO_ROOM.format("acme/library")}
-    assert {"1.0.0", "dev-main"} < await registry.versions()
+    assert {"1.0.0", "dev-main"} < set(await registry.versions())
     assert await bytes_of(registry, upstream) <= 1024**2
     _, kept = await registry.store.repositories.made_of((await registry.repository(upstream)).id)
     assert kept == reasons(report)
@@ -121,7 +117,7 @@ async def test_what_is_served_stays_when_there_is_no_more_room(
         release(upstream, f"2.{n}.0", at=n)
     upstream.git("branch", "large", "refs/tags/2.0.0")
     await registry.add(upstream)
-    served = await registry.versions()
+    served = set(await registry.versions())
     assert len(served) == 9
 
     monkeypatch.setattr("pricore.composer.discovery.MOST_OF_PACKAGE", 1024**2)
@@ -132,13 +128,13 @@ async def test_what_is_served_stays_when_there_is_no_more_room(
     report = await registry.sync(upstream)
     assert reasons(report) == left_out(["3.0.0"], NO_ROOM.format("acme/library"))
     assert report.updated == ["acme/library:dev-large"]
-    assert await registry.versions() == served
+    assert set(await registry.versions()) == served
 
     release(upstream, "grown", at=12, size=LARGE + 1)
     upstream.git("update-ref", "refs/heads/large", "refs/tags/grown")
     upstream.git("tag", "-d", "grown")
     assert reasons(await registry.sync(upstream)).keys() == {"refs/tags/3.0.0", "refs/heads/large"}
-    assert await registry.versions() == served
+    assert set(await registry.versions()) == served
 
 
 @pytest.mark.usefixtures("little")
@@ -171,7 +167,7 @@ async def test_uploads_have_no_more_room(registry: Registry) -> None:
     with pytest.raises(ConflictError):
         await upload("dev-b1", LARGE + 50_000)
     await upload("dev-b1", LARGE - 1)
-    assert await registry.versions() == {f"dev-b{n}" for n in range(5)}
+    assert set(await registry.versions()) == {f"dev-b{n}" for n in range(5)}
 
 
 async def test_all_packages_of_a_repository_have_a_limit(
@@ -209,11 +205,11 @@ async def test_a_repository_makes_so_many_packages(
         for n in (3, 4)
     }
     for n in range(3):
-        assert await registry.versions(f"acme/p{n}") == {"1.1.0", "dev-main"}
+        assert set(await registry.versions(f"acme/p{n}")) == {"1.1.0", "dev-main"}
 
     await registry.store.packages.delete(registry.organization, await package(registry, "acme/p1"))
     await registry.sync(upstream)
-    assert await registry.versions("acme/p3") == {"1.1.0", "dev-main"}
+    assert set(await registry.versions("acme/p3")) == {"1.1.0", "dev-main"}
 
 
 async def test_versions_with_one_composer_json_share_it(

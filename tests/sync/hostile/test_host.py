@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import GitRepository
-from tests.sync.hostile.harness import Registry
+from tests.registry import Registry
 
 
 async def test_the_git_of_the_host_machine_plays_no_part(

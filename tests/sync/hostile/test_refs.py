@@ -7,7 +7,7 @@ import pytest
 
 from pricore.errors import GitError
 from tests.harness import GitRepository, Pricore
-from tests.sync.hostile.harness import MakeRepository, Registry
+from tests.registry import MakeRepository, Registry
 
 
 async def test_a_hundred_thousand_refs_are_refused(
@@ -39,7 +39,7 @@ async def test_a_hundred_thousand_refs_are_refused(
         f"{upstream.url} has 100,002 branches and tags, more than the 20,000 that are read: delete some there"
     )
     assert longest < 0.1, longest
-    assert await registry.versions() == {"1.0.0", "dev-main"}
+    assert set(await registry.versions()) == {"1.0.0", "dev-main"}
     assert (await registry.repository(upstream)).sync_error == message
     assert not (await registry.mirror(upstream)).path.joinpath("refs/tags/9.0.1").exists()
 
@@ -53,7 +53,7 @@ async def test_more_refs_than_were_listed_are_refused_too(
     monkeypatch.setattr("pricore.vcs.mirror.MOST_REFS", 1)
     with pytest.raises(GitError, match="has more than 1 branches and tags"):
         await registry.sync(upstream)
-    assert await registry.versions() == {"1.0.0", "dev-main"}
+    assert set(await registry.versions()) == {"1.0.0", "dev-main"}
 
 
 async def test_a_list_of_refs_has_a_size(
@@ -77,7 +77,7 @@ async def test_a_name_that_no_file_can_have_is_told(
         GitError, match=r"has a branch or tag with a name too long for a file, refs/heads/x.{1,50}\.\.\.$"
     ):
         await registry.sync(upstream)
-    assert await registry.versions() == {"1.0.0", "dev-main"}
+    assert set(await registry.versions()) == {"1.0.0", "dev-main"}
 
 
 HOSTILE_NAMES = [

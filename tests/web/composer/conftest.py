@@ -11,13 +11,11 @@ import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
 from pricore.config import Config
-from pricore.git import Git
-from pricore.hosts.addresses import parse_address
 from pricore.server import build_app
 from pricore.services.opening import Services
-from pricore.store import Store
 from pricore.system.metrics import Metrics
 from tests.harness import GitRepository
+from tests.registry import Registry
 from tests.web.composer.harness import (
     LIBRARY,
     PLUGIN,
@@ -26,7 +24,6 @@ from tests.web.composer.harness import (
     Start,
     Template,
     World,
-    silent,
 )
 
 if TYPE_CHECKING:
@@ -62,15 +59,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     thing.tag("1.0.0")
 
     async def build(config: Config) -> None:
-        with Git(timeout=60) as git:
-            async with Store(config.database) as store:
-                syncer = Services(config, store, git).syncer
-                for slug, upstreams in {"acme": (library, plugin, tools), "other": (thing,)}.items():
-                    organization = await store.organizations.create(slug, slug)
-                    for upstream in upstreams:
-                        await syncer.add(organization, parse_address(upstream.url), progress=silent)
+        async with Services.open(config) as services:
+            for slug, upstreams in {"acme": (library, plugin, tools), "other": (thing,)}.items():
+                registry = Registry(services, await services.store.organizations.create(slug, slug))
+                for upstream in upstreams:
+                    await registry.add(upstream)
 
-    asyncio.run(build(Config(data=folder / "data", git_timeout=60)))
+    asyncio.run(build(Config(data=folder / "data", git_timeout=60, sync_interval=0)))
     return Template(folder / "data", between)
 
 

@@ -20,11 +20,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from pricore.auth.access_tokens import create_secret, hash_secret
-from pricore.hosts.addresses import parse_address
 from pricore.server import SERVICE, listen
 from pricore.services.opening import Services
 from pricore.web.http.connection import Connection
 from tests.harness import GitRepository, as_composer_reads
+from tests.registry import Registry
 
 LIBRARY = {
     "name": "acme/library",
@@ -91,6 +91,7 @@ class World:
     """A server on a data folder of its own, and the store and syncer that stand behind it."""
 
     def __init__(self, services: Services, client: TestClient[Any, Any]) -> None:
+        self.services = services
         self.store = services.store
         self.sources = services.sources
         self.syncer = services.syncer
@@ -142,14 +143,15 @@ class World:
                 found[entry["version"]] = as_composer_reads(entry)
         return found
 
-    async def follow(self, upstream: GitRepository) -> None:
-        organization = await self.store.organizations.get("acme")
-        await self.syncer.add(organization, parse_address(upstream.url), progress=silent)
+    async def follow(self, upstream: GitRepository, *paths: str) -> None:
+        await (await self.acme()).add(upstream, *paths)
 
     async def sync(self, upstream: GitRepository) -> None:
-        organization = await self.store.organizations.get("acme")
-        repository = await self.store.repositories.get(organization, upstream.url)
-        await self.syncer.sync(repository, progress=silent)
+        await (await self.acme()).sync(upstream)
+
+    async def acme(self) -> Registry:
+        """acme without the server in front of it."""
+        return Registry(self.services, await self.store.organizations.get("acme"))
 
     def database(self) -> contextlib.closing[sqlite3.Connection]:
         """A connection of somebody else's."""
@@ -202,7 +204,3 @@ def error(reply: Reply, status: int) -> str:
     assert isinstance(message, str)
     assert message
     return message
-
-
-def silent(text: str, done: int, total: int, received: int = 0) -> None:
-    """Progress that nobody watches."""

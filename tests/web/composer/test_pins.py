@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import pytest
 
-from pricore.hosts.addresses import parse_address
 from pricore.models import LockedPackage
 from pricore.vcs.mirror import Mirror
 from tests.harness import GitRepository
@@ -18,7 +17,6 @@ from tests.web.composer.harness import (
     error,
     pack,
     shasum,
-    silent,
 )
 
 NAME = "acme/pinned"
@@ -77,8 +75,7 @@ async def test_a_folder_is_pinned_as_the_package_in_it(world: World, secret: str
     upstream.commit(files={"a/composer.json": '{"name": "acme/a"}', "a/file.txt": "first"})
     first = upstream.head()
     upstream.commit(files={"a/file.txt": "second"})
-    organization = await world.store.organizations.get("acme")
-    await world.syncer.add(organization, parse_address(upstream.url), paths=["*"], progress=silent)
+    await world.follow(upstream, "*")
 
     body = (await world.get(path_of(first, name="acme/a"), secret)).body
     assert b"first" in body
