@@ -17,6 +17,13 @@ from pricore.config import Config
 from tests.documents import PAGES, ROOT, blocks
 
 MADE = ROOT / "docs" / "commands.md"
+FOR_DEVELOPERS = [ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md"]
+LINKING = [
+    *PAGES,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs" / "decisions").glob("*.md")),
+]
 
 
 def shown(page: Path) -> list[str]:
@@ -57,7 +64,7 @@ def test_every_shell_line_is_seen(page: Path) -> None:
     """Shell lines stand in blocks that the stories run, or that say why they don't and which test does instead."""
     text = page.read_text()
     kinds = {kind for kind in re.findall(r"^```(\w*)$", text, re.MULTILINE) if kind}
-    assert kinds <= {"console", "sh", "yaml", "ini", "text", "json", "nginx"}
+    assert kinds <= {"console", "sh", "yaml", "ini", "text", "json", "nginx", "mermaid"}
     assert not re.findall(r"^ {4}(?:pricore|curl|composer|git|sudo|pip|systemctl) ", text, re.MULTILINE)
     found = blocks(page)
     assert all(block.commands for block in found), "a block of console without a line that begins with $"
@@ -74,7 +81,19 @@ def test_every_setting_is_explained() -> None:
     assert [(field.name, field.name.upper()) for field in fields(Config)] == rows
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", FOR_DEVELOPERS, ids=lambda page: page.name)
+def test_names_of_the_code_are_those_of_the_code(page: Path) -> None:
+    """A page that explains the code names modules that there are, and `Class.method` as it is defined."""
+    text = page.read_text()
+    for path in re.findall(r"`((?:\w+/)+\w+\.py)`", text):
+        assert (ROOT / path).exists() or (ROOT / "pricore" / path).exists(), f"{page.name}: {path}"
+    modules = [file.read_text() for file in sorted((ROOT / "pricore").rglob("*.py"))]
+    for kind, method in re.findall(r"`([A-Z]\w+)\.(\w+)`", text):
+        defined = rf"^class {kind}\b.*?^ +(?:async )?def {method}\("
+        assert any(re.search(defined, module, re.MULTILINE | re.DOTALL) for module in modules), f"{kind}.{method}"
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     """A link to a file of the project names one that is there, and a heading in it that it has."""
     for target, heading in re.findall(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]+)?\)", page.read_text()):
