@@ -18,6 +18,7 @@ import msgspec
 
 from pricore.config import Config
 from pricore.errors import ConfigError, StorageError, explain
+from pricore.system.files import sync_path
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -356,8 +357,7 @@ async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
 
 def _put_in_place(file: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with file.open("rb") as written:
-        os.fsync(written.fileno())
+    sync_path(file)
     file.replace(path)
 
 

@@ -5,7 +5,6 @@ file appears before its version is committed, and goes in a transaction in which
 """
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import tempfile
@@ -34,6 +33,7 @@ from pricore.errors import (
 from pricore.models import NewVersion, Organization, Version
 from pricore.store import Store
 from pricore.system.clock import now
+from pricore.system.files import lock, sync_file, sync_path
 from pricore.system.threads import ARCHIVES, UPLOADS
 
 T = TypeVar("T")
@@ -211,8 +211,7 @@ def _pack(
             kept.write(compressor.compress(piece))
         before = _before(upload) if upload.rubbish else content.hexdigest()
     kept.write(compressor.flush())
-    kept.flush()
-    os.fsync(kept.fileno())
+    sync_file(kept)
     shasum, reference, at = digest.hexdigest(), content.hexdigest(), now()
     try:
         entry = metadata.version_entry(
@@ -285,7 +284,7 @@ def _open_new(folder: Path) -> IO[bytes]:
     """A new file in a folder, locked as long as this process has it open."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = tempfile.NamedTemporaryFile(dir=folder, prefix=_NEW, delete=False)  # noqa: SIM115  # `_discard` closes it
-    fcntl.flock(file, fcntl.LOCK_EX)
+    lock(file, wait=True)
     return file
 
 
@@ -294,11 +293,7 @@ def _put_in_place(file: IO[bytes], path: Path) -> None:
     path.parent.mkdir(exist_ok=True, mode=0o700)
     Path(file.name).replace(path)
     for folder in (path.parent, path.parent.parent):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_path(folder)
 
 
 def _discard(file: IO[bytes]) -> None:
@@ -322,10 +317,6 @@ def _unlink(paths: Iterable[Path]) -> None:
 def _unlink_halves(folder: Path, before: float) -> None:
     """Delete files that were never given a name that lasts, and that nobody writes any more."""
     for path in folder.glob(f"{_NEW}*"):
-        try:
-            with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(file.fileno()).st_mtime < before:
-                    path.unlink()
-        except (BlockingIOError, FileNotFoundError):
-            continue
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            if lock(file) and os.fstat(file.fileno()).st_mtime < before:
+                path.unlink()

@@ -3,15 +3,13 @@
 import asyncio
 import base64
 import binascii
-import os
 import secrets
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from pricore.engine.sqlite import sync_folder
 from pricore.errors import InvalidError, NotFoundError, SealError
 from pricore.store import Store
+from pricore.system.files import write_file
 
 _VERSION: Final = b"\x01"
 """Stands in front of what is sealed: AES-256-GCM, a nonce, the text with its tag."""
@@ -91,22 +89,10 @@ class Sealer:
 
     def put(self, key: bytes) -> None:
         """Write the key, whole or not at all; where there is one, that one stays. Raises SealError."""
-        folder = self._path.parent
-        new = folder / f".{self._path.name}-{secrets.token_hex(8)}"
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            try:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
-                    file.write(base64.b64encode(key) + b"\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                with suppress(FileExistsError):
-                    self._path.hardlink_to(new)  # unlike a rename, it replaces nothing
-            finally:
-                new.unlink(missing_ok=True)
-            # what is sealed must not outlive its key
-            sync_folder(folder)
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # on the disk when this returns: what is sealed must not outlive its key
+            write_file(self._path, base64.b64encode(key) + b"\n", replace=False)
         except OSError as error:
             raise SealError(
                 f"cannot make the key that seals secrets, {self._path}: {error.strerror}; "

@@ -11,7 +11,6 @@ compares with what is upstream, so that doing one twice does nothing.
 """
 
 import asyncio
-import os
 import secrets
 import shutil
 import tempfile
@@ -31,7 +30,7 @@ from pricore.archives.uploads import Uploads
 from pricore.auth.sealing import Sealer, open_with_passphrase, seal_with_passphrase
 from pricore.config import Config
 from pricore.engine.database import one_at_a_time
-from pricore.engine.sqlite import check_owner, find_damage, sync_folder
+from pricore.engine.sqlite import check_owner, find_damage
 from pricore.errors import BackupError, GitError, explain
 from pricore.git import Git
 from pricore.operations import backup_file
@@ -47,6 +46,7 @@ from pricore.operations.backup_file import (
 from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.system.clock import now
+from pricore.system.files import create_file, sync_folder
 from pricore.vcs.mirror import Mirror
 
 T = TypeVar("T")
@@ -228,10 +228,8 @@ def destination(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as name:
             scratch = Path(name)
             new = scratch / "backup"
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            with create_file(new) as file:
                 yield file, scratch
-                file.flush()
-                os.fsync(file.fileno())
             new.replace(target)
             sync_folder(target.parent)
     except OSError as error:

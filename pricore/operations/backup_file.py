@@ -22,6 +22,7 @@ import zstandard
 from pricore.engine.sqlite import newest_schema
 from pricore.errors import BackupError
 from pricore.system.clock import rfc3339
+from pricore.system.files import create_file
 
 FORMAT: Final = 1
 DATABASE: Final = "pricore.sqlite3"
@@ -201,14 +202,11 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, 
     digest = hashlib.sha256()
     source = tar.extractfile(member)
     assert source is not None  # noqa: S101  # it is a regular file
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with os.fdopen(os.open(target, flags, 0o600), "wb") as file:
+    with create_file(target) as file:
         while piece := source.read(_CHUNK):
             _go_on(stopped)
             digest.update(piece)
             file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
     return digest.hexdigest()
 
 

@@ -4,9 +4,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import os
 import re
-import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -14,6 +12,7 @@ from typing import Final
 import msgspec
 
 from pricore.errors import GitUnavailableError, StoreError
+from pricore.system.files import write_file
 
 _SECONDS: Final = 30
 _MOST_BYTES: Final = 64 * 1024
@@ -67,19 +66,9 @@ async def scan(host: str, port: int | None) -> list[HostKey]:
 def trust(file: Path, name: str, keys: list[HostKey]) -> None:
     """Let these keys be the ones of a host, and no others. Raises StoreError where the file cannot be written."""
     kept = [line for line in _lines(file) if name not in _names(line)]
-    new = file.with_name(f".{file.name}-{secrets.token_hex(8)}")
     content = "".join(f"{line}\n" for line in [*kept, *(f"{name} {item.kind} {item.key}" for item in keys)])
     try:
-        try:
-            with os.fdopen(
-                os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w"
-            ) as written:
-                written.write(content)
-                written.flush()
-                os.fsync(written.fileno())
-            new.replace(file)
-        finally:
-            new.unlink(missing_ok=True)
+        write_file(file, content.encode(errors="surrogateescape"))
     except OSError as error:
         raise StoreError(f"cannot write {file}: {error.strerror}; let this user write it") from None
 

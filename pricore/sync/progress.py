@@ -5,7 +5,6 @@ database's writer nor wake those who watch for changes of the registry. The proc
 file; the kernel lets go of it with the process, so that what one that was killed left behind counts as nothing.
 """
 
-import fcntl
 import itertools
 import os
 import zlib
@@ -18,6 +17,7 @@ import msgspec
 
 from pricore.models import Progress, Step, SyncRun
 from pricore.store import Store
+from pricore.system.files import lock
 
 _SIZE: Final = 256
 """Bytes of a record. The file has two, overwritten in turn: whoever finds one half written has the other."""
@@ -56,7 +56,7 @@ def publish(folder: Path, repository_id: str, run_id: str) -> Iterator[OnProgres
         if over:
             return  # by now, some other file can have the descriptor
         number = next(numbers)
-        record = _pack(number, Progress(run_id, step, done, total, received))
+        record = _encode(number, Progress(run_id, step, done, total, received))
         with suppress(OSError):
             if number == 0:
                 descriptor = _create(path, made, record)
@@ -80,11 +80,11 @@ def read(folder: Path, repository_id: str) -> Progress | None:
     except OSError:
         return None
     try:
-        if _try_lock(descriptor):
+        if lock(descriptor, shared=True):
             return None  # nobody has it: who wrote it is no more
         for _ in range(_MOST_READS):
             content = os.pread(descriptor, 2 * _SIZE, 0)
-            found = [item for item in (_unpack(content[:_SIZE]), _unpack(content[_SIZE:])) if item is not None]
+            found = [item for item in (_decode(content[:_SIZE]), _decode(content[_SIZE:])) if item is not None]
             if found:
                 return max(found, key=lambda item: item[0])[1]
         return None
@@ -123,7 +123,7 @@ def _create(path: Path, made: Path, first: bytes) -> int:
     """The descriptor of a new file, which is locked and whole before anybody finds it."""
     descriptor = os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)  # nobody else can have a file without a name that is looked for
         os.pwrite(descriptor, first, 0)
         made.rename(path)
     except BaseException:
@@ -132,24 +132,16 @@ def _create(path: Path, made: Path, first: bytes) -> int:
     return descriptor
 
 
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _file(folder: Path, repository_id: str) -> Path:
     return folder / f"{repository_id}.progress"
 
 
-def _pack(number: int, progress: Progress) -> bytes:
+def _encode(number: int, progress: Progress) -> bytes:
     content = msgspec.json.encode((number, progress))
     return (b"%08x" % zlib.crc32(content) + content).ljust(_SIZE)
 
 
-def _unpack(record: bytes) -> tuple[int, Progress] | None:
+def _decode(record: bytes) -> tuple[int, Progress] | None:
     """The progress in a record with its number, None where it is not whole."""
     content = record[8:].rstrip()
     if record[:8] != b"%08x" % zlib.crc32(content):

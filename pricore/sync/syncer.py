@@ -4,9 +4,7 @@ A sync is a `Run`; no repository has two at a time, in whichever processes.
 """
 
 import asyncio
-import fcntl
 import logging
-import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -31,9 +29,10 @@ from pricore.git import Git
 from pricore.hosts.addresses import Address
 from pricore.models import Organization, Repository, Step, Trigger
 from pricore.store import Store
-from pricore.sync.progress import OnProgress, forget, publish
+from pricore.sync.progress import OnProgress, forget, ignore, publish
 from pricore.sync.run import Report, Run
 from pricore.system.clock import now
+from pricore.system.files import LockedError, hold_lock
 from pricore.system.threads import SYNCS
 from pricore.vcs.mirror import Mirror
 
@@ -41,6 +40,9 @@ _log = logging.getLogger("pricore.sync")
 
 _QUIET_SECONDS: Final = 0.1
 """How long a repository is listed before that is told, where nobody has asked: most syncs find nothing new."""
+
+_LOCK_SECONDS: Final = 0.05
+"""How often it is tried to get a repository that another process has."""
 
 _REMOVAL_SECONDS: Final = 1.0
 """How long a removal waits at most for a sync that was stopped."""
@@ -111,7 +113,7 @@ class Syncer:
         try:
             async with self._lock(repository.id, seconds=_REMOVAL_SECONDS):
                 await self._discard(repository.id)
-        except _BusyError:
+        except LockedError:
             _log.info("%s was removed while it is being read; its mirror goes when that ends", repository.url)
 
     async def sweep(self) -> None:
@@ -127,7 +129,7 @@ class Syncer:
             return  # a database that was lost or put aside: mirrors hold commits that may be nowhere else
         for repository_id in left - known:
             if _ID.fullmatch(repository_id):
-                with suppress(_BusyError):
+                with suppress(LockedError):
                     async with self._lock(repository_id, seconds=0):
                         await self._discard(repository_id)
 
@@ -208,7 +210,7 @@ class Syncer:
                     if report.read:
                         await _maintain(mirror, found.url)
                     return report
-        except _BusyError:
+        except LockedError:
             raise SyncError(f"another process has been syncing {repository.url} for too long") from None
         except PermissionError as error:
             # of this repository alone: its lock or its mirror was made by another user
@@ -268,26 +270,21 @@ class Syncer:
 
     @asynccontextmanager
     async def _lock(
-        self, repository_id: str, *, seconds: float, progress: OnProgress | None = None
+        self, repository_id: str, *, seconds: float, progress: OnProgress = ignore
     ) -> AsyncIterator[int]:
         """Hold a repository against every other process, by a lock on the descriptor that this gives.
 
         The kernel lets go when this process has died and every git that was given the descriptor has ended.
-        Raises _BusyError where nobody lets go in time.
+        Raises LockedError where nobody lets go in time.
         """
         self._config.repositories.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self._lock_file(repository_id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            deadline = asyncio.get_running_loop().time() + seconds
-            while not _try_lock(descriptor):
-                if asyncio.get_running_loop().time() >= deadline:
-                    raise _BusyError
-                if progress is not None:
-                    progress(Step.WAITING, 0, 0)
-                await asyncio.sleep(0.05)
+        async with hold_lock(
+            self._lock_file(repository_id),
+            seconds=seconds,
+            pause=_LOCK_SECONDS,
+            on_wait=lambda: progress(Step.WAITING, 0, 0),
+        ) as descriptor:
             yield descriptor
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager
@@ -309,10 +306,6 @@ async def _maintain(mirror: Mirror, url: str) -> None:
         _log.warning("the mirror of %s cannot be put in order: %s", url, reason)
 
 
-class _BusyError(Exception):
-    """Somebody else holds a repository, and goes on to."""
-
-
 def _reason(error: Exception, data: Path) -> str:
     """Why a sync failed, for who may see the repository: no folders of the server."""
     match error:
@@ -328,11 +321,3 @@ def _reason(error: Exception, data: Path) -> str:
 
 def _removed(repository: Repository) -> NotFoundError:
     return NotFoundError(f"the repository {repository.url} was removed")
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -1,6 +1,5 @@
 """Which process serves a data folder, and where: a small file in it, on which that process holds a lock."""
 
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Final
 
 from pricore.config import Config
 from pricore.errors import ConfigError
+from pricore.system.files import lock
 
 _NAME: Final = "serve.lock"
 _MOST_BYTES: Final = 1000
@@ -24,7 +24,7 @@ def hold(data: Path, url: str) -> Iterator[None]:
     # not truncated before it is ours: what is in it is another server's until then
     descriptor = os.open(data / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if not _lock(descriptor, fcntl.LOCK_EX):
+        if not lock(descriptor):
             raise ConfigError(f"another `pricore serve` serves {data} already; stop it, or give another --data")
         with suppress(OSError):  # on a full disk it serves all the same
             os.ftruncate(descriptor, 0)
@@ -41,19 +41,11 @@ def holder(data: Path) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        if _lock(descriptor, fcntl.LOCK_SH):
+        if lock(descriptor, shared=True):
             return None
         return os.pread(descriptor, _MOST_BYTES, 0).decode(errors="replace")
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def listening_url(config: Config, *, port: int | None = None) -> str:
