@@ -350,7 +350,7 @@ async def test_a_confined_git_speaks_no_open_protocol(git: Git) -> None:
 
 async def test_a_trickle_is_no_answer(git: Git, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that lists its refs ever so slowly has a limit of its own, however long a fetch may take."""
-    monkeypatch.setattr("pricore.git._MOST_LISTING_SECONDS", 1)
+    monkeypatch.setattr("pricore.git.LISTING_SECONDS", 1)
 
     ended = asyncio.Event()
 

@@ -54,7 +54,7 @@ BY_ITSELF: Final = Access()
 """As git does it by itself, with what the user has."""
 
 
-class Way(msgspec.Struct, frozen=True, kw_only=True):
+class GitSetup(msgspec.Struct, frozen=True, kw_only=True):
     """What a run of git gets for an access: its configuration, the command of ssh, variables and open files.
 
     `withheld` are variables of this process that it doesn't get.
@@ -75,7 +75,7 @@ def may_use(url: str, credential: Credential | Login) -> bool:
 
 
 @asynccontextmanager
-async def prepare(url: str, access: Access) -> AsyncIterator[Way]:
+async def prepare(url: str, access: Access) -> AsyncIterator[GitSetup]:
     """What a run of git needs to read `url` so, as long as it runs.
 
     Raises GitError for git://, which cannot be kept to an address, and for a login of another host.
@@ -88,20 +88,20 @@ async def prepare(url: str, access: Access) -> AsyncIterator[Way]:
     if login is not None or access.confined:
         environment["HOME"] = os.devnull  # curl would take a user out of ~/.netrc first
     withheld = {AGENT, *PROXIES} if access.confined else ()
-    way = Way(settings=settings, ssh=ssh, environment=environment, withheld=withheld)
+    setup = GitSetup(settings=settings, ssh=ssh, environment=environment, withheld=withheld)
     if login is None:
-        yield msgspec.structs.replace(way, ssh=[*ssh, *_NO_KEY]) if access.confined else way
+        yield msgspec.structs.replace(setup, ssh=[*ssh, *_NO_KEY]) if access.confined else setup
     elif not may_use(url, login):
         raise GitError(f"cannot read {url}: the credential {login.name} is for {login.host} by {login.kind}")
     elif login.kind == "ssh":
         async with ssh_agent.serving(login.secret) as folder:
-            yield msgspec.structs.replace(way, ssh=[*ssh, *_own_key(folder)])
+            yield msgspec.structs.replace(setup, ssh=[*ssh, *_own_key(folder)])
     else:
         with _open_nameless(f"username={login.username}\npassword={login.secret}\n") as descriptor:
             scheme, host = urlsplit(url).scheme, login.host
             # git asks it for this host alone; what it adds, "get" or "erase", is a comment
             helper = f"credential.{scheme}://{host}.helper=!cat /dev/fd/{descriptor} #"
-            yield msgspec.structs.replace(way, settings=[*settings, helper], descriptors=[descriptor])
+            yield msgspec.structs.replace(setup, settings=[*settings, helper], descriptors=[descriptor])
 
 
 @contextmanager

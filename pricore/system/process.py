@@ -76,7 +76,7 @@ BOUNDS: Final = Bounds()
 """Enough to take in the largest repositories that have been seen."""
 
 
-class Child:
+class GitProcess:
     """One git process and the thread that reads it; `kill` may come from any other thread at any time."""
 
     def __init__(self, environment: Mapping[str, str], bounds: Bounds) -> None:

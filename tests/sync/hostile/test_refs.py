@@ -60,7 +60,7 @@ async def test_a_list_of_refs_has_a_size(
     registry: Registry, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Names of kilobytes cannot make the list longer than what is read of one."""
-    monkeypatch.setattr("pricore.git._MOST_LISTING", 50)
+    monkeypatch.setattr("pricore.git.MAX_LISTING", 50)
     with pytest.raises(GitError, match=r"^git ls-remote of .* gives more than 0 MB$"):
         await registry.add(upstream)
 
