@@ -194,7 +194,7 @@ async def _add_mirrors(
         progress("Packing mirrors", number, len(ids))
         bundle = scratch / f"{repository_id}.bundle"
         try:
-            if await sources.mirror(repository_id, url=repository.url).pack(bundle):
+            if await sources.mirror(repository_id, url=repository.url).bundle(bundle):
                 await _in_thread(stopped, partial(writer.add, f"{MIRRORS}/{bundle.name}", bundle))
                 count += 1
         except GitError as error:
@@ -325,7 +325,7 @@ async def _unpack_mirrors(folder: Path, git: Git, progress: Callable[[str], None
     for bundle in sorted(await asyncio.to_thread(lambda: [*folder.glob("*.bundle")])):
         progress(f"Unpacking mirrors ({len(found) + 1})")
         try:
-            await Mirror(git, folder / f"{bundle.stem}.git").unpack(bundle)
+            await Mirror(git, folder / f"{bundle.stem}.git").unbundle(bundle)
         except GitError as error:
             raise BackupError(f"the mirror {bundle.name} in the backup cannot be read: {error}") from None
         bundle.unlink()

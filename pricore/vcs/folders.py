@@ -1,6 +1,6 @@
 """Which folders of commits are packages: a search through trees that ends, whatever is in them.
 
-Pure: `Mirror.find_folders` reads what it wants. Trees name each other, so that a few of them can unfold to
+Pure: `BareRepository.find_folders` reads what it wants. Trees name each other, so that a few of them can unfold to
 billions of folders: each is read once, and what is found is counted before it is kept.
 """
 
@@ -13,10 +13,10 @@ from pricore.errors import GitError
 
 MOST_TREE: Final = 16 * 1024 * 1024
 """Bytes of a folder's list that is searched: some 400,000 entries."""
-_MOST_BYTES: Final = 256 * 1024 * 1024
-_MOST_TREES: Final = 100_000
-_MOST_LINKS: Final = 1_000_000
-_MOST_FOUND: Final = 64 * 1024 * 1024
+MOST_BYTES: Final = 256 * 1024 * 1024
+MOST_TREES: Final = 100_000
+MOST_LINKS: Final = 1_000_000
+MOST_FOUND: Final = 64 * 1024 * 1024
 """Of one search: bytes of lists, different folders, folders in folders, and bytes of what is found."""
 _MOST_NAME: Final = 255
 
@@ -29,11 +29,13 @@ _Node = tuple[str, frozenset[tuple[str, ...]]]
 class Search:
     """A search by patterns below the root trees given, level by level: most commits share most of their folders.
 
-    As long as `wanted` has trees, each of them is given to `take`, and then `descend` called. `target` is what
-    errors say that is searched. Any of it raises GitError for more than can be meant.
+    As long as `wanted` has trees, each of them is given to `take`, as far as `limit` bytes and one more, and then
+    `descend` called. `target` is what errors say that is searched. Any of it raises GitError for more than can be
+    meant.
     """
 
     def __init__(self, roots: Iterable[str], patterns: Sequence[str], target: str) -> None:
+        self.limit = MOST_TREE
         self._refusal = f"{' and '.join(patterns)} match too many folders in {target}: say more exactly"
         self._patterns = frozenset(tuple(pattern.split("/")) if pattern != "." else () for pattern in patterns)
         self._below: dict[_Node, list[tuple[str, _Node]]] = {}
@@ -51,15 +53,15 @@ class Search:
         return list(self._nodes)
 
     def take(self, tree: str, content: bytes) -> None:
-        """Look at a tree. One larger than MOST_TREE is no package, and is refused where more may match in it."""
+        """Look at a tree. One larger than the limit is no package, and is refused where more may match in it."""
         nodes = self._nodes[tree]
         deeper = [node for node in nodes if any(node[1])]
-        if len(content) > MOST_TREE:
+        if len(content) > self.limit:
             if deeper:
                 raise GitError(self._refusal)
             content = b""
         self._read += len(content)
-        if self._read > _MOST_BYTES:
+        if self._read > MOST_BYTES:
             raise GitError(self._refusal)
         for node in nodes:
             self._below[node] = []
@@ -83,7 +85,7 @@ class Search:
     def _link(self, node: _Node, name: str, child: _Node) -> None:
         self._below[node].append((sys.intern(name), self._next.setdefault(child, child)))
         self._links += 1
-        if self._links > _MOST_LINKS or len(self._below) + len(self._next) > _MOST_TREES:
+        if self._links > MOST_LINKS or len(self._below) + len(self._next) > MOST_TREES:
             raise GitError(self._refusal)
 
     def _collect(self, node: _Node) -> list[tuple[str, str]]:
@@ -96,7 +98,7 @@ class Search:
             for path, package in self._collect(child):
                 found.append((f"{name}/{path}" if path else name, package))
                 self._size += len(found[-1][0]) + 64
-                if self._size > _MOST_FOUND:
+                if self._size > MOST_FOUND:
                     raise GitError(self._refusal)
         self._found[node] = found
         return found

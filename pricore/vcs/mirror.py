@@ -1,44 +1,28 @@
-"""Mirrors: bare repositories that follow remotes, and what is read out of them."""
+"""Mirrors: bare repositories that follow remotes; how they are brought to what is there, and kept in order."""
 
 import asyncio
-import itertools
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Final, TypeVar
+from typing import Final
 
-from pricore.composer.discovery import place, split_place
-from pricore.errors import ArchiveError, GitError
-from pricore.git import MOST_REFS, Git, read_all, split_lines
+from pricore.errors import GitError
+from pricore.git import Git
 from pricore.remotes.access import BY_ITSELF, Access
-from pricore.system.clock import now
-from pricore.system.concurrency import OnShare, both, counted
 from pricore.system.process import BOUNDS, Bounds, OnReceived
 from pricore.system.threads import SYNCS
-from pricore.vcs.folders import MOST_TREE, Search
-from pricore.vcs.gitzip import GitZip, commit_of_folder
-from pricore.vcs.objects import Objects
-from pricore.vcs.pitfalls import FILES, MOST_BYTES, Pitfall
+from pricore.vcs.bare_repository import BareRepository
 
-T = TypeVar("T")
-
-_MOST_COMMIT: Final = 64 * 1024
-_MOST_ARCHIVE_SECONDS: Final = 300
-_ARCHIVE_BOUNDS: Final = Bounds(memory=512 * 1024**2, seconds=60)
-_LEAST_ROOM: Final = 64 * 1024
-_MOST_LOOSE_REFS: Final = 100
-_MOST_PACKS: Final = 20
+MOST_LOOSE_REFS: Final = 100
+MOST_PACKS: Final = 20
 """Beyond these, what pushes have added one by one is put together: every git would go through all of it."""
 
-_MOST_ALIKE: Final = 16
-"""Objects whose names begin alike that are looked at; of 7 digits, there are two in a hundred thousand."""
+_LEAST_ROOM: Final = 64 * 1024
+_LOCKED: Final = (".lock': File exists", "packed-refs.new: File exists")
+"""What git says of a lock file that is there already."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
-
-class Mirror:
+class Mirror(BareRepository):
     """A bare repository that follows a remote's branches and tags.
 
     Commits that were ever served stay: `keep` holds them by refs of our own, below refs/pricore/. Who writes
@@ -47,15 +31,9 @@ class Mirror:
     """
 
     def __init__(self, git: Git, path: Path, *, url: str = "", hold: int | None = None, limit: int = 0) -> None:
-        self._git = git
-        self._about = f"the mirror of {url}" if url else "the mirror"
-        self.path = path
+        super().__init__(git, path, about=f"the mirror of {url}" if url else "the mirror")
         self._hold = hold
         self._limit = limit
-
-    def exists(self) -> bool:
-        """Whether it is there; not whether it has everything."""
-        return all((self.path / name).exists() for name in ("HEAD", "config", "objects", "refs"))
 
     async def fetch(self, url: str, *, access: Access = BY_ITSELF, on_received: OnReceived | None = None) -> None:
         """Bring branches and tags to what `url` has now. Raises GitError, GitUnavailableError.
@@ -162,199 +140,29 @@ class Mirror:
         Others may read meanwhile. Raises GitError, OSError; it is whole then, too.
         """
         loose, packs = await asyncio.to_thread(_count, self.path)
-        if loose > _MOST_LOOSE_REFS:
+        if loose > MOST_LOOSE_REFS:
             await self._write(["pack-refs", "--all"])
         # the large ones stay as they are, so that no object is copied often
-        if packs >= _MOST_PACKS and packs % _MOST_PACKS == 0:
+        if packs >= MOST_PACKS and packs % MOST_PACKS == 0:
             await self._write(["repack", "--geometric=2", "-d", "-n", "--quiet", "--threads=1"])
 
-    async def pack(self, file: Path) -> bool:
-        """Write all that refs lead to into one file, as git bundles it; False where there is nothing.
+    async def bundle(self, file: Path) -> bool:
+        """Write all that refs lead to into one file, a bundle of git's; False where there is nothing.
 
         Its path is absolute, because git runs in another folder. Somebody may fetch into it meanwhile.
         """
         if not self.exists():
             return False
-        if not await self._git.run(["for-each-ref", "--count=1"], folder=self.path, about=self._about):
+        if not await self._ask("for-each-ref", "--count=1"):
             return False
-        await self._git.run(
-            ["bundle", "create", "--quiet", str(file), "--all"], folder=self.path, about=self._about
-        )
+        await self._ask("bundle", "create", "--quiet", str(file), "--all")
         return True
 
-    async def unpack(self, file: Path) -> None:
-        """Make it of such a file, with all refs. Raises GitError where that isn't whole."""
+    async def unbundle(self, file: Path) -> None:
+        """Make it of a bundle, with all refs. Raises GitError where that isn't whole."""
         await self._prepare()
         options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
         await self._write(["fetch", *options, "--", str(file), "+refs/*:refs/*"])
-
-    async def refs(self) -> dict[str, str]:
-        """Branches and tags by full name, in git's order, with the object that each leads to in the end.
-
-        A name that isn't UTF-8 has backslashes, which no other can have. Raises GitError for more than can be
-        read: a remote may offer more to a fetch than it listed.
-        """
-
-        def consume(output: IO[bytes]) -> dict[str, str]:
-            refs: dict[str, str] = {}
-            for line in split_lines(read_all(output, f"git show-ref of {self._about}")):
-                value, _, name = line.partition(" ")
-                refs[name.removesuffix("^{}")] = value  # an annotated tag's second line is the commit
-            return refs
-
-        refs = await self._git.read(
-            ["show-ref", "--heads", "--tags", "--dereference"],
-            consume,
-            folder=self.path,
-            about=self._about,
-            accept=(0, 1),
-        )
-        if len(refs) > MOST_REFS:
-            raise GitError(f"{self._about} has more than {MOST_REFS:,} branches and tags: delete some")
-        return refs
-
-    async def tagged(self) -> dict[str, tuple[str, int]]:
-        """The commit of each tag by its full name, and when it was tagged, seconds, where git knows.
-
-        That is never later than now.
-        """
-        form = "%(objectname) %(*objectname) %(creatordate:unix) %(refname)"
-        listed = await self._git.run(
-            ["for-each-ref", f"--format={form}", "refs/tags"], folder=self.path, about=self._about
-        )
-        found = {}
-        for line in split_lines(listed):
-            value, peeled, at, name = line.split(" ", 3)
-            if at.isdigit():
-                found[name] = peeled or value, min(int(at), now())
-        return found
-
-    async def find_files(
-        self, places: Sequence[str], name: str, *, on_share: OnShare = lambda share: None
-    ) -> tuple[dict[str, int | None], dict[str, tuple[str, int]]]:
-        """One file in many commits, or folders (commit:folder), without reading it.
-
-        Gives the time of each commit (its author's, seconds; None for what is no commit), and the file's id and
-        bytes in each place that has it. `on_share` is told in a thread how far that is.
-        """
-
-        def split() -> list[str]:
-            return list(dict.fromkeys(split_place(at)[0] for at in places))
-
-        commits = await SYNCS.for_all(len(places), split)
-        return await both(self._find_times(commits), self._find_blobs(places, name, on_share))
-
-    async def _find_times(self, commits: Sequence[str]) -> dict[str, int | None]:
-        def consume(output: IO[bytes]) -> dict[str, int | None]:
-            # where git ends early its status says so; StopIteration would never get out of a thread
-            answers = itertools.chain(_batch_answers(output, 0), itertools.repeat((b"", b"")))
-            return {commit: _authored_at(*next(answers)) for commit in commits}
-
-        return await self._git.read(
-            ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=commits
-        )
-
-    async def read_blobs(
-        self,
-        blobs: Sequence[str],
-        take: Callable[[str, bytes], None],
-        *,
-        limit: int,
-        on_share: OnShare = lambda share: None,
-    ) -> None:
-        """Give files by id, one after the other, to `take`, in a thread; `limit` is the bytes of the largest.
-
-        `on_share` is told there how far that is.
-        """
-
-        def consume(output: IO[bytes]) -> None:
-            answers = zip(blobs, _batch_answers(output, limit), strict=False)
-            for blob, (_, content) in counted(answers, len(blobs), on_share):
-                take(blob, content)
-
-        await self._git.read(["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=blobs)
-
-    async def find_pitfalls(self, commits: Sequence[str]) -> set[Pitfall]:
-        """What commits have, by the files in their roots that say so, that `git archive` leaves out."""
-        wanted = [(commit, name) for commit in commits for name in FILES]
-
-        def consume(output: IO[bytes]) -> set[Pitfall]:
-            found = set()
-            for (_, name), (_, content) in zip(wanted, _batch_answers(output, MOST_BYTES), strict=False):
-                pitfall, pattern = FILES[name]
-                if pattern.search(content):
-                    found.add(pitfall)
-            return found
-
-        lines = [f"{commit}:{name}" for commit, name in wanted]
-        return await self._git.read(
-            ["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=lines
-        )
-
-    async def _find_blobs(self, places: Sequence[str], name: str, on_share: OnShare) -> dict[str, tuple[str, int]]:
-        """The id and the size of a file in each place that has it; what is large is never unpacked for it."""
-        # one by one, in git's thread: there may be many
-        lines = (f"{at}/{name}" if split_place(at)[1] else f"{at}:{name}" for at in places)
-
-        def consume(output: IO[bytes]) -> dict[str, tuple[str, int]]:
-            answers = counted(zip(places, output, strict=False), len(places), on_share)
-            found = ((at, line.decode(errors="backslashreplace").split()) for at, line in answers)
-            return {
-                at: (fields[0], int(fields[2])) for at, fields in found if len(fields) == 3 and fields[1] == "blob"
-            }
-
-        return await self._git.read(
-            ["cat-file", "--batch-check"],
-            consume,
-            folder=self.path,
-            about=self._about,
-            lines=lines,
-        )
-
-    async def find_folders(self, commits: Sequence[str], patterns: Sequence[str]) -> dict[str, Mapping[str, str]]:
-        """The folders of commits that match patterns and have a composer.json: path to tree, by commit.
-
-        In a pattern, *, ? and [] stand for a part of one folder's name; "." is the root. Raises GitError where
-        more match than can be meant.
-        """
-        trees = await self._trees(commits)
-        search = Search(trees.values(), patterns, self._about)
-        while search.wanted:
-            await self._look(search)
-
-        def gather() -> dict[str, Mapping[str, str]]:
-            found = {tree: search.folders(tree) for tree in set(trees.values())}
-            return {commit: found[trees[commit]] if commit in trees else {} for commit in commits}
-
-        return await SYNCS.run(gather)
-
-    async def _trees(self, commits: Sequence[str]) -> dict[str, str]:
-        """The tree of each commit; what is no commit has none."""
-
-        def consume(output: IO[bytes]) -> dict[str, str]:
-            # where git ends early its status says so
-            answers = (line.split(" ") for line in split_lines(read_all(output, f"git cat-file of {self._about}")))
-            found = zip(commits, answers, strict=False)
-            return {commit: answer[0] for commit, answer in found if answer[1:2] == ["tree"]}
-
-        return await self._git.read(
-            ["cat-file", "--batch-check=%(objectname) %(objecttype)"],
-            consume,
-            folder=self.path,
-            about=self._about,
-            lines=(f"{commit}^{{tree}}" for commit in commits),
-        )
-
-    async def _look(self, search: Search) -> None:
-        """Give a search what it wants, and let it go on."""
-        wanted = search.wanted
-
-        def consume(output: IO[bytes]) -> None:
-            for tree, (_, content) in zip(wanted, _batch_answers(output, MOST_TREE), strict=False):
-                search.take(tree, content)
-
-        await self._git.read(["cat-file", "--batch"], consume, folder=self.path, about=self._about, lines=wanted)
-        await SYNCS.run(search.descend)
 
     async def keep(self, commits: Iterable[str]) -> None:
         """Hold commits for good, whatever happens to the branches and tags that led to them."""
@@ -364,117 +172,6 @@ class Mirror:
         )
         if lines:
             await self._write(["update-ref", "--stdin"], lines=lines)
-
-    async def has(self, treeishes: Sequence[str]) -> set[str]:
-        """Those of commits, and of folders as commit:folder, that are there."""
-        if not self.exists():
-            return set()
-        output = await self._git.run(
-            ["cat-file", "--batch-check=%(objecttype)"], folder=self.path, about=self._about, lines=treeishes
-        )
-        answers = zip(treeishes, split_lines(output), strict=True)
-        return {at for at, kind in answers if kind in ("commit", "tree")}
-
-    async def led_to(self, beginning: str, tips: Iterable[str]) -> list[str]:
-        """The commits with that beginning, a whole one's too, that some others lead to or that are among them."""
-        if not self.exists():
-            return []
-        listed = await self._git.run(
-            ["rev-parse", f"--disambiguate={beginning}"], folder=self.path, about=self._about
-        )
-        names = split_lines(listed)[:_MOST_ALIKE]
-        kinds = await self._git.run(
-            ["cat-file", "--batch-check=%(objecttype)"], folder=self.path, about=self._about, lines=names
-        )
-        commits = [name for name, kind in zip(names, split_lines(kinds), strict=True) if kind == "commit"]
-        others = [f"^{tip}" for tip in tips]
-        found = []
-        for commit in commits:
-            # what nothing leads to is what is left
-            left = await self._git.run(
-                ["rev-list", "--max-count=1", "--ignore-missing", "--stdin"],
-                folder=self.path,
-                about=self._about,
-                lines=[commit, *others],
-            )
-            if not left:
-                found.append(commit)
-        return found
-
-    async def archive(self, treeish: str, consume: Callable[[IO[bytes]], T]) -> T:
-        """What `consume` makes of the zip of a commit, or of a folder in one as commit:folder.
-
-        It is stored, not compressed, in one root folder. The bytes depend on the commit and the folder alone.
-        Raises ArchiveError where git makes none of it, and never will.
-        """
-        commit, path = split_place(treeish)
-        if not _COMMIT.fullmatch(commit):
-            raise GitError(f"{commit[:80]!r} is not a commit")
-        if path:
-            commit = await self._commit_folder(commit, path)
-        try:
-            return await self._git.read(
-                ["archive", "--format=zip", "-0", f"--prefix={commit[:12]}/", commit],
-                consume,
-                folder=self.path,
-                about=self._about,
-                seconds=_MOST_ARCHIVE_SECONDS,
-                bounds=_ARCHIVE_BOUNDS,
-            )
-        except GitError as error:
-            for sign, reason in _NO_ARCHIVE:
-                if sign in str(error):
-                    raise ArchiveError(reason) from None
-            raise
-
-    async def with_zips(self, make: Callable[[GitZip], T]) -> T:
-        """What `make` gives, which has the zips of many commits made one after the other, in a thread of its own.
-
-        They are what `archive` gives, and cost far less than as many gits. Raises GitError.
-        """
-
-        def talk(requests: IO[bytes], answers: IO[bytes]) -> T:
-            with closing(GitZip(Objects(requests, answers))) as zips:
-                return make(zips)
-
-        return await self._git.converse(["cat-file", "--batch"], talk, folder=self.path, about=self._about)
-
-    async def _commit_folder(self, commit: str, path: str) -> str:
-        """The id of the commit of a folder alone, which is made where it isn't there."""
-        at = place(commit, path)
-        header = await self._git.run(["cat-file", "commit", commit], folder=self.path, about=self._about)
-        tree, _, kind = (
-            await self._git.run(
-                ["cat-file", "--batch-check=%(objectname) %(objecttype)"],
-                folder=self.path,
-                about=self._about,
-                lines=[at],
-            )
-        ).partition(b" ")
-        text = commit_of_folder(at, tree.decode(), header)
-        if kind.strip() != b"tree":
-            raise GitError(f"there is no folder {path} in {commit[:12]} of {self._about}")
-        if text is None:
-            raise ArchiveError(_NO_DATE)
-        made = await self._git.run(
-            ["hash-object", "-t", "commit", "-w", "--stdin"],
-            folder=self.path,
-            about=self._about,
-            lines=text.removesuffix("\n").split("\n"),
-        )
-        return made.decode().strip()
-
-
-_NO_DATE: Final = "no archive can be made: the date of its commit is one that git cannot write"
-_NO_ARCHIVE: Final = (
-    ("ut of memory", "too large for an archive: git needs more than 512 MB of memory for its files"),
-    ("of a processor's time", "too large for an archive: git needs more than a minute for its folders"),
-    ("timestamp too large", _NO_DATE),
-    ("invalid path '", "no archive can be made: a file in it has a name that git refuses, such as .. or .git"),
-)
-
-
-_LOCKED: Final = (".lock': File exists", "packed-refs.new: File exists")
 
 
 def _count(mirror: Path) -> tuple[int, int]:
@@ -503,27 +200,3 @@ def _remove_lock_files(mirror: Path) -> None:
     left = (*mirror.glob("*.lock"), *mirror.glob("packed-refs.new"), *(mirror / "refs").rglob("*.lock"))
     for path in left:
         path.unlink(missing_ok=True)
-
-
-def _batch_answers(output: IO[bytes], limit: int) -> Iterator[tuple[bytes, bytes]]:
-    """The (type, content) of each answer of `cat-file --batch`; type is empty where nothing was found."""
-    while header := output.readline():
-        fields = header.split()
-        if len(fields) != 3 or not fields[2].isdigit():
-            yield b"", b""
-            continue
-        size = int(fields[2])
-        wanted = min(size, _MOST_COMMIT if fields[1] == b"commit" else limit + 1)
-        content = output.read(wanted)
-        rest = size - wanted + 1  # the line feed behind it
-        while rest > 0 and (skipped := output.read(min(rest, 1 << 16))):
-            rest -= len(skipped)
-        yield fields[1], content
-
-
-def _authored_at(kind: bytes, header: bytes) -> int | None:
-    if kind != b"commit":
-        return None
-    authored = re.search(rb"^author .*> (\d{1,12}) [+-]\d{4}$", header, re.MULTILINE)
-    # what RFC 3339 can say ends with the year 9999
-    return min(int(authored[1]), 253_402_300_799) if authored else 0

@@ -257,10 +257,10 @@ async def test_more_folders_than_can_be_meant_are_refused(
     registry: Registry, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a pattern may match is limited, and the message says what to do."""
-    monkeypatch.setattr("pricore.vcs.folders._MOST_TREES", 3)
+    monkeypatch.setattr("pricore.vcs.folders.MOST_TREES", 3)
     with pytest.raises(GitError, match="say more exactly"):
         await follow(registry, upstream)
-    monkeypatch.setattr("pricore.vcs.folders._MOST_TREES", 100)
+    monkeypatch.setattr("pricore.vcs.folders.MOST_TREES", 100)
     monkeypatch.setattr("pricore.sync.run._MOST_PLACES", 3)
     with pytest.raises(SyncError, match=r"make 4 versions of .* say more exactly"):
         await follow(registry, upstream)

@@ -23,8 +23,8 @@ MOST_PACKS = 5
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less is enough than by itself, so that a test takes seconds."""
-    monkeypatch.setattr("pricore.vcs.mirror._MOST_LOOSE_REFS", MOST_LOOSE_REFS)
-    monkeypatch.setattr("pricore.vcs.mirror._MOST_PACKS", MOST_PACKS)
+    monkeypatch.setattr("pricore.vcs.mirror.MOST_LOOSE_REFS", MOST_LOOSE_REFS)
+    monkeypatch.setattr("pricore.vcs.mirror.MOST_PACKS", MOST_PACKS)
 
 
 def _packs(mirror: Mirror) -> int:

@@ -105,22 +105,21 @@ async def test_many_commits_of_many_folders_are_counted_first(served: Registry, 
 @pytest.mark.parametrize(
     ("limit", "value"),
     [
-        ("folders.MOST_TREE mirror.MOST_TREE", 10_000),
-        ("folders._MOST_BYTES", 10_000),
-        ("folders._MOST_LINKS", 500),
-        ("folders._MOST_TREES", 12),
-        ("folders._MOST_FOUND", 10_000),
+        ("folders.MOST_TREE", 10_000),
+        ("folders.MOST_BYTES", 10_000),
+        ("folders.MOST_LINKS", 500),
+        ("folders.MOST_TREES", 12),
+        ("folders.MOST_FOUND", 10_000),
     ],
 )
 async def test_a_search_has_limits(
     served: Registry, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
     """Whatever there is too much of, the message says what to do."""
-    for name in limit.split():
-        monkeypatch.setattr(f"pricore.vcs.{name}", value)
+    monkeypatch.setattr(f"pricore.vcs.{limit}", value)
     manifest = "100644", b"composer.json", blob(upstream, b'{"name": "acme/many"}')
     readme = blob(upstream, b"")
-    if limit == "folders._MOST_TREES":
+    if limit == "folders.MOST_TREES":
         folders = [
             ("40000", b"n%d" % n, tree(upstream, [manifest, ("100644", b"n%d" % n, readme)])) for n in range(9)
         ]
@@ -136,8 +135,7 @@ async def test_a_package_of_too_many_files_is_none(
     served: Registry, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder that matches, and whose list is too long, is no package; those beside it are."""
-    for module in ("folders", "mirror"):
-        monkeypatch.setattr(f"pricore.vcs.{module}.MOST_TREE", 10_000)
+    monkeypatch.setattr("pricore.vcs.folders.MOST_TREE", 10_000)
     manifest = "100644", b"composer.json", blob(upstream, b'{"name": "acme/library"}')
     files = [("100644", b"f%06d" % n, manifest[2]) for n in range(1000)]
     huge = "100644", b"composer.json", blob(upstream, b'{"name": "acme/huge"}')

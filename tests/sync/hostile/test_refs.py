@@ -50,7 +50,7 @@ async def test_more_refs_than_were_listed_are_refused_too(
     """A server that offers more to a fetch than it listed gains nothing by it."""
     await registry.add(upstream)
     upstream.commit()
-    monkeypatch.setattr("pricore.vcs.mirror.MOST_REFS", 1)
+    monkeypatch.setattr("pricore.vcs.bare_repository.MOST_REFS", 1)
     with pytest.raises(GitError, match="has more than 1 branches and tags"):
         await registry.sync(upstream)
     assert set(await registry.versions()) == {"1.0.0", "dev-main"}
