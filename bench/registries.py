@@ -14,7 +14,7 @@ from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository, Trigger
 from pricore.services.opening import Services
 from pricore.store import Store
-from pricore.sync.run import Report
+from pricore.sync.report import Report
 
 ORGANIZATION: Final = "acme"
 

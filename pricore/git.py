@@ -49,6 +49,9 @@ MAX_LISTING: Final = 16 * 1024 * 1024
 _LONG_NAME: Final = re.compile(rb"\t(refs/(?=[^\n^]{996}|(?:[^\n^]*/)?[^\n^/]{251})[^\n^]{55})")
 """The beginning of a ref for which file systems have no name that leaves room for `.lock` behind it."""
 
+_NO_NAME: Final = re.compile(r"/\.|\.\.|//|@\{|[\0-\x20~^:?*\[\x7f]|\.lock(?:/|$)|[./]$")
+"""What no name of a ref has."""
+
 _LONG_LINE: Final = 251
 """Bytes; a line with such a ref has more."""
 
@@ -72,6 +75,10 @@ class Remote:
             if name.startswith(("refs/heads/", "refs/tags/")):
                 refs[name.removesuffix("^{}")] = value  # an annotated tag's second line is the commit
         return refs
+
+    def fetched_refs(self) -> dict[str, str]:
+        """Those of them that git fetches: it passes over what cannot be the name of one."""
+        return {ref: commit for ref, commit in self.refs.items() if not _NO_NAME.search(ref)}
 
     @cached_property
     def default_branch(self) -> str | None:

@@ -171,7 +171,7 @@ class Service:
             tidying = _tidy(self._services, before=time.time())
             beside = (self._queue.work(), tidying, self._prune(), _rebuild_documents(self._store))
             self._working += [asyncio.create_task(work) for work in beside]
-        self._working.append(asyncio.create_task(self._services.dists.repack()))
+        self._working.append(asyncio.create_task(self._services.dists.recompress()))
         flushing = asyncio.create_task(_flush_usage(self._store))
         yield
         await self.rest()

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from pricore.archives.storage import Bucket
+from pricore.archives.bucket import Bucket
 from tests.composers import Release
 
 STRICT = os.environ.get("PRICORE_TEST_STRICT") == "1"

@@ -10,7 +10,7 @@ from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository, Trigger
 from pricore.services.opening import Services
 from pricore.sync.progress import ignore
-from pricore.sync.run import Report
+from pricore.sync.report import Report
 from pricore.vcs.mirror import Mirror
 from tests.harness import GitRepository
 

@@ -21,7 +21,7 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from pricore.archives.storage import Bucket
+from pricore.archives.bucket import Bucket
 from tests.harness import Pricore, need
 
 ACCESS_KEY: Final = "test:tester"

@@ -5,12 +5,16 @@ import hashlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import IO, Final, Self, TypeAlias
 
-from pricore.archives import dists
-from pricore.errors import GitError
+import msgspec
+
+from pricore.archives.safety import Tail
+from pricore.errors import ArchiveError, GitError
+from pricore.models import Candidate, NewVersion
+from pricore.system.concurrency import OnShare
 from pricore.system.threads import cores
 from pricore.vcs.gitzip import GitZip
 from pricore.vcs.mirror import Mirror
@@ -18,12 +22,37 @@ from pricore.vcs.objects import UnusualError
 
 _log = logging.getLogger("pricore.checksums")
 
-_AT_A_TIME: Final = 200
+_AT_A_TIME: Final = 50
+"""Archives that are taken up without giving others a turn; there may be 20,000."""
+
 _MANY: Final = 16
 """From so many on, reading what they have in common once is worth what it takes to begin."""
 
+MOST_BYTES: Final = 2 * 1024**3
+CHUNK: Final = 256 * 1024
+
 Sum: TypeAlias = tuple[str, int]
 """The sha1 of an archive, and its bytes."""
+
+
+def checksum(archive: IO[bytes]) -> tuple[str, int]:
+    """The sha1 (hexadecimal) and the size of an archive that is read to its end.
+
+    Raises ArchiveError for one that is larger than what can be a package, or that nobody should unpack.
+    """
+    digest = hashlib.sha1(usedforsecurity=False)
+    size = 0
+    buffer = bytearray(CHUNK)
+    view = memoryview(buffer)
+    tail = Tail()
+    while count := archive.readinto(buffer):  # type: ignore[attr-defined]  # a pipe can
+        digest.update(view[:count])
+        tail.add(bytes(view[:count]))
+        size += count
+        if size > MOST_BYTES:
+            raise ArchiveError(f"too large for an archive: more than {MOST_BYTES // 1024**3} GB")
+    tail.check()
+    return digest.hexdigest(), size
 
 
 class Checksums:
@@ -69,7 +98,7 @@ class Checksums:
         wanted = []
         for number, treeish in enumerate(treeishes):
             if number % _AT_A_TIME == _AT_A_TIME - 1:
-                await asyncio.sleep(0)  # there may be 20,000
+                await asyncio.sleep(0)
             if treeish not in self._futures:
                 future = self._futures[treeish] = loop.create_future()
                 if treeish in self._known:
@@ -86,6 +115,35 @@ class Checksums:
     async def of(self, treeish: str) -> Sum:
         """The checksum of one that was begun, when it is made. Raises ArchiveError, GitError."""
         return await self._futures[treeish]
+
+    async def finish(
+        self, candidates: Sequence[Candidate], treeishes: Mapping[str, str], *, on_share: OnShare
+    ) -> tuple[list[NewVersion], dict[str, str], dict[str, str]]:
+        """Those of some candidates of which there is an archive, when each has one, or has none.
+
+        `treeishes` are what their archives are made of, by ref. Besides them by ref why the others have none now,
+        which may be over the next time, and why there will never be one.
+        """
+        found: list[NewVersion] = []
+        failed: dict[str, str] = {}
+        unfit: dict[str, str] = {}
+        for number, candidate in enumerate(candidates):
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)  # those that are finished are not waited for
+            on_share(number / len(candidates))
+            treeish = treeishes[candidate.ref]
+            try:
+                shasum, size = await self.of(treeish)
+            except ArchiveError as error:
+                unfit[candidate.ref] = str(error)
+            except GitError as error:
+                failed[candidate.ref] = str(error)
+            else:
+                folder = None if treeish == candidate.reference else treeish
+                fields = msgspec.structs.asdict(candidate)
+                found.append(NewVersion(**fields, shasum=shasum, size=size, treeish=folder))
+        on_share(1)
+        return found, failed, unfit
 
     def _make_alone(self, treeishes: Iterable[str]) -> None:
         """Have git make these, each by itself."""
@@ -107,7 +165,7 @@ class Checksums:
                 raise GitError(
                     "not made yet, because it took longer than git_timeout so far; the next sync goes on"
                 )
-            made = await self._mirror.archive(treeish, dists.checksum)
+            made = await self._mirror.archive(treeish, checksum)
         except Exception as error:  # noqa: BLE001  # whoever waits for the future gets it
             if not future.done():
                 future.set_exception(error)

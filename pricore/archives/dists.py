@@ -8,78 +8,48 @@ here can go.
 
 import asyncio
 import errno
-import fcntl
-import hashlib
 import io
 import logging
-import os
 import shutil
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, Protocol, TypeVar
 
+from pricore.archives.bucket import Bucket, open_bucket
 from pricore.archives.compression import (
     Encoding,
     compress,
-    digest_at,
     digest_of,
     encoding_of,
-    frame_size,
     name_of,
     names_of,
     read_pieces,
     read_plain,
 )
-from pricore.archives.safety import Tail
-from pricore.archives.storage import (
-    Bucket,
-    Folder,
-    Opened,
-    Storage,
-    Unkept,
-    open_bucket,
-    shasum_of,
-)
+from pricore.archives.recompression import Recompression
+from pricore.archives.storage import Folder, Opened, Storage, Unkept, shasum_of
 from pricore.config import Config
-from pricore.errors import ArchiveError, DistError, StorageError, explain
+from pricore.errors import DistError, StorageError, explain
 from pricore.models import Dist
-from pricore.system.fair_semaphore import Turns, Who
+from pricore.system.fair_semaphore import FairSemaphore, Who
 from pricore.system.threads import ARCHIVES, cores
 
 _log = logging.getLogger("pricore.dists")
 
 T = TypeVar("T")
 
-_MOST_BYTES: Final = 2 * 1024**3
 _CHUNK: Final = 256 * 1024
-_REPACKING: Final = Path(__file__).with_name("recompress.py")
-_LEAST_REPACKED: Final = 32 * 1024
-_MOST_REPACKED: Final = 16 * 1024**2
-"""Bytes of content from which packing harder saves more than it takes, and up to which it takes some seconds."""
-
-_MOST_LOOSE: Final = 1000
-"""Archives that wait to be packed harder; more stay as they are until they are asked for in another process."""
-
-_CALM_SECONDS: Final = 1.0
-"""How long nothing was made before something is packed harder: first downloads come many at a time."""
-
-_LOCK_SECONDS: Final = 0.02
-_MOST_LOCK_SECONDS: Final = 10.0
-"""How long somebody who deletes waits for one who replaces, or the other way round."""
-
-_MOST_REMOVE_SECONDS: Final = 15.0
+MOST_REMOVE_SECONDS: Final = 15.0
 """How long whoever deletes a package waits for the files of its archives, which nobody can ask for any more."""
 
 _BATCH: Final = 100
 """Files that are deleted before somebody who replaces one can have a turn."""
 
-_LONGEST_WAIT: Final = 50.0
+LONGEST_WAIT: Final = 50.0
 """Seconds that a request waits for its turn to have an archive made: reverse proxies give up after 60."""
 
-_MOST_UNKEPT: Final = 64 * 1024**2
+MOST_UNKEPT: Final = 64 * 1024**2
 """Bytes of content that are made in memory where a disk is full, and how many at a time are."""
 _UNKEPT_AT_A_TIME: Final = 2
 
@@ -88,26 +58,6 @@ _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 class _NoRoomError(DistError):
     """An archive can be made, and not kept."""
-
-
-def checksum(archive: IO[bytes]) -> tuple[str, int]:
-    """The sha1 (hexadecimal) and the size of an archive that is read to its end.
-
-    Raises ArchiveError for one that is larger than what can be a package, or that nobody should unpack.
-    """
-    digest = hashlib.sha1(usedforsecurity=False)
-    size = 0
-    buffer = bytearray(_CHUNK)
-    view = memoryview(buffer)
-    tail = Tail()
-    while count := archive.readinto(buffer):  # type: ignore[attr-defined]  # a pipe can
-        digest.update(view[:count])
-        tail.add(bytes(view[:count]))
-        size += count
-        if size > _MOST_BYTES:
-            raise ArchiveError(f"too large for an archive: more than {_MOST_BYTES // 1024**3} GB")
-    tail.check()
-    return digest.hexdigest(), size
 
 
 class Source(Protocol):
@@ -129,7 +79,7 @@ class Dists:
     is in both is the same. `on_made` is called for each that was made.
 
     So many are made or checked `at_once`, None for as many as there are cores: more of them together take as long,
-    and everybody else's requests longer.
+    and everybody else's requests longer. A request waits for its turn as long as its `patience`, seconds.
     """
 
     def __init__(
@@ -138,18 +88,20 @@ class Dists:
         bucket: Bucket | None = None,
         *,
         at_once: int | None = None,
+        patience: float = LONGEST_WAIT,
         on_made: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_made = on_made
         self.folder = Folder(folder)
         self.bucket = bucket
         self._making: dict[str, asyncio.Task[None]] = {}
-        self._turns = Turns(at_once or cores(), seconds=_LONGEST_WAIT)
+        self.at_once = at_once or cores()
+        self._turns = FairSemaphore(self.at_once, seconds=patience)
         self._checked: set[tuple[Storage, str]] = set()
-        self._loose: asyncio.Queue[tuple[Storage, Dist]] = asyncio.Queue(_MOST_LOOSE)
-        self._waiting: set[str] = set()
-        self._made_at = 0.0
-        self._unkept = Turns(_UNKEPT_AT_A_TIME, seconds=_LONGEST_WAIT)
+        self._recompression = Recompression(
+            self.folder, on_damaged=lambda storage, name: self._checked.discard((storage, name))
+        )
+        self._unkept = FairSemaphore(_UNKEPT_AT_A_TIME, seconds=patience)
         self._full = False
 
     @property
@@ -201,7 +153,7 @@ class Dists:
         try:
             return await self.open(dist, source, encoding, who=who)
         except _NoRoomError as error:
-            if dist.size > _MOST_UNKEPT:
+            if dist.size > MOST_UNKEPT:
                 raise
             if not self._full:
                 _log.warning("%s; until there is room, archives are sent without being kept", error)
@@ -234,7 +186,7 @@ class Dists:
         """
         left = [*names]
         while left:  # nothing to delete makes no folder to lock
-            async with self._held(fcntl.LOCK_SH):
+            async with self.folder.deleting():
                 await storage.delete(left[:_BATCH])
             del left[:_BATCH]
 
@@ -245,7 +197,7 @@ class Dists:
         """
         names = [name for shasum in sorted(shasums) for name in names_of(shasum)]
         try:
-            async with asyncio.timeout(_MOST_REMOVE_SECONDS):
+            async with asyncio.timeout(MOST_REMOVE_SECONDS):
                 for storage in self.storages:
                     try:
                         await self.delete(storage, names)
@@ -254,7 +206,7 @@ class Dists:
         except TimeoutError:
             _log.warning(
                 "deleting %d archives takes longer than %d s; `pricore dist prune` deletes those that are left",
-                *(len(shasums), _MOST_REMOVE_SECONDS),
+                *(len(shasums), MOST_REMOVE_SECONDS),
             )
 
     async def problem(self, storage: Storage, name: str, *, who: Who | None = None) -> str | None:
@@ -277,7 +229,7 @@ class Dists:
         """Make an archive and keep it, whatever is kept now. Raises DistError, GitError, BusyError."""
         name = name_of(dist.shasum, encoding)
         try:
-            async with self._new_file(name) as file:
+            async with self.folder.new_file(name) as file:
                 digest = await self._write(dist, source, encoding, file, who)
                 await asyncio.to_thread(file.flush)
                 _check_digest(dist, digest)
@@ -289,7 +241,7 @@ class Dists:
             ) from None
         self._full = False
         self._on_made()
-        self._made_at = time.monotonic()
+        self._recompression.hold_off()
         self._keep(storage, dist, encoding)
 
     async def move(self, name: str, source: Storage, target: Storage) -> None:
@@ -309,26 +261,13 @@ class Dists:
                 raise StorageError(f"{name} was written to {target}, and {problem}")
         await self.delete(source, [name])
 
-    def is_loose(self, dist: Dist) -> bool:
+    def will_shrink(self, dist: Dist) -> bool:
         """Whether an archive will soon be kept in fewer bytes."""
-        return dist.shasum in self._waiting
+        return self._recompression.has(dist)
 
-    async def repack(self) -> None:
-        """Pack harder what was made or first asked for, one after the other, until this is cancelled.
-
-        Another process does it, which is stopped at once, and whose memory is not this one's. A thread of the
-        lowest priority could hold the interpreter while it waits for a processor.
-        """
-        while True:
-            storage, dist = await self._loose.get()
-            while (seconds := self._made_at + _CALM_SECONDS - time.monotonic()) > 0:  # noqa: ASYNC110  # it moves
-                await asyncio.sleep(seconds)
-            try:
-                await self._repack(storage, dist)
-            except Exception as error:  # noqa: BLE001  # what stays larger takes room, and nothing else
-                _log.warning("an archive stays packed as it is: %s", error)
-            finally:
-                self._waiting.discard(dist.shasum)
+    async def recompress(self) -> None:
+        """Compress harder what was made or first asked for, one after the other, until this is cancelled."""
+        await self._recompression.work()
 
     async def close(self) -> None:
         """Give up what is being made."""
@@ -358,80 +297,10 @@ class Dists:
         await self.make(dist, source, encoding, who=who)
 
     def _keep(self, storage: Storage, dist: Dist, encoding: Encoding) -> None:
-        """Remember that an archive is whole in a place, and that it can be packed harder there."""
+        """Remember that an archive is whole in a place, and that it can be compressed harder there."""
         self._checked.add((storage, name_of(dist.shasum, encoding)))
-        if (
-            encoding == "zstd"
-            and _LEAST_REPACKED <= dist.size <= _MOST_REPACKED
-            and dist.shasum not in self._waiting
-            and not self._loose.full()
-        ):
-            self._waiting.add(dist.shasum)
-            self._loose.put_nowait((storage, dist))
-
-    async def _repack(self, storage: Storage, dist: Dist) -> None:
-        name = name_of(dist.shasum, "zstd")
-        opened = await storage.open(name)
-        if opened is None:
-            return
-        with opened:
-            kept = await opened.fetch(self.folder.path)
-            if frame_size(kept) == dist.size:
-                return  # it was packed so before
-            async with self._new_file(name) as file:
-                await _pack_harder(kept, dist.size, file)
-                path = Path(file.name)
-                if await ARCHIVES.run(digest_at, path) != dist.shasum:
-                    self._checked.discard((storage, name))
-                    raise DistError(f"{name} in {storage} is damaged; the next request makes it again")
-                if os.fstat(file.fileno()).st_size < opened.size:
-                    await self._replace(storage, name, path)
-
-    async def _replace(self, storage: Storage, name: str, path: Path) -> None:
-        """Put a file in the place of one that is kept, unless that was deleted meanwhile."""
-        async with self._held(fcntl.LOCK_EX):
-            if opened := await storage.open(name):
-                with opened:
-                    await storage.put(name, path)
-
-    @asynccontextmanager
-    async def _held(self, operation: int) -> AsyncIterator[None]:
-        """Keep apart, among all processes, who deletes (shared) and who replaces: nothing deleted must come back.
-
-        Raises StorageError where nobody lets go in time.
-        """
-        try:
-            self.folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(self.folder.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise StorageError(f"cannot lock {self.folder}: {explain(error)}") from None
-        deadline = time.monotonic() + _MOST_LOCK_SECONDS
-        try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        others = "replaces an archive" if operation == fcntl.LOCK_SH else "deletes archives"
-                        raise StorageError(
-                            f"somebody {others} in {self.folder} for more than {_MOST_LOCK_SECONDS:.0f} s; "
-                            "try again later"
-                        ) from None
-                    await asyncio.sleep(_LOCK_SECONDS)
-            yield
-        finally:
-            os.close(descriptor)
-
-    @asynccontextmanager
-    async def _new_file(self, name: str) -> AsyncIterator[IO[bytes]]:
-        """A new file on the disk where `name` is kept, which is gone afterwards if it wasn't put in its place."""
-        file = await asyncio.to_thread(self.folder.create, name)
-        try:
-            with file:
-                yield file
-        finally:
-            await asyncio.to_thread(Path(file.name).unlink, missing_ok=True)
+        if encoding == "zstd":
+            self._recompression.add(storage, dist)
 
     async def _write(
         self, dist: Dist, source: Source, encoding: Encoding, file: IO[bytes], who: Who | None
@@ -469,7 +338,7 @@ class Dists:
             return
         try:
             fetched = await opened.fetch(self.folder.path)
-            async with self._new_file(name) as copy:
+            async with self.folder.new_file(name) as copy:
                 await asyncio.to_thread(shutil.copyfileobj, fetched, copy, _CHUNK)
                 await asyncio.to_thread(copy.flush)
                 await target.put(name, Path(copy.name))
@@ -488,19 +357,3 @@ def _check_digest(dist: Dist, digest: str) -> None:
 def open_dists(config: Config, *, at_once: int | None = None, on_made: Callable[[], None] = lambda: None) -> Dists:
     """The archives of a registry, where its settings say; the rest is as for `Dists`."""
     return Dists(config.dists, open_bucket(config), at_once=at_once, on_made=on_made)
-
-
-async def _pack_harder(kept: IO[bytes], size: int, file: IO[bytes]) -> None:
-    """Write a kept archive, which has a size unpacked, into a file; whether that went well shows in the file."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", str(_REPACKING), str(size)),
-        stdin=kept,
-        stdout=file,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        await process.wait()
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()

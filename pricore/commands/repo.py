@@ -38,7 +38,7 @@ from pricore.services.management import parse_interval, parse_paths, parse_vanis
 from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync import progress
-from pricore.sync.run import Report
+from pricore.sync.report import Report
 from pricore.sync.syncer import Syncer
 from pricore.system.clock import rfc3339
 

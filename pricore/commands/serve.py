@@ -23,7 +23,7 @@ from pricore.services import sample
 from pricore.services.management import slug_of
 from pricore.services.opening import Services
 from pricore.store import Store
-from pricore.sync.run import Report
+from pricore.sync.report import Report
 from pricore.system import logs
 from pricore.system.systemd import notify
 

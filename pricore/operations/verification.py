@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
+from pricore.archives.checksums import checksum
 from pricore.archives.compression import encoding_of
-from pricore.archives.dists import Dists, checksum
+from pricore.archives.dists import Dists
 from pricore.archives.sources import Sources
 from pricore.archives.storage import Storage, Stored
 from pricore.errors import DistError, GitError

@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from pricore.archives.dists import Dists, checksum
+from pricore.archives.checksums import checksum
+from pricore.archives.dists import Dists
 from pricore.archives.sources import Sources
 from pricore.composer import metadata
 from pricore.errors import ArchiveError, GitError, NotFoundError

@@ -30,7 +30,8 @@ from pricore.hosts.addresses import Address
 from pricore.models import Organization, Repository, Step, Trigger
 from pricore.store import Store
 from pricore.sync.progress import OnProgress, forget, ignore, publish
-from pricore.sync.run import Report, Run
+from pricore.sync.report import Report
+from pricore.sync.run import Run
 from pricore.system.clock import now
 from pricore.system.files import LockedError, hold_lock
 from pricore.system.threads import SYNCS

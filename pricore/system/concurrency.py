@@ -1,4 +1,4 @@
-"""Work on many things, several of them at a time."""
+"""Work on many things, several of them at a time, and telling how far it is."""
 
 import asyncio
 import time
@@ -15,15 +15,25 @@ OnShare = Callable[[float], None]
 
 _AT_ONCE: Final = 4
 
-_TELL_SECONDS: Final = 0.1
+TELL_SECONDS: Final = 0.1
 """Between two times that it is told how far something is."""
+
+
+def from_thread(tell: OnShare) -> OnShare:
+    """The same for who is in another thread: it is told in this loop."""
+    loop = asyncio.get_running_loop()
+
+    def pass_on(share: float) -> None:
+        loop.call_soon_threadsafe(tell, share)
+
+    return pass_on
 
 
 def counted(items: Iterable[T], count: int, on_share: OnShare) -> Iterator[T]:
     """The items, so many, of which it is told now and then how far they have been gone through."""
     told = time.monotonic()
     for number, item in enumerate(items):
-        if (at := time.monotonic()) - told >= _TELL_SECONDS:
+        if (at := time.monotonic()) - told >= TELL_SECONDS:
             on_share(number / count)
             told = at
         yield item

@@ -1,4 +1,4 @@
-"""Turns: so many do something at once, and whoever wants to as well gets a fair turn."""
+"""A fair semaphore: so many do something at once, and whoever wants to as well gets a fair turn."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -15,7 +15,7 @@ _OURSELVES: Final = ("", "")
 _RETRY_SECONDS: Final = 10
 
 
-class Turns:
+class FairSemaphore:
     """Lets `most` in at once; then one organization after the other, and in it one client after the other.
 
     Who waits longer than `seconds` for a turn is sent away.

@@ -212,7 +212,7 @@ class Registry:
                 return delivery.redirect(await self._dists.sign(dist, kept))
             elif archive.size <= _SMALL_ARCHIVE:
                 answer = Answer(await archive.read(), delivery.response.headers)
-                if not self._dists.is_loose(dist):
+                if not self._dists.will_shrink(dist):
                     sending = Archive(version, dist.shasum)
                     self._recall.archives.keep(
                         key, Kept(answer, slug, name, counts_of(request), revision, sending)

@@ -7,8 +7,7 @@ from typing import Final
 
 import pytest
 
-from pricore.archives.checksums import Checksums, Sum
-from pricore.archives.dists import checksum
+from pricore.archives.checksums import Checksums, Sum, checksum
 from pricore.errors import GitError, GitUnavailableError
 from pricore.git import Git
 from pricore.vcs.gitzip import GitZip

@@ -17,13 +17,14 @@ from typing import IO, Any, TypeVar
 
 import pytest
 
+from pricore.archives.bucket import Bucket
+from pricore.archives.checksums import checksum
 from pricore.archives.compression import Encoding, name_of, read_plain
-from pricore.archives.dists import Dists, checksum
-from pricore.archives.storage import Bucket, Folder
+from pricore.archives.dists import Dists
+from pricore.archives.storage import Folder
 from pricore.errors import BusyError, ConfigError, DistError, GitError, StorageError
 from pricore.git import Git
 from pricore.models import Dist
-from pricore.system.fair_semaphore import Turns
 from pricore.system.threads import cores
 from pricore.vcs.mirror import Mirror
 from tests.harness import DataFolder, GitRepository, Place, prose
@@ -106,23 +107,41 @@ async def test_as_many_are_made_at_once_as_there_are_cores(mirror: Mirror, tmp_p
     answers = await asyncio.gather(*asking, return_exceptions=True)
     assert [type(answer) for answer in answers] == [DistError] * 9
     assert (counted.made, counted.most) == (9, 2)
-    assert Dists(tmp_path / "dists")._turns._free == cores()
+    assert Dists(tmp_path / "dists").at_once == cores()
 
 
 async def test_kept_archives_are_checked_as_many_at_once_as_there_are_cores(
-    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mirror: Mirror, tmp_path: Path
 ) -> None:
     """After a start, many that are asked for have to be read whole: that takes processors as well."""
     dist = await _advertised(mirror)
-    first = Dists(tmp_path / "dists")
-    for encoding in ("zstd", "gzip"):
-        await _read(first, dist, mirror, encoding)
+    before = await _read(Dists(tmp_path / "dists"), dist, mirror, "zstd")
     dists = Dists(tmp_path / "dists", at_once=1)
-    async with dists._turns.take(("acme", "")):
-        asking = asyncio.create_task(_read(dists, dist, mirror, "zstd"))
-        await _until(lambda: bool(dists._turns._waiting))
-        assert not asking.done()
-    assert await asking == await _read(first, dist, mirror, "zstd")
+    busy = _Busy()
+    making = asyncio.create_task(dists.make(dist, busy, "zstd"))
+    await busy.begun.wait()
+    asking = asyncio.create_task(_read(dists, dist, mirror, "zstd"))
+    done, _ = await asyncio.wait([asking], timeout=0.3)
+    assert not done
+    busy.ended.set()
+    assert await asking == before
+    await asyncio.wait([making])
+    assert isinstance(making.exception(), GitError)
+
+
+class _Busy:
+    """A mirror at which making an archive takes until it is told to end."""
+
+    def __init__(self) -> None:
+        self.begun, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def archive(self, treeish: str, consume: Callable[[IO[bytes]], T]) -> T:
+        self.begun.set()
+        await self.ended.wait()
+        raise GitError("it was told to end")
+
+    async def has(self, treeishes: Sequence[str]) -> set[str]:
+        return set(treeishes)
 
 
 class _Counted:
@@ -222,9 +241,9 @@ def _packers() -> list[str]:
 
 async def _repack(dists: Dists, dist: Dist) -> None:
     """Let what waits be packed harder, as the server does."""
-    working = asyncio.create_task(dists.repack())
+    working = asyncio.create_task(dists.recompress())
     try:
-        await _until(lambda: not dists.is_loose(dist))
+        await _until(lambda: not dists.will_shrink(dist))
     finally:
         working.cancel()
         await asyncio.wait([working])
@@ -289,7 +308,7 @@ async def test_what_is_deleted_while_it_is_packed_stays_gone(
 
     monkeypatch.undo()
     await _read(dists, dist, large, "zstd")
-    assert dists.is_loose(dist)
+    assert dists.will_shrink(dist)
     await dists.delete(dists.folder, [name])
     await _repack(dists, dist)
     assert dists.kept(dist.shasum) == []
@@ -321,7 +340,7 @@ async def test_packing_ends_at_once_and_leaves_nothing(
     dist = await _advertised(slow)
     dists = Dists(tmp_path / "dists")
     before = await _read(dists, dist, slow, "zstd")
-    working = asyncio.create_task(dists.repack())
+    working = asyncio.create_task(dists.recompress())
     await _until(lambda: _packers() != [])
     working.cancel()
     await asyncio.wait([working])
@@ -429,7 +448,7 @@ async def test_a_deletion_does_not_wait_for_ever(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Where somebody replaces an archive without an end, it says so, and what is left is for `prune`."""
-    monkeypatch.setattr("pricore.archives.dists._MOST_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("pricore.archives.storage.MOST_LOCK_SECONDS", 0.1)
     dist, dists = await _advertised(mirror), start()
     await _read(dists, dist, mirror, "zstd")
     with locked(dists.folder.path, fcntl.LOCK_EX):
@@ -444,7 +463,7 @@ async def test_a_package_is_deleted_though_its_archives_take_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever deletes it is not kept waiting for a place that does not answer; `prune` has the rest."""
-    monkeypatch.setattr("pricore.archives.dists._MOST_REMOVE_SECONDS", 0.1)
+    monkeypatch.setattr("pricore.archives.dists.MOST_REMOVE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and says nothing
         port = silent.getsockname()[1]
         bucket = Bucket(
@@ -505,9 +524,8 @@ async def test_what_is_sent_without_room_is_bounded(
 ) -> None:
     """Two at a time, each until it is sent, and none that is too large for memory; no client waits for ever."""
     dist = await _advertised(mirror)
-    dists = Dists(tmp_path / "data" / "dists")
+    dists = Dists(tmp_path / "data" / "dists", patience=0)
     monkeypatch.setattr(Folder, "create", _no_room)
-    monkeypatch.setattr(dists, "_unkept", Turns(2, seconds=0))
     first, second = [await dists.lend(dist, mirror, "zstd") for _ in range(2)]
     third = asyncio.create_task(dists.lend(dist, mirror, "zstd"))
     done, _ = await asyncio.wait([third], timeout=0.5)
@@ -518,6 +536,6 @@ async def test_what_is_sent_without_room_is_bounded(
         pass
     with await third, second:
         pass
-    monkeypatch.setattr("pricore.archives.dists._MOST_UNKEPT", dist.size - 1)
+    monkeypatch.setattr("pricore.archives.dists.MOST_UNKEPT", dist.size - 1)
     with pytest.raises(DistError, match="cannot keep"):
         await dists.lend(dist, mirror, "zstd")

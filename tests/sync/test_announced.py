@@ -10,7 +10,7 @@ from pricore.errors import GitError, SyncError
 from pricore.git import Git
 from pricore.models import Trigger
 from pricore.sync.progress import ignore
-from pricore.sync.run import Report
+from pricore.sync.report import Report
 from pricore.vcs.mirror import Mirror
 from tests.harness import GitRepository
 from tests.registry import Registry

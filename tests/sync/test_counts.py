@@ -29,7 +29,7 @@ async def told(
     registry: Registry, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> dict[Step, list[tuple[int, int]]]:
     """What is told of the first sync of a repository with thousands of tags: done and total, by step."""
-    monkeypatch.setattr("pricore.system.concurrency._TELL_SECONDS", 0.0)
+    monkeypatch.setattr("pricore.system.concurrency.TELL_SECONDS", 0.0)
     monkeypatch.setattr("pricore.tables.packages._AT_A_TIME", 100)
     release_many(upstream, COUNT)
     found: dict[Step, list[tuple[int, int]]] = {}

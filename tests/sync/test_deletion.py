@@ -11,7 +11,7 @@ import pytest
 from pricore.errors import NotFoundError
 from pricore.models import Repository
 from pricore.sync import run
-from pricore.sync.run import Report
+from pricore.sync.report import Report
 from pricore.tables.publishing import Publication
 from tests.harness import GitRepository
 from tests.registry import MakeRepository, Registry
@@ -77,7 +77,7 @@ async def test_what_was_deleted_stays_deleted(
     if event in ("a lost mirror", "all at once"):
         await mirror(registry, upstream)
     if event in ("other rules", "all at once"):
-        monkeypatch.setattr(run, "_RULES", "next")
+        monkeypatch.setattr(run, "RULES", "next")
     name = "acme/renamed" if event in ("a rename", "all at once") else "acme/library"
     for _ in range(2):
         report = await registry.sync(upstream)
@@ -156,7 +156,7 @@ async def test_no_other_ref_supplies_what_was_deleted(
     if gone:
         upstream.git("tag", "-d", "1.0.0")
         upstream.git("branch", "--quiet", "-D", "a#b")
-    monkeypatch.setattr(run, "_RULES", "next")
+    monkeypatch.setattr(run, "RULES", "next")
     await registry.sync(upstream)
     assert set(await registry.versions()) == {"dev-main"}
 
@@ -174,7 +174,7 @@ async def test_a_new_tag_may_take_the_place_of_a_deleted_one(
     await delete(registry, "1.0.0")
     commit = upstream.commit(files={"a.txt": "a"})
     upstream.tag("v1.0.0")
-    monkeypatch.setattr(run, "_RULES", "next")
+    monkeypatch.setattr(run, "RULES", "next")
     await registry.sync(upstream)
 
     assert await registry.versions() == {"v1.0.0": commit, "dev-main": commit}

@@ -14,7 +14,7 @@ from pricore.hosts.addresses import parse_address
 from pricore.models import Repository, Step
 from pricore.services.opening import Services
 from pricore.sync.progress import ignore
-from pricore.sync.run import Report
+from pricore.sync.report import Report
 from pricore.sync.syncer import Syncer
 from tests.registry import MakeRepository, Registry
 from tests.store.harness import everything

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pricore.archives.dists import checksum
+from pricore.archives.checksums import checksum
 from pricore.errors import ConflictError, GitError, GitUnavailableError, NotFoundError, SyncError
 from pricore.hosts.addresses import parse_address
 from pricore.models import Step

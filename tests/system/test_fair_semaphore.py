@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import pytest
 
 from pricore.errors import BusyError
-from pricore.system.fair_semaphore import Turns, Who
+from pricore.system.fair_semaphore import FairSemaphore, Who
 
 
-async def _order(turns: Turns, wanted: Sequence[Who]) -> list[Who]:
+async def _order(turns: FairSemaphore, wanted: Sequence[Who]) -> list[Who]:
     """The order in which those get a turn who want one, one after the other and before the first ends."""
     got: list[Who] = []
     begin = asyncio.Event()
@@ -31,12 +31,12 @@ async def test_organizations_take_turns_and_in_each_its_clients() -> None:
     """Who wants many waits for its own; another organization, or another client of the same one, comes next."""
     many, sibling, other = ("a", "x"), ("a", "y"), ("b", "z")
     wanted = [many, many, many, many, sibling, other, other]
-    assert await _order(Turns(1, seconds=60), wanted) == [many, many, other, sibling, other, many, many]
+    assert await _order(FairSemaphore(1, seconds=60), wanted) == [many, many, other, sibling, other, many, many]
 
 
 async def test_no_more_than_that_are_in_at_once() -> None:
     """Also when some give up waiting, and some while they are in: each turn is passed on once."""
-    turns = Turns(2, seconds=60)
+    turns = FairSemaphore(2, seconds=60)
     running = most = 0
 
     async def want(number: int) -> None:
@@ -61,7 +61,7 @@ async def test_no_more_than_that_are_in_at_once() -> None:
 
 async def test_who_waits_too_long_is_told_when_to_come_again() -> None:
     """A wait ends with an error that has a time, and takes no turn from those behind; we ourselves wait on."""
-    turns = Turns(1, seconds=0)
+    turns = FairSemaphore(1, seconds=0)
     async with turns.take(("a", "x")):
         with pytest.raises(BusyError, match="others have been waiting for longer; try again in 10 s") as caught:
             async with turns.take(("b", "y")):
@@ -73,6 +73,6 @@ async def test_who_waits_too_long_is_told_when_to_come_again() -> None:
     await waiting
 
 
-async def _take(turns: Turns, who: Who | None) -> None:
+async def _take(turns: FairSemaphore, who: Who | None) -> None:
     async with turns.take(who):
         pass

@@ -9,7 +9,7 @@ import pytest
 
 from pricore.errors import GitError, InvalidError, SyncError
 from pricore.services import management
-from pricore.sync.run import Report
+from pricore.sync.report import Report
 from tests.harness import GitRepository
 from tests.registry import MakeRepository, Registry
 
@@ -261,7 +261,7 @@ async def test_more_folders_than_can_be_meant_are_refused(
     with pytest.raises(GitError, match="say more exactly"):
         await follow(registry, upstream)
     monkeypatch.setattr("pricore.vcs.folders.MOST_TREES", 100)
-    monkeypatch.setattr("pricore.sync.run._MOST_PLACES", 3)
+    monkeypatch.setattr("pricore.sync.run.MOST_PLACES", 3)
     with pytest.raises(SyncError, match=r"make 4 versions of .* say more exactly"):
         await follow(registry, upstream)
 

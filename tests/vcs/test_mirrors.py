@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pricore.archives.dists import checksum
+from pricore.archives.checksums import checksum
 from pricore.errors import GitUnavailableError, SyncError
 from pricore.hosts.addresses import parse_address
 from pricore.vcs.mirror import Mirror

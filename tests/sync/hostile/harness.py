@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pricore.sync.run import Report
+from pricore.sync.report import Report
 from tests.harness import GitRepository
 
 Entry = tuple[str, bytes, str]

@@ -194,7 +194,7 @@ async def test_a_huge_file_makes_no_version(
     [
         ("pricore.archives.safety.MOST_FILES", 10, "it has more than 10 files"),
         ("pricore.archives.safety.MOST_DIRECTORY", 100, "it has more than 100,000 files"),
-        ("pricore.archives.dists._MOST_BYTES", 10_000, "more than 0 GB"),
+        ("pricore.archives.checksums.MOST_BYTES", 10_000, "more than 0 GB"),
     ],
 )
 async def test_an_archive_has_so_many_files_and_bytes(
@@ -208,7 +208,7 @@ async def test_an_archive_has_so_many_files_and_bytes(
     """What would fill the disk of whoever installs it makes no version."""
     monkeypatch.setattr(limit, value)
     if limit.endswith("_DIRECTORY"):
-        monkeypatch.setattr("pricore.archives.dists._CHUNK", 64)
+        monkeypatch.setattr("pricore.archives.checksums.CHUNK", 64)
     files = tree(upstream, [("100644", b"%03d" % n, blob(upstream, b"x" * 100)) for n in range(100)])
     tag_tree(upstream, "2.0.0", ("40000", b"files", files))
     left_out = reasons(await registry.add(upstream)) if "_DIRECTORY" not in limit else {}
