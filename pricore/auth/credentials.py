@@ -10,12 +10,9 @@ import msgspec
 from pricore.auth.sealing import Sealer
 from pricore.config import Config
 from pricore.errors import GitError, InvalidError, SealError
-from pricore.hosts.addresses import (
-    Instance,
-    host_of,
-    login_place,
-    parse_host,
-)
+from pricore.hosts.addresses import host_of, login_place, parse_host
+from pricore.hosts.provider import Instance
+from pricore.hosts.table import provider_at
 from pricore.models import Credential, Login, Organization, Repository
 from pricore.remotes import ssh_agent
 from pricore.remotes.access import Access, may_use
@@ -28,9 +25,6 @@ _log = logging.getLogger("pricore.credentials")
 _MOST_NAME: Final = 64
 _MOST_USERNAME: Final = 255
 _MOST_TOKEN: Final = 8192
-_USERNAMES: Final = {"bitbucket.org": "x-token-auth"}
-_USERNAME: Final = "x-access-token"
-"""GitHub asks for this one with tokens of apps; where tokens are taken, the others take any."""
 
 
 class Credentials:
@@ -61,7 +55,7 @@ class Credentials:
             name=_check_name(name),
             kind="https",
             host=host,
-            username=_check_username(username or _USERNAMES.get(host, _USERNAME)),
+            username=_check_username(username or provider_at(host).username),
             public_key=None,
             plain=plain,
             created_at=now(),

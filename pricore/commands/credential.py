@@ -16,6 +16,7 @@ from pricore.commands.session import Session, Yes, command, print_fields, print_
 from pricore.errors import GitError, InvalidError, NotFoundError
 from pricore.git import Git
 from pricore.hosts.addresses import parse_address, parse_host
+from pricore.hosts.table import PROVIDERS
 from pricore.models import Credential, Repository
 from pricore.remotes import known_hosts
 from pricore.remotes.access import Access
@@ -267,9 +268,9 @@ async def _read_with(store: Store, session: Session, credential: Credential) -> 
 
 def _print_public_key(console: "Console", credential: Credential) -> None:
     console.print(credential.public_key, markup=False, soft_wrap=True)
+    places = [f"{item.title}: {item.deploy_keys}." for item in PROVIDERS.values() if item.deploy_keys]
     typer.echo(
         f"Paste this at {credential.host}: as a deploy key of a repository, read-only, or as a key of a user who "
-        "may read several.\nGitHub: Settings > Deploy keys. GitLab: Settings > Repository > Deploy keys. "
-        "Bitbucket: Repository settings > Access keys. Gitea: Settings > Deploy keys.",
+        f"may read several.\n{' '.join(places)}",
         err=True,
     )

@@ -15,21 +15,15 @@ from pricore.commands.repo import Host, Org
 from pricore.commands.session import Session, command, print_table, warn
 from pricore.commands.webhook import check_public, register
 from pricore.errors import InvalidError, PricoreError
-from pricore.hosts.addresses import (
-    Address,
-    Instance,
-    address_at,
-    parse_address,
-    parse_instance,
-)
+from pricore.hosts.addresses import Address, address_at, parse_address, parse_instance
+from pricore.hosts.provider import Api, Found, Instance
+from pricore.hosts.table import NAMES_WITH_API
 from pricore.models import Credential, Organization, Repository
 from pricore.services.opening import Services
 from pricore.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from pricore.hosts.providers import Found, Provider
 
 app = typer.Typer()
 
@@ -80,7 +74,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             for pattern in self.patterns
         )
 
-    def status(self, found: "Found") -> str:
+    def status(self, found: Found) -> str:
         """What a repository is that nobody follows yet."""
         if found.empty:
             return "empty"
@@ -93,9 +87,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 def discover(
     session: Session,
     org: Org,
-    provider: Annotated[
-        str, typer.Argument(metavar="PROVIDER", help="github, gitlab, bitbucket, gitea or forgejo.")
-    ],
+    provider: Annotated[str, typer.Argument(metavar="PROVIDER", help=f"{NAMES_WITH_API}.")],
     owner: Annotated[str, typer.Argument(metavar="OWNER", help="A user, organization, group or workspace there.")],
     host: Host = None,
     match: Annotated[
@@ -117,7 +109,7 @@ def discover(
 
     Run again, it goes on with what is new since. What has no composer.json is passed over.
     """
-    from pricore.hosts.providers import connect  # loads aiohttp
+    from pricore.hosts.client import connect  # loads aiohttp
 
     instance = parse_instance(provider, host)
     wanted = Wanted(patterns=match or (), forks=forks, archived=archived, ssh=ssh)
@@ -165,7 +157,7 @@ async def _followed(store: Store, organization: Organization) -> dict[str, Repos
 
 
 async def _look(
-    asked: "Provider", owner: str, instance: Instance, wanted: Wanted, followed: Mapping[str, Repository]
+    asked: Api, owner: str, instance: Instance, wanted: Wanted, followed: Mapping[str, Repository]
 ) -> list[Candidate]:
     """All that is asked for of what an owner has, by name."""
     candidates = []
@@ -212,7 +204,7 @@ async def _add(
 
 
 async def _register(
-    item: Candidate, instance: Instance, asked: "Provider", secrets: WebhookSecrets, public_url: str
+    item: Candidate, instance: Instance, asked: Api, secrets: WebhookSecrets, public_url: str
 ) -> None:
     if item.repository is None:
         return

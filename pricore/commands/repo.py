@@ -32,6 +32,7 @@ from pricore.hosts.addresses import (
     parse_address,
     parse_instance,
 )
+from pricore.hosts.table import NAMES
 from pricore.models import Progress, Ref, Repository, SyncRun
 from pricore.services import views
 from pricore.services.management import parse_interval, parse_paths, parse_vanished
@@ -79,9 +80,7 @@ def add(
     session: Session,
     org: Org,
     url: Annotated[str, typer.Argument(metavar="URL", help="Any address that git takes, or owner/name.")],
-    provider: Annotated[
-        str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git; read off the URL if not given.")
-    ] = None,
+    provider: Annotated[str | None, typer.Option(help=f"{NAMES}; read off the URL if not given.")] = None,
     host: Host = None,
     path: Paths = None,
     sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Read it now.")] = True,
@@ -229,7 +228,7 @@ def change(
     org: Org,
     repo: Repo,
     url: Annotated[str | None, typer.Option(metavar="URL", help="Where it is now.")] = None,
-    provider: Annotated[str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git.")] = None,
+    provider: Annotated[str | None, typer.Option(help=f"{NAMES}.")] = None,
     path: Paths = None,
     sync_interval: SyncInterval = None,
     vanished: Annotated[

@@ -1,8 +1,7 @@
 """`pricore repo webhook`: what to paste at a Git host, so that a push is served at once."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,14 +12,9 @@ from pricore.commands.repo import Host, Org, Repo
 from pricore.commands.session import Session, command, print_fields
 from pricore.config import Config
 from pricore.errors import InvalidError
-from pricore.hosts.addresses import (
-    Instance,
-    host_of,
-    login_place,
-    parse_address,
-    parse_instance,
-    parse_provider,
-)
+from pricore.hosts.addresses import host_of, login_place, parse_address, parse_instance
+from pricore.hosts.provider import Api, Hook, Instance
+from pricore.hosts.table import NAMES, PROVIDERS, get_provider
 from pricore.models import Repository
 from pricore.store import Store
 from pricore.system.lease import holder, listening_url
@@ -28,39 +22,7 @@ from pricore.system.lease import holder, listening_url
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pricore.hosts.providers import Provider
-
 app = typer.Typer()
-
-_STEPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "github": (
-        "At GitHub: Settings > Webhooks > Add webhook. Paste the URL as Payload URL and the secret as Secret.",
-        "Content type: application/json. SSL verification: enabled.",
-        "Individual events: Pushes, Branch or tag creation, Branch or tag deletion, Releases.",
-    ),
-    "gitlab": (
-        "At GitLab: Settings > Webhooks > Add new webhook. Paste the URL, and the secret as Signing token,",
-        "or as Secret token where there is no such field (one of the two is enough).",
-        "Trigger: Push events, Tag push events, Releases events. SSL verification: enabled.",
-        "A GitLab of your own reaches hosts inside its network once its administrator allows such requests.",
-    ),
-    "bitbucket": (
-        "At Bitbucket: Repository settings > Webhooks > Add webhook. Paste the URL and the secret.",
-        "Triggers: Repository push (Data Center: Repository: Push, for a mirror also Mirror synchronized).",
-        "SSL verification: on. The content type is application/json by itself.",
-    ),
-    "gitea": (
-        "At Gitea or Forgejo: Settings > Webhooks > Add webhook > Gitea (Forgejo). Paste the URL as Target URL",
-        "and the secret as Secret. HTTP method: POST. POST content type: application/json.",
-        "Trigger on custom events: Create, Delete, Push, Release.",
-        "Hosts inside its network have to be in webhook.ALLOWED_HOST_LIST of its app.ini.",
-    ),
-    "git": (
-        "Any host that can send a POST with a header; each one counts as a push. As a hook (hooks/post-receive):",
-        "    curl -f --silent --show-error --max-time 10 -X POST --header 'X-Webhook-Secret: {secret}' {url}",
-        "`Authorization: Bearer` with the secret is taken as well.",
-    ),
-}
 
 
 @command(app, "webhook")
@@ -68,9 +30,7 @@ def webhook(
     session: Session,
     org: Org,
     repo: Repo,
-    provider: Annotated[
-        str | None, typer.Option(help="github, gitlab, bitbucket, gitea or git; the repository's if not given.")
-    ] = None,
+    provider: Annotated[str | None, typer.Option(help=f"{NAMES}; the repository's if not given.")] = None,
     rotate: Annotated[bool, typer.Option("--rotate", help="Make the secret anew; the old one ends.")] = False,
     registers: Annotated[
         bool, typer.Option("--register", help="Register it at the Git host, or bring it up to date there.")
@@ -84,9 +44,9 @@ def webhook(
 
     The secret is made the first time.
     """
-    from pricore.hosts.providers import connect  # loads aiohttp
+    from pricore.hosts.client import connect  # loads aiohttp
 
-    given = None if provider is None else parse_provider(provider)
+    given = None if provider is None else get_provider(provider).name
     if registers:
         check_public(session.config)
     elif host is not None or credential is not None:
@@ -105,7 +65,7 @@ def webhook(
         given_name = None if credential is None else (await find_credential(store, organization, credential)).name
         login = await Credentials(store, sealer).for_api(organization, instance, given_name)
         async with connect(instance, login, proxy=session.config.git_proxy) as asked:
-            name = instance.name_of(parse_address(found.url, instance.provider))
+            name = instance.name_of(parse_address(found.url, instance.provider).identifier)
             created = await register(asked, name, found, instance, secrets, session.config.public_url)
         return found, secret, created, base
 
@@ -123,8 +83,8 @@ def webhook(
     def render(console: "Console") -> None:
         print_fields(console, [("URL", url), ("secret", secret)])
         console.print()
-        for step in _STEPS[kind]:
-            console.print(step.format(url=url, secret=secret), markup=False, soft_wrap=True)
+        steps = PROVIDERS[kind].webhook.steps.format(url=url, secret=secret)
+        console.print(steps, markup=False, soft_wrap=True)
 
     session.show({"url": url, "secret": secret, "provider": kind}, render)
     if base.startswith("http://"):
@@ -147,7 +107,7 @@ def check_public(config: Config) -> None:
 
 
 async def register(
-    asked: "Provider",
+    asked: Api,
     name: str,
     repository: Repository,
     instance: Instance,
@@ -158,8 +118,6 @@ async def register(
 
     Raises what the provider does, and SealError.
     """
-    from pricore.hosts.providers import Hook
-
     secret = await secrets.provide(repository.id)
     return await asked.register(name, Hook(url=_url(public_url, instance.provider, repository), secret=secret))
 

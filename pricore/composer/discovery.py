@@ -14,7 +14,7 @@ import msgspec
 from pricore.composer import metadata, versions
 from pricore.composer.metadata import Manifest
 from pricore.errors import ComposerJsonError
-from pricore.hosts.support import page_of, support_of
+from pricore.hosts.pages import support_of
 from pricore.models import Candidate, Version
 from pricore.system.concurrency import OnShare, counted
 
@@ -271,10 +271,7 @@ class _Walk:
         )
 
     def _support(self, url: str, tag: str | None, branch: str, commit: str) -> Mapping[str, str] | None:
-        page = page_of(self._rules.provider, url)
-        if page is None:
-            return None
-        return support_of(self._rules.provider, page, tag or branch, commit, tag=tag is not None)
+        return support_of(self._rules.provider, url, tag or branch, commit, tag=tag is not None)
 
     def _claim_branch(self, identity: object, version: str, ref: str) -> None:
         """Refuse with ValueError a version that another branch has."""

@@ -12,32 +12,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pricore.errors import InvalidError
+from pricore.hosts.git import GIT
+from pricore.hosts.provider import Instance, Provider
+from pricore.hosts.table import get_provider, provider_at
 from pricore.models import Repository
-
-PROVIDERS: Final = ("github", "gitlab", "bitbucket", "gitea", "git")
-
-ALIASES: Final[Mapping[str, str]] = {"forgejo": "gitea", "gogs": "gitea"}
-"""Other names of providers: what began as Gogs goes by one set of rules."""
-
-HOSTS: Final[Mapping[str, str]] = {
-    "github": "github.com",
-    "gitlab": "gitlab.com",
-    "bitbucket": "bitbucket.org",
-    "gitea": "codeberg.org",
-}
-"""Where each provider is if nothing else is said."""
 
 _MOST_CHARACTERS: Final = 2000
 _LEAST_SECRET: Final = 20
-_PAGES: Final = frozenset(
-    (
-        *("tree", "blob", "commit", "commits", "branch", "branches", "tags", "releases", "src", "raw", "issues"),
-        *("pull", "pulls", "pull-requests", "actions", "wiki", "settings", "network", "graphs", "compare"),
-        *("projects", "packages", "downloads"),
-    )
-)
-"""What stands behind owner/name in the pages of a repository on GitHub, Bitbucket, Gitea and Forgejo."""
-
 _SCP_LIKE = re.compile(
     r"(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]):(?P<path>(?!//)[^\s:][^\s]*)"
 )
@@ -52,8 +33,6 @@ _AUTHORITY = re.compile(
 
 _USER = re.compile(r"[A-Za-z0-9_.%+~-]+")
 _BELOW = re.compile(r"(?P<host>[^/]+)(?P<path>(?:/[A-Za-z0-9_][A-Za-z0-9_.~-]*)+)")
-_BELOW_A_PATH: Final = ("gitlab", "gitea")
-"""What can be installed below a path of a host; there, owner/name begins behind it."""
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9_.][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 
 
@@ -71,27 +50,6 @@ class Address(msgspec.Struct, frozen=True):
     local: bool
 
 
-class Instance(msgspec.Struct, frozen=True):
-    """A provider at a host, with its port where that isn't the usual one; a `plain` one is spoken to over http://.
-
-    `path` is below which one there it is, with a slash in front, or empty.
-    """
-
-    provider: str
-    host: str
-    plain: bool = False
-    path: str = ""
-
-    @property
-    def url(self) -> str:
-        """Where it is, without a slash at the end."""
-        return f"{'http' if self.plain else 'https'}://{self.host}{self.path}"
-
-    def name_of(self, address: "Address") -> str:
-        """The owner/name there of a repository of this provider's."""
-        return address.identifier.removeprefix(f"{self.path.removeprefix('/')}/")
-
-
 def parse_address(text: str, provider: str | None = None, *, folders: bool = True) -> Address:
     """Understand the address of a repository.
 
@@ -100,7 +58,7 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
     open, for a secret inside the URL, and for options in disguise.
     """
     text = text.strip()
-    provider = None if provider is None else parse_provider(provider)
+    known = None if provider is None else get_provider(provider)
     if not text or text.startswith("-") or not text.isprintable() or len(text) > _MOST_CHARACTERS:
         raise _invalid(
             f"{without_login(text)!r} is no Git address; give a URL such as https://git.example.com/team/name.git"
@@ -111,17 +69,17 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
             "only the command line of this server can follow a folder of it; give the URL of a Git host"
         )
     if "://" in text:
-        return _from_url(text, provider, folders=folders)
+        return _from_url(text, known, folders=folders)
     if is_path:
         return _from_folder(Path(text))
-    if provider is not None and provider in HOSTS and _SHORT.fullmatch(text):
-        return address_at(Instance(provider, HOSTS[provider]), text)
+    if known is not None and known.home is not None and _SHORT.fullmatch(text):
+        return address_at(Instance(known.name, known.home), text)
     if folders and is_folder(text):
         return _from_folder(Path(text))
     if re.match(r"[^/@:]+:[^/]*@", text):
         raise _holds_password(without_login(text))
     if (match := _SCP_LIKE.fullmatch(text)) and _is_one_host(match["host"], text):
-        return _known(text, match["host"].strip("[]"), match["path"], provider)
+        return _known(text, match["host"].strip("[]"), match["path"], known)
     if _SHORT.fullmatch(text):
         hint = (
             "is neither a URL nor a folder here; for a repository on GitHub add --provider github"
@@ -134,36 +92,25 @@ def parse_address(text: str, provider: str | None = None, *, folders: bool = Tru
     )
 
 
-def parse_provider(text: str) -> str:
-    """A provider by its name; Forgejo is a Gitea, and so is Gogs. Raises InvalidError."""
-    found = ALIASES.get(text, text)
-    if found not in PROVIDERS:
-        raise InvalidError(
-            f"there is no provider {text[:80]}; choose one of {', '.join((*PROVIDERS, *ALIASES))}",
-            field="provider",
-        )
-    return found
-
-
 def parse_instance(provider: str, host: str | None = None) -> Instance:
     """A provider where it is, or at a host of one's own: git.example.com:8443, or http://... to go without TLS.
 
-    A GitLab, Gitea or Forgejo may be below a path: git.example.com/gitlab. Raises InvalidError for what is no
+    Some may be below a path there: git.example.com/gitlab. Raises InvalidError for what is no
     provider or no host, and for one that has no host of its own.
     """
-    provider = parse_provider(provider)
+    known = get_provider(provider)
     if host is None:
-        if provider not in HOSTS:
-            raise InvalidError(f"say with --host where that {provider} is", field="host")
-        return Instance(provider, HOSTS[provider])
+        if known.home is None:
+            raise InvalidError(f"say with --host where that {known.name} is", field="host")
+        return Instance(known.name, known.home)
     scheme, mark, rest = host.partition("://")
     if not mark:
         scheme, rest = "https", host
     if scheme not in ("https", "http"):
         raise InvalidError(f"{host[:200]!r} is no host such as git.example.com", field="host")
     rest = rest.rstrip("/")
-    path = match["path"] if (match := _BELOW.fullmatch(rest)) and provider in _BELOW_A_PATH else ""
-    return Instance(provider, parse_host(rest.removesuffix(path), scheme), plain=scheme == "http", path=path)
+    path = match["path"] if (match := _BELOW.fullmatch(rest)) and known.below_path else ""
+    return Instance(known.name, parse_host(rest.removesuffix(path), scheme), plain=scheme == "http", path=path)
 
 
 def address_at(instance: Instance, name: str) -> Address:
@@ -173,7 +120,7 @@ def address_at(instance: Instance, name: str) -> Address:
     )
 
 
-def _from_url(text: str, provider: str | None, *, folders: bool = True) -> Address:
+def _from_url(text: str, provider: Provider | None, *, folders: bool = True) -> Address:
     try:
         parts = urlsplit(text)
         host, password = parts.hostname or "", parts.password
@@ -204,45 +151,19 @@ def _from_url(text: str, provider: str | None, *, folders: bool = True) -> Addre
     # a host or user with a leading dash would be an option of ssh
     if not _AUTHORITY.fullmatch(parts.netloc):
         raise _invalid(f"{without_login(text)} names no repository on a host")
-    if parts.scheme in ("http", "https") and (path := _without_page(parts.path, host, provider)) != parts.path:
+    provider = provider or provider_at(host.lower())
+    if parts.scheme in ("http", "https") and (path := provider.repository_path(host, parts.path)) != parts.path:
         text, parts = parts._replace(path=path).geturl(), parts._replace(path=path)
     return _known(text, host, parts.path, provider, port=None if port == _PORTS[parts.scheme] else port)
 
 
-def _known(url: str, host: str, path: str, provider: str | None, *, port: int | None = None) -> Address:
+def _known(url: str, host: str, path: str, provider: Provider | None, *, port: int | None = None) -> Address:
     path = path.strip("/").removesuffix(".git")
     if not path:
         raise _invalid(f"{without_login(url)} names no repository on a host")
-    provider = provider or _by_host(host)
-    identifier = path if provider != "git" else f"{host.lower()}/{path}"
-    return Address(provider, identifier, url, f"{_with_port(host.lower(), port)}/{path}", local=False)
-
-
-def _by_host(host: str) -> str:
-    return next((name for name, known in HOSTS.items() if known == host.lower()), "git")
-
-
-def _without_page(path: str, host: str, provider: str | None) -> str:
-    """The path of a repository in that of one of its pages, as it is copied from a browser.
-
-    Raises InvalidError where it looks like one, and only its host could tell.
-    """
-    provider = provider or _by_host(host)
-    repository, mark, _ = path.partition("/-/")  # GitLab's; no group or project is named so
-    if mark and provider in ("gitlab", "git"):
-        return repository
-    _, *parts = path.rstrip("/").split("/")
-    if len(parts) < 3 or parts[2] not in _PAGES:
-        return path
-    shorter = "/".join(("", *parts[:2]))
-    if provider in ("github", "bitbucket", "gitea"):
-        return shorter
-    if provider == "git" and parts[2] in ("tree", "blob") and not path.endswith(".git"):
-        raise _invalid(
-            f"https://{host}{path[:200]} looks like a page in a browser: give the repository's address, "
-            f"such as https://{host}{shorter}.git"
-        )
-    return path
+    provider = provider or provider_at(host.lower())
+    identifier = path if provider is not GIT else f"{host.lower()}/{path}"
+    return Address(provider.name, identifier, url, f"{_with_port(host.lower(), port)}/{path}", local=False)
 
 
 def _is_one_host(host: str, text: str) -> bool:
@@ -274,7 +195,7 @@ def _from_folder(folder: Path, *, url: str | None = None) -> Address:
     except RuntimeError as error:
         raise _invalid(f"{folder}: {error}") from None
     path = str(folder.parent if folder.name == ".git" else folder).rstrip("/")
-    return Address("git", path, url or path, f"file:{path.removesuffix('.git')}", local=True)
+    return Address(GIT.name, path, url or path, f"file:{path.removesuffix('.git')}", local=True)
 
 
 def is_folder(text: str) -> bool:

@@ -17,16 +17,11 @@ from pricore.hosts.addresses import (
     parse_address,
     without_login,
 )
+from pricore.hosts.table import PROVIDERS
 
 _MOST_BYTES: Final = 16 * 1024 * 1024
-_TYPES: Final[Mapping[str, str | None]] = {
-    "vcs": None,
-    "git": None,
-    "github": "github",
-    "gitlab": "gitlab",
-    "bitbucket": "bitbucket",
-    "git-bitbucket": "bitbucket",
-    "forgejo": "gitea",
+_TYPES: Final[Mapping[str, str | None]] = {"vcs": None, "git": None} | {
+    kind: provider.name for provider in PROVIDERS.values() for kind in provider.composer.types
 }
 """Repositories that git reads, and the providers that their types name."""
 
@@ -156,16 +151,20 @@ def _wanted(kind: str, url: str, settings: Mapping[str, Any], folder: Path) -> W
         host = urlsplit(url).hostname
     except ValueError:
         host = None
-    provider = _TYPES[kind]
-    for name in ("github", "gitlab", "forgejo"):
-        domains = settings.get(f"{name}-domains")
-        if provider is None and isinstance(domains, list) and host in domains:
-            provider = _TYPES[name]
     try:
-        address = parse_address(url, provider)
+        address = parse_address(url, _TYPES[kind] or _provider_of(host, settings))
     except InvalidError as error:
         return Wanted(without_login(url), None, str(error))
     return Wanted(address.url, address)
+
+
+def _provider_of(host: str | None, settings: Mapping[str, Any]) -> str | None:
+    """The provider among whose hosts the settings have one."""
+    for provider in PROVIDERS.values():
+        name = provider.composer.domains
+        if name is not None and isinstance(domains := settings.get(name), list) and host in domains:
+            return provider.name
+    return None
 
 
 def _part_login(value: object) -> tuple[str, Token | None]:
@@ -200,12 +199,8 @@ def _tokens(found: Mapping[str, Any]) -> Iterator[Token]:
         user, password = _mapping(login).get("username"), _mapping(login).get("password")
         if isinstance(user, str) and isinstance(password, str):
             yield Token(host.lower(), user, password)
-    for kind, username in (
-        ("github-oauth", None),
-        ("gitlab-token", "oauth2"),
-        ("gitlab-oauth", "oauth2"),
-        ("bearer", None),
-    ):
+    tokens = [item for provider in PROVIDERS.values() for item in provider.composer.tokens.items()]
+    for kind, username in (*tokens, ("bearer", None)):
         for host, login in _mapping(found.get(kind)).items():
             secret = _mapping(login).get("token", login)
             if isinstance(secret, str):

@@ -9,7 +9,7 @@ import msgspec
 
 from pricore.composer.discovery import TAGS
 from pricore.config import VANISHED
-from pricore.hosts.addresses import PROVIDERS
+from pricore.hosts.table import PROVIDERS
 from pricore.models import (
     LOCK_NAME,
     SCOPES,
@@ -42,7 +42,7 @@ Id = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 Day = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
 Scope = Annotated[str, _one_of(*SCOPES)]
-Provider = Annotated[str, _one_of(*PROVIDERS)]
+ProviderName = Annotated[str, _one_of(*PROVIDERS)]
 LockName = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{LOCK_NAME}$"})]
 Vanished = Annotated[str, _one_of(*VANISHED)]
 Interval = Annotated[int, msgspec.Meta(ge=0, le=31 * 24 * 3600)]
@@ -72,7 +72,7 @@ class RepositorySummary(msgspec.Struct, frozen=True, kw_only=True):
     """A repository beside what comes from it; `repo_identifier` is owner/name where there is such a thing."""
 
     id: Id
-    provider: Provider
+    provider: ProviderName
     repo_identifier: str
 
 

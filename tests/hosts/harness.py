@@ -10,19 +10,16 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from pricore.hosts.providers import (
-    PROVIDERS,
-    Client,
-    Found,
-    Hook,
-    Provider,
-)
+from pricore.hosts.client import Client
+from pricore.hosts.provider import Api, Found, Hook
+from pricore.hosts.table import PROVIDERS
 from pricore.models import Login
 
 RECORDED = Path(__file__).parent / "recorded"
 HOOK = "https://packages.example.com/webhooks/{}/0c7f"
 SECRET = "whsec_c2VjcmV0"
 TOKEN = "tok-3n1gm4"
+WITH_API = [name for name, provider in PROVIDERS.items() if provider.api is not None]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -32,9 +29,13 @@ def login(username: str = "x-access-token") -> Login:
 
 
 class Host:
-    """A server that answers as recorded, or by a handler, and notes what it was asked."""
+    """A server that answers as recorded, or by a handler, and notes what it was asked.
 
-    def __init__(self, answer: str | Handler) -> None:
+    `limits` are those of a client that differ from production's.
+    """
+
+    def __init__(self, answer: str | Handler, **limits: Any) -> None:
+        self._limits = limits
         self.seen: list[web.Request] = []
         self.sent: list[Any] = []
         self._recorded: list[Any] = (
@@ -56,16 +57,19 @@ class Host:
     async def __aexit__(self, *_: object) -> None:
         await self._opened.aclose()
 
-    def provider(self, kind: str, given: Login | None = None) -> Provider:
-        """The provider as it is asked in production, but for where it is."""
-        return PROVIDERS[kind](Client(self._session, self.base, "git.example.com", given))
+    def api(self, kind: str, given: Login | None = None) -> Api:
+        """The API of a provider as it is asked in production, but for where it is."""
+        api = PROVIDERS[kind].api
+        assert api is not None
+        headers = api.headers(given)
+        return api(Client(self._session, self.base, "git.example.com", given, headers=headers, **self._limits))
 
     async def list(self, kind: str, owner: str, given: Login | None = None) -> list[Found]:
-        return [found async for found in self.provider(kind, given).repositories(owner)]
+        return [found async for found in self.api(kind, given).repositories(owner)]
 
     async def register(self, kind: str, name: str) -> bool:
         hook = Hook(url=HOOK.format(kind), secret=SECRET)
-        return await self.provider(kind, login()).register(name, hook)
+        return await self.api(kind, login()).register(name, hook)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(request)

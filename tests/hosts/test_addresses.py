@@ -415,7 +415,7 @@ def test_a_provider_may_be_below_a_path(provider: str, host: str, url: str) -> N
     assert "/" not in instance.host
     address = address_at(instance, "acme/library")
     assert address.url == f"{url}/acme/library.git"
-    assert instance.name_of(address) == "acme/library"
+    assert instance.name_of(address.identifier) == "acme/library"
 
 
 @pytest.mark.parametrize(

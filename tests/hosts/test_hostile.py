@@ -5,15 +5,15 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiohttp import ClientTimeout, web
+from aiohttp import web
 
 from pricore.errors import InvalidError, ProviderError
-from pricore.hosts import providers
-from pricore.hosts.addresses import Instance
-from pricore.hosts.providers import PROVIDERS, connect
-from tests.hosts.harness import Handler, Host, login
+from pricore.hosts.client import connect
+from pricore.hosts.provider import Instance
+from tests.hosts.harness import WITH_API, Handler, Host, login
 
 
 def always(status: int = 200, text: str = "[]", headers: Mapping[str, str] | None = None) -> Handler:
@@ -37,8 +37,8 @@ def first(number: int, answer: Callable[[], web.Response]) -> Handler:
     return handle
 
 
-async def refused(handler: Handler) -> str:
-    async with Host(handler) as host:
+async def refused(handler: Handler, **limits: Any) -> str:
+    async with Host(handler, **limits) as host:
         with pytest.raises(ProviderError) as caught:
             await host.list("gitlab", "acme", login())
     message = str(caught.value)
@@ -83,7 +83,7 @@ async def test_the_last_request_of_a_limit_is_an_answer() -> None:
         return web.Response(text="[]", headers=headers)
 
     async with Host(first(1, last)) as host:
-        asked = host.provider("gitlab", login())
+        asked = host.api("gitlab", login())
         began = time.monotonic()
         assert [item async for item in asked.repositories("acme")] == []
         assert time.monotonic() - began < 0.9
@@ -98,10 +98,9 @@ async def test_a_long_limit_is_told(after: str) -> None:
     assert message.startswith("git.example.com takes no more requests until 20")
 
 
-async def test_who_never_lets_in_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that says a moment, again and again, is asked five times."""
-    monkeypatch.setattr(providers, "_TRIES", 2)
-    async with Host(always(429, headers={"Retry-After": "0"})) as host:
+async def test_who_never_lets_in_is_given_up() -> None:
+    """A host that says a moment, again and again, is asked so many times."""
+    async with Host(always(429, headers={"Retry-After": "0"}), tries=2) as host:
         with pytest.raises(ProviderError, match="takes no more requests, though it said that it would"):
             await host.list("gitlab", "acme")
         assert len(host.seen) == 2
@@ -135,20 +134,18 @@ async def test_what_is_no_answer_is_told(handler: Handler, message: str) -> None
     assert message in await refused(handler)
 
 
-async def test_a_list_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_without_an_end() -> None:
     """Pages have a number."""
-    monkeypatch.setattr(providers, "_MOST_PAGES", 5)
 
     async def answer(request: web.Request) -> web.Response:
         page = int(request.query.get("page", "1"))
         return web.Response(text="[]", headers={"Link": f'</list?page={page + 1}>; rel="next"'})
 
-    assert "doesn't end: 5 pages were read" in await refused(answer)
+    assert "doesn't end: 5 pages were read" in await refused(answer, most_pages=5)
 
 
-async def test_a_byte_at_a_time_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_byte_at_a_time_has_an_end() -> None:
     """The time is for the whole answer, not for each piece of it."""
-    monkeypatch.setattr(providers, "_TIMEOUT", ClientTimeout(total=1))
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -157,7 +154,7 @@ async def test_a_byte_at_a_time_has_an_end(monkeypatch: pytest.MonkeyPatch) -> N
             await response.write(b" ")
             await asyncio.sleep(0.05)
 
-    assert "did not answer within 1 seconds" in await refused(answer)
+    assert "did not answer within 1 seconds" in await refused(answer, timeout=1)
 
 
 async def test_a_host_that_is_not_there(unused_tcp_port: int) -> None:
@@ -172,7 +169,7 @@ async def test_a_host_that_is_not_there(unused_tcp_port: int) -> None:
 async def test_what_is_no_owner_is_not_asked_for(owner: str) -> None:
     """It would be another path, or a URL of kilobytes."""
     async with Host(always()) as host:
-        for kind in PROVIDERS:
+        for kind in WITH_API:
             with pytest.raises(InvalidError, match="is no owner of repositories"):
                 await host.list(kind, owner)
         assert not host.seen

@@ -5,8 +5,8 @@ import base64
 import pytest
 
 from pricore.errors import NotFoundError, ProviderError
-from pricore.hosts.providers import Found
-from tests.hosts.harness import TOKEN, Host, login
+from pricore.hosts.provider import Found
+from tests.hosts.harness import TOKEN, WITH_API, Host, login
 
 LISTS: dict[tuple[str, str], list[Found]] = {
     ("github", "acme"): [
@@ -39,7 +39,6 @@ LISTS: dict[tuple[str, str], list[Found]] = {
     ],
     ("gitea", "ada"): [Found(name="ada/tools", ssh_url="ssh://git@codeberg.org/ada/tools.git")],
 }
-PROVIDERS = ["github", "gitlab", "bitbucket", "gitea"]
 HOOKS = {
     # without one of ours, with one, and where the token may not
     "github": ("acme/library", "acme/secret", "acme/monolog"),
@@ -66,7 +65,7 @@ async def test_private_repositories_of_a_user_are_listed_to_that_user_alone() ->
         assert all(request.path != "/user" for request in host.seen), "who has no token is nobody"
 
 
-@pytest.mark.parametrize("kind", PROVIDERS)
+@pytest.mark.parametrize("kind", WITH_API)
 async def test_an_owner_that_is_not_there(kind: str) -> None:
     """The error names the host and who it was that looked."""
     async with Host(kind) as host:
@@ -101,7 +100,7 @@ async def test_the_token_goes_in_the_header_that_the_host_wants(kind: str, usern
         assert not any("Authorization" in request.headers for request in host.seen)
 
 
-@pytest.mark.parametrize("kind", PROVIDERS)
+@pytest.mark.parametrize("kind", WITH_API)
 async def test_a_webhook_is_made_once(kind: str) -> None:
     """One of the same URL is brought up to date, and others are left alone."""
     without, having, forbidden = HOOKS[kind]

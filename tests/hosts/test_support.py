@@ -8,7 +8,7 @@ import pytest
 
 from pricore.composer import metadata
 from pricore.composer.discovery import CommitFile, Rules, discover
-from pricore.hosts.support import page_of
+from pricore.hosts.pages import support_of
 from tests.githost import GitHost
 from tests.harness import Client, GitRepository, Pricore
 
@@ -97,7 +97,7 @@ def test_a_version_says_where_its_source_and_issues_are(
 def test_a_host_without_pages_has_none(provider: str, url: str | None) -> None:
     """A folder, a plain Git server, and what clients cannot reach."""
     assert support(provider, url, "refs/tags/1.0.0") is None
-    assert url is None or page_of(provider, url) is None
+    assert url is None or support_of(provider, url, "1.0.0", COMMIT, tag=True) is None
 
 
 def test_a_client_is_told_where_the_source_is(

@@ -8,7 +8,7 @@ from typing import Any, Final, get_origin
 
 import msgspec
 
-from pricore.services.views import Id, LockName, Provider
+from pricore.services.views import Id, LockName, ProviderName
 from pricore.web.api.routing import Data, Operation, Page
 from pricore.web.api.streams import EVENTS, Events
 from pricore.web.http.bodies import Zip
@@ -43,7 +43,7 @@ _PARAMETERS: Final[Mapping[str, tuple[Any, str]]] = {
     "id": (Id, "The id."),
     "name": (LockName, "The name under which the lock file is registered."),
     "run": (Id, "The id of the sync."),
-    "provider": (Provider, "What kind of host sends it; `git` is any."),
+    "provider": (ProviderName, "What kind of host sends it; `git` is any."),
 }
 
 _ERRORS: Final[Mapping[int, str]] = {

@@ -21,7 +21,7 @@ from pricore.services import management, views
 from pricore.services.opening import Services
 from pricore.services.views import (
     Interval,
-    Provider,
+    ProviderName,
     RepositoryView,
     SyncRunView,
     Vanished,
@@ -49,7 +49,7 @@ class NewRepository(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     url: str
-    provider: Provider | None = None
+    provider: ProviderName | None = None
     paths: list[str] = []
 
 
@@ -62,7 +62,7 @@ class RepositoryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     url: str | UnsetType = UNSET
-    provider: Provider | UnsetType | None = UNSET
+    provider: ProviderName | UnsetType | None = UNSET
     sync_interval: Interval | UnsetType | None = UNSET
     vanished_versions: Vanished | UnsetType | None = UNSET
     paths: list[str] | UnsetType = UNSET

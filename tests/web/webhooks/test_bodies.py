@@ -78,7 +78,7 @@ async def test_a_body_that_is_too_large(followed: Followed, chunked: bool) -> No
 @pytest.mark.parametrize("route", ["github", "git"])
 async def test_a_body_that_takes_too_long(followed: Followed, route: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sends half a body and then nothing is told so after a while, and nothing is queued."""
-    monkeypatch.setattr("pricore.web.webhooks._BODY_SECONDS", 0.2)
+    monkeypatch.setattr("pricore.web.webhooks.BODY_SECONDS", 0.2)
     headers = {"X-GitHub-Event": "push", "X-Hub-Signature-256": "sha256=00", "X-Webhook-Secret": followed.secret}
     async with asyncio.timeout(4):
         message, _ = refusal(await followed.send(route, headers, stalled()), 400)
