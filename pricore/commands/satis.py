@@ -10,7 +10,6 @@ import typer
 
 from pricore.auth.credentials import Credentials
 from pricore.auth.sealing import Sealer
-from pricore.commands.following import follow_all
 from pricore.commands.session import Session, command, print_table, warn
 from pricore.errors import InvalidError
 from pricore.hosts.addresses import parse_address
@@ -21,6 +20,7 @@ from pricore.operations.satis import (
     Wanted,
     read_satis,
 )
+from pricore.services.following import follow_all
 from pricore.services.management import check_slug, slug_of
 from pricore.services.opening import Services
 from pricore.store import Store
@@ -77,10 +77,9 @@ def import_satis(
         new = [item for item in items if item.status == "new"]
         with session.progress() as bar:
             outcomes = await follow_all(
-                services.syncer,
+                services,
                 organization,
                 [item.wanted.address for item in new if item.wanted.address is not None],
-                together=session.config.sync_workers,
                 bar=bar,
             )
         for item, outcome in zip(new, outcomes, strict=True):
