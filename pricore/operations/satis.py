@@ -1,207 +1,94 @@
-"""What another registry follows, understood: a satis.json with the logins of its hosts, or a list of addresses."""
+"""Following the same repositories as a Satis, with the same logins."""
 
-import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
-from pricore.errors import InvalidError
-from pricore.hosts.addresses import (
-    Address,
-    is_folder,
-    login_place,
-    parse_address,
-    without_login,
-)
-from pricore.hosts.table import PROVIDERS
-
-_MOST_BYTES: Final = 16 * 1024 * 1024
-_TYPES: Final[Mapping[str, str | None]] = {"vcs": None, "git": None} | {
-    kind: provider.name for provider in PROVIDERS.values() for kind in provider.composer.types
-}
-"""Repositories that git reads, and the providers that their types name."""
-
-_REASONS: Final[Mapping[str, str]] = {
-    "composer": "another registry: projects name it beside this one",
-    "package": "a package that stands in satis.json alone: put it into a repository, or upload its archive",
-    "artifact": "a folder of archives: upload them",
-    "path": "a folder without history: follow the Git repository that it is in",
-}
+from pricore.models import Organization
+from pricore.operations.satis_file import Satis, SatisLogin, SatisRepository
+from pricore.services.following import find_followed, follow_all
+from pricore.services.opening import Services
 
 
-class Wanted(msgspec.Struct, frozen=True):
-    """A repository to follow, and why it cannot be where `address` is None."""
+@dataclass
+class Imported:
+    """A repository of a satis.json.
 
-    url: str
-    address: Address | None
-    reason: str = ""
-
-
-class Token(msgspec.Struct, frozen=True):
-    """What a host is logged in to with.
-
-    `host` has its port where that isn't the usual one. `username` is None where any will do. A `plain` one goes
-    over http:// too, because repositories are read so.
+    `status` is new, followed or passed over; a new one that was to be followed is added, no package or failed.
     """
 
-    host: str
-    username: str | None
-    secret: str
-    plain: bool = False
-
-    def __repr__(self) -> str:
-        return f"Token({self.host!r})"
+    repository: SatisRepository
+    status: str
+    packages: Sequence[str] = ()
+    reason: str | None = None
 
 
-class Satis(msgspec.Struct, frozen=True, kw_only=True):
-    """What a satis.json sets up: `tokens` are those that its repositories need.
+class ImportResult(msgspec.Struct, frozen=True):
+    """What became of the repositories of a satis.json, and the hosts for which credentials were made."""
 
-    It is `restricted` where its `require` chooses among packages or versions.
+    repositories: list[Imported]
+    hosts: Sequence[str] = ()
+
+
+def plan_import(satis: Satis, *, followed: Collection[str] = ()) -> ImportResult:
+    """What each repository is to an organization that has `followed` some, by the keys of their addresses.
+
+    One that is named twice counts once.
     """
-
-    name: str
-    repositories: list[Wanted]
-    tokens: list[Token]
-    restricted: bool
-
-
-def read_satis(path: Path) -> Satis:
-    """Understand a satis.json, and the auth.json beside it if there is one; or a list of addresses, a line each.
-
-    `-` is the standard input. Raises InvalidError.
-    """
-    content = _read(path)
-    if not content.lstrip().startswith(("{", "[")):
-        lines = [line.strip() for line in content.splitlines()]
-        document: dict[str, Any] = {
-            "repositories": [{"type": "vcs", "url": line} for line in lines if line and not line.startswith("#")]
-        }
-    else:
-        document = _parse(content, path)
-    settings = _mapping(document.get("config"))
-    auth = path.parent / "auth.json"
-    secrets = [settings, _parse(_read(auth), auth)] if auth.is_file() else [settings]
-    tokens = {token.host: token for found in reversed(secrets) for token in _tokens(found)}
-    repositories = []
-    for item in _items(document.get("repositories")):
-        url, token = _part_login(item.get("url"))
-        if token is not None:
-            tokens.setdefault(token.host, token)
-        repositories.append(_wanted(str(item.get("type", "")), url, settings, path.parent))
-    name = document.get("name")
-    return Satis(
-        name=name if isinstance(name, str) else "",
-        repositories=repositories,
-        tokens=_needed(tokens, repositories),
-        restricted=bool(document.get("require")) and not document.get("require-all"),
-    )
-
-
-def _read(path: Path) -> str:
-    try:
-        if str(path) == "-":
-            content = sys.stdin.buffer.read(_MOST_BYTES + 1)
+    known = {*followed}
+    items = []
+    for repository in satis.repositories:
+        if repository.address is None:
+            items.append(Imported(repository, "passed over", reason=repository.reason))
+        elif repository.address.key in known:
+            items.append(Imported(repository, "followed"))
         else:
-            with path.open("rb") as file:
-                content = file.read(_MOST_BYTES + 1)
-        if len(content) <= _MOST_BYTES:
-            return content.decode("utf-8-sig")
-    except OSError as error:
-        raise InvalidError(f"cannot read {path}: {error.strerror}", field="file") from None
-    except UnicodeDecodeError:
-        raise InvalidError(f"{path} is no text", field="file") from None
-    raise InvalidError(f"{path} has more than {_MOST_BYTES // 1024**2} MB", field="file")
+            known.add(repository.address.key)
+            items.append(Imported(repository, "new"))
+    return ImportResult(items)
 
 
-def _parse(content: str, path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InvalidError(f"{path} is no JSON{where}", field="file") from None
-    if not isinstance(found, dict):
-        raise InvalidError(f"{path} is no satis.json: there has to be an object", field="file")
-    return found
+async def import_satis(
+    services: Services, satis: Satis, slug: str, *, dry_run: bool, bar: Callable[[str, int, int], None]
+) -> ImportResult:
+    """Follow the repositories of a satis.json in an organization, which is made if it isn't there.
+
+    The logins become credentials, for hosts that the organization has none for. A `dry_run` only plans it.
+    """
+    organization = await services.store.organizations.find(slug)
+    if organization is None and not dry_run:
+        organization = await services.store.organizations.create(slug, satis.name or slug)
+    if organization is None:
+        return plan_import(satis)
+    planned = plan_import(satis, followed=await find_followed(services, organization))
+    if dry_run:
+        return planned
+    hosts = await _keep(services, organization, satis.logins)
+    new = [item for item in planned.repositories if item.status == "new"]
+    addresses = [item.repository.address for item in new if item.repository.address is not None]
+    results = await follow_all(services, organization, addresses, bar=bar)
+    for item, result in zip(new, results, strict=True):
+        item.status, item.packages, item.reason = result.status, result.packages, result.error
+    return ImportResult(planned.repositories, hosts)
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _items(value: object) -> Iterator[dict[str, Any]]:
-    """The repositories, in a list or by name; `"packagist.org": false` is none."""
-    found = value if isinstance(value, list) else _mapping(value).values()
-    return (item for item in found if isinstance(item, dict) and ("url" in item or "type" in item))
-
-
-def _wanted(kind: str, url: str, settings: Mapping[str, Any], folder: Path) -> Wanted:
-    if kind not in _TYPES:
-        return Wanted(
-            without_login(url),
-            None,
-            _REASONS.get(kind, f"a repository of the type {kind[:40] or '?'}: only Git's are followed"),
+async def _keep(services: Services, organization: Organization, logins: Sequence[SatisLogin]) -> list[str]:
+    """Make credentials of logins, for hosts that the organization has none for; gives the hosts."""
+    hosts = []
+    for login in logins:
+        there = await services.store.credentials.of_host(
+            organization.id, kind="https", host=login.host, plain=login.plain
         )
-    if url in (".", "..") or url.startswith(("./", "../")) or (url and is_folder(str(folder / url))):
-        url = str(folder.absolute() / url)
-    try:
-        host = urlsplit(url).hostname
-    except ValueError:
-        host = None
-    try:
-        address = parse_address(url, _TYPES[kind] or _provider_of(host, settings))
-    except InvalidError as error:
-        return Wanted(without_login(url), None, str(error))
-    return Wanted(address.url, address)
-
-
-def _provider_of(host: str | None, settings: Mapping[str, Any]) -> str | None:
-    """The provider among whose hosts the settings have one."""
-    for provider in PROVIDERS.values():
-        name = provider.composer.domains
-        if name is not None and isinstance(domains := settings.get(name), list) and host in domains:
-            return provider.name
-    return None
-
-
-def _part_login(value: object) -> tuple[str, Token | None]:
-    """A URL without the user and password that it holds, and those."""
-    url = value if isinstance(value, str) else ""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.username or not parts.hostname:
-            return url, None
-    except ValueError:
-        return url, None
-    place = parts.netloc.rpartition("@")[2]
-    user, password = unquote(parts.username), unquote(parts.password or "")
-    if password in ("", "x-oauth-basic"):  # a token in the user's place, as GitHub takes it
-        user, password = "", user
-    return parts._replace(netloc=place).geturl(), Token(place.lower(), user or None, password)
-
-
-def _needed(tokens: Mapping[str, Token], repositories: Sequence[Wanted]) -> list[Token]:
-    """The tokens of hosts that are followed, a host each."""
-    places = [login_place(item.address.url) for item in repositories if item.address is not None]
-    return [
-        msgspec.structs.replace(token, plain=("http", host) in places)
-        for host, token in tokens.items()
-        if ("https", host) in places or ("http", host) in places
-    ]
-
-
-def _tokens(found: Mapping[str, Any]) -> Iterator[Token]:
-    """What an auth.json, or the config of a satis.json, has for hosts."""
-    for host, login in _mapping(found.get("http-basic")).items():
-        user, password = _mapping(login).get("username"), _mapping(login).get("password")
-        if isinstance(user, str) and isinstance(password, str):
-            yield Token(host.lower(), user, password)
-    tokens = [item for provider in PROVIDERS.values() for item in provider.composer.tokens.items()]
-    for kind, username in (*tokens, ("bearer", None)):
-        for host, login in _mapping(found.get(kind)).items():
-            secret = _mapping(login).get("token", login)
-            if isinstance(secret, str):
-                yield Token(host.lower(), username, secret)
+        if there is None:
+            await services.credentials.add_https(
+                organization,
+                f"satis-{re.sub('[^A-Za-z0-9.-]', '-', login.host)}"[:64],
+                host=login.host,
+                username=login.username,
+                token=login.token,
+                plain=login.plain,
+            )
+            hosts.append(login.host)
+    return hosts

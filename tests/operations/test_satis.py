@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pricore.errors import InvalidError
-from pricore.operations.satis import Satis, Token, read_satis
+from pricore.operations.satis_file import Satis, SatisLogin, read_satis
 from tests.harness import GitRepository
 
 
@@ -109,14 +109,14 @@ def test_the_tokens_of_hosts_that_are_followed_are_kept(tmp_path: Path) -> None:
             "bearer": {"elsewhere.example": "x"},
         },
     )
-    assert {token.host: token for token in found.tokens} == {
-        "github.com": Token("github.com", None, "gh-token"),
-        "git.example.com": Token("git.example.com", "ada", "pw", plain=True),
-        "gitlab.com": Token("gitlab.com", "oauth2", "of satis.json"),
-        "c.example:8443": Token("c.example:8443", None, "url-token"),
-        "d.example": Token("d.example", "me", "p@ss"),
+    assert {login.host: login for login in found.logins} == {
+        "github.com": SatisLogin("github.com", None, "gh-token"),
+        "git.example.com": SatisLogin("git.example.com", "ada", "pw", plain=True),
+        "gitlab.com": SatisLogin("gitlab.com", "oauth2", "of satis.json"),
+        "c.example:8443": SatisLogin("c.example:8443", None, "url-token"),
+        "d.example": SatisLogin("d.example", "me", "p@ss"),
     }
-    assert "gh-token" not in repr(found.tokens)
+    assert "gh-token" not in repr(found.logins)
     assert [item.url for item in found.repositories][-2:] == [
         "https://c.example:8443/acme/d",
         "https://d.example/acme/e",
@@ -146,7 +146,7 @@ def test_a_list_of_addresses(tmp_path: Path) -> None:
         tmp_path, "\ufeff# from a database\n\nhttps://a.example/x.git\r\n  https://t:x-oauth-basic@b.example/y\n"
     )
     assert [item.url for item in found.repositories] == ["https://a.example/x.git", "https://b.example/y"]
-    assert found.tokens == [Token("b.example", None, "t")]
+    assert found.logins == [SatisLogin("b.example", None, "t")]
     assert read(tmp_path, "").repositories == []
     (tmp_path / "satis.json").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidError, match="is no text"):
