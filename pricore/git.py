@@ -2,7 +2,7 @@
 
 Each run is a child process in a session of its own with an argument list, an allow-list of protocols, none of
 the host's configuration, and a timeout. It is killed and reaped when its time is up or its caller is
-cancelled, which GitPython's runner cannot do.
+cancelled, which GitPython's runner cannot do (docs/decisions/gitpython.md).
 """
 
 import asyncio

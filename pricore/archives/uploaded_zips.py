@@ -42,7 +42,7 @@ _MOST_NAME: Final = 1000
 _MOST_PART: Final = 255
 _MOST_COMMENT: Final = 65535
 # Composer's Platform::METADATA_NAME_REGEX: what a Mac or a Windows puts into folders that somebody looked at
-_RUBBISH: Final = re.compile(
+RUBBISH: Final = re.compile(
     r"\._.*|\.DS_Store|__MACOSX|\.AppleDouble|\.fseventsd|\.Spotlight-V100|\.Trashes|(?i:thumbs\.db|desktop\.ini)"
 )
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
@@ -276,7 +276,7 @@ def _check_entry(info: zipfile.ZipInfo) -> None:
 
 def _is_rubbish(name: str) -> bool:
     """Whether an entry is nothing of the package's, but what the system on which it was packed made for itself."""
-    return any(_RUBBISH.fullmatch(part) for part in name.split("/"))
+    return any(RUBBISH.fullmatch(part) for part in name.split("/"))
 
 
 def _is_link(info: zipfile.ZipInfo) -> bool:

@@ -32,7 +32,7 @@ MOST_OF_PACKAGE: Final = 24 * 1024 * 1024
 MOST_OF_REPOSITORY: Final = 256 * 1024 * 1024
 """The same of all packages of a repository: a hundred folders of a thousand versions have that."""
 
-_MOST_PACKAGES: Final = 2000
+MOST_PACKAGES: Final = 2000
 """Of a repository; the largest monorepos have some hundred."""
 
 NO_ROOM: Final = ("too much metadata: ", "too many packages: ")
@@ -120,8 +120,8 @@ def within_limits(found: Discovery, served: Mapping[tuple[str, str], int]) -> Di
     for item in sorted(found.candidates, key=newest_first):
         package = item.package.lower()
         more = len(item.entry) - served.get((package, item.version), 0)
-        if package not in of_package and len(of_package) >= _MOST_PACKAGES:
-            reasons[item.ref] = f"{NO_ROOM[1]}a repository makes {_MOST_PACKAGES:,} at most"
+        if package not in of_package and len(of_package) >= MOST_PACKAGES:
+            reasons[item.ref] = f"{NO_ROOM[1]}a repository makes {MOST_PACKAGES:,} at most"
         elif more > 0 and of_package[package] + more > MOST_OF_PACKAGE:
             reasons[item.ref] = too_much(package, MOST_OF_PACKAGE)
         elif more > 0 and total + more > MOST_OF_REPOSITORY:

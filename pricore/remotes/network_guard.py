@@ -11,7 +11,7 @@ from pricore.config import Network
 from pricore.errors import GitError, GitUnavailableError
 from pricore.system.threads import NAMES
 
-_RESOLVE_SECONDS: Final = 10
+RESOLVE_SECONDS: Final = 10
 _UNICAST: Final = IPv6Network("2000::/3")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _SPECIAL: Final = tuple(
@@ -61,11 +61,11 @@ async def find_outside(host: str, *, allowed: Sequence[Network | str]) -> list[s
 
 async def _resolve(name: str) -> list[IPv4Address | IPv6Address]:
     try:
-        async with asyncio.timeout(_RESOLVE_SECONDS):
+        async with asyncio.timeout(RESOLVE_SECONDS):
             rows = await NAMES.run(socket.getaddrinfo, name, None, type=socket.SOCK_STREAM)
     except TimeoutError:
         raise GitUnavailableError(
-            f"cannot find {name[:200]}: its name servers do not answer within {_RESOLVE_SECONDS} seconds"
+            f"cannot find {name[:200]}: its name servers do not answer within {RESOLVE_SECONDS} seconds"
         ) from None
     except (OSError, UnicodeError):  # UnicodeError: a part that is empty or too long
         raise GitUnavailableError(f"cannot find {name[:200]}: the name leads to no address") from None

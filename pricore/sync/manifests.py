@@ -12,10 +12,10 @@ from pricore.system.concurrency import OnShare
 from pricore.system.threads import SYNCS
 from pricore.vcs.mirror import Mirror
 
-_MOST_BYTES: Final = 32 * 1024 * 1024
+MOST_BYTES: Final = 32 * 1024 * 1024
 """Of different ones that one sync reads; a repository of one package seldom has 10 MB."""
 
-_MOST_SECONDS: Final = 10.0
+MOST_SECONDS: Final = 10.0
 """Of a processor's time that one sync takes to check them; a usual one takes a tenth of a millisecond."""
 
 
@@ -63,9 +63,9 @@ class Manifests:
         if size > MAX_COMPOSER_JSON:
             self._read[blob] = metadata.TOO_LARGE
             return False
-        if self._bytes + size > _MOST_BYTES:
+        if self._bytes + size > MOST_BYTES:
             self._read[blob] = (
-                f"{NOT_READ}a sync reads {_MOST_BYTES // 1024**2} MB of composer.json that differ, newest first; "
+                f"{NOT_READ}a sync reads {MOST_BYTES // 1024**2} MB of composer.json that differ, newest first; "
                 "the next one goes on"
             )
             return False
@@ -73,9 +73,9 @@ class Manifests:
         return True
 
     def _take(self, blob: str, content: bytes) -> None:
-        if self._seconds > _MOST_SECONDS:
+        if self._seconds > MOST_SECONDS:
             self._read[blob] = (
-                f"{NOT_READ}checking composer.json of newer versions took more than {_MOST_SECONDS:g} seconds; "
+                f"{NOT_READ}checking composer.json of newer versions took more than {MOST_SECONDS:g} seconds; "
                 "the next sync goes on"
             )
             return

@@ -17,7 +17,7 @@ from pricore.tables.jobs import BY_HAND, BY_WEBHOOK
 
 _log = logging.getLogger("pricore.jobs")
 
-_POLL_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 5.0
 """How long the queue waits at most for something that nobody told of."""
 
 _NOTICE_SECONDS: Final = 0.05
@@ -26,10 +26,10 @@ _NOTICE_SECONDS: Final = 0.05
 _LEAST_SECONDS: Final = 0.05
 """How often the schedule is asked at most."""
 
-_SLOW_SECONDS: Final = 30.0
+SLOW_SECONDS: Final = 30.0
 """A sync that hasn't read anything after so long waits for its host, and needs no worker for that."""
 
-_MOST_SLOW: Final = 8
+MOST_SLOW: Final = 8
 """Such syncs beside the workers; each further one takes a worker."""
 
 _MOST_ASKED: Final = 3
@@ -54,7 +54,7 @@ class _Work:
 
     def is_slow(self) -> bool:
         """Whether it has been waiting for so long that it needs no worker."""
-        return self._waits_since is not None and time.monotonic() - self._waits_since >= _SLOW_SECONDS
+        return self._waits_since is not None and time.monotonic() - self._waits_since >= SLOW_SECONDS
 
 
 class Queue:
@@ -182,7 +182,7 @@ class Queue:
 
     def _taken(self, slow: Counter[str]) -> int:
         """How many workers are at work."""
-        return len(self._busy) - min(slow.total(), _MOST_SLOW)
+        return len(self._busy) - min(slow.total(), MOST_SLOW)
 
     def _held(self, slow: Counter[str]) -> set[str]:
         """The organizations that begin nothing more: their hosts keep back as many syncs as they may."""
@@ -257,12 +257,12 @@ class Queue:
             text = str(error) if known else "the queue of syncs cannot be read or written"
             _log.error("%s; nothing is synced until that works again", text, exc_info=None if known else error)
         self._failing = True
-        await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
 
     async def _pause(self) -> float:
         """Seconds until there may be something to do that nobody tells of."""
         _, slow = self._at_work()
         if self._taken(slow) >= self.workers:
-            return _POLL_SECONDS
+            return POLL_SECONDS
         due = await self._store.schedule.next_at(self._busy, held=self._held(slow))
-        return _POLL_SECONDS if due is None else min(_POLL_SECONDS, max(_LEAST_SECONDS, due - time.time()))
+        return POLL_SECONDS if due is None else min(POLL_SECONDS, max(_LEAST_SECONDS, due - time.time()))

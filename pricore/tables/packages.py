@@ -33,7 +33,7 @@ _VERSION: Final = """
     first_reference
 """
 
-_AT_A_TIME: Final = 1000
+AT_A_TIME: Final = 1000
 """Versions that are put into the database before it is told how far that is."""
 
 
@@ -56,8 +56,8 @@ class Packages:
             change = await deletion.without_deleted(db, repository, change)
             await publishing.update_repository(db, repository, change)
             ids, names_changed = await publishing.package_ids(db, repository, change)
-            for start in range(0, len(change.versions), _AT_A_TIME):
-                await publishing.put_versions(db, ids, change.versions[start : start + _AT_A_TIME])
+            for start in range(0, len(change.versions), AT_A_TIME):
+                await publishing.put_versions(db, ids, change.versions[start : start + AT_A_TIME])
                 on_share(start / len(change.versions) / 2)
             await publishing.take_out(db, ids, change)
             await publishing.update_refs(db, repository, change)

@@ -96,19 +96,19 @@ class GitZip:
     """Makes the zips of commits, and of folders as commit:folder. What it doesn't make raises UnusualError."""
 
     def __init__(self, objects: Objects) -> None:
-        self._objects = objects
+        self.objects = objects
         self._rules: dict[bytes, Attributes | None] = {b"": Attributes()}
         self._sections: Recent[_Place, _Section] = Recent(MOST_KEPT)
 
     def close(self) -> None:
         """Forget what is in memory."""
         self._sections.clear()
-        self._objects.close()
+        self.objects.close()
 
     def make(self, treeish: str) -> bytes:
         """The zip, at most 16 MB. Raises UnusualError, GitError."""
         name, path = split_place(treeish)
-        commit = self._objects.commit(name.encode())
+        commit = self.objects.commit(name.encode())
         tree, comment = commit.tree, name.encode()
         if path:
             tree = self._find(tree, path.encode())
@@ -122,7 +122,7 @@ class GitZip:
     def _find(self, tree: bytes, path: bytes) -> bytes:
         """The tree of a folder below a tree."""
         for part in path.split(b"/"):
-            entries = self._objects.trees([tree])[tree]
+            entries = self.objects.trees([tree])[tree]
             found = next((entry for entry in entries if entry.name == part and entry.mode == FOLDER), None)
             if found is None:
                 raise UnusualError
@@ -131,13 +131,13 @@ class GitZip:
 
     def _read_rules(self, root: bytes) -> bytes:
         """The id of the attributes in a root, which are known then; empty where there are none."""
-        entry = next((entry for entry in self._objects.trees([root])[root] if entry.name == _ATTRIBUTES), None)
+        entry = next((entry for entry in self.objects.trees([root])[root] if entry.name == _ATTRIBUTES), None)
         if entry is None:
             return b""
         if entry.id not in self._rules:
             if len(self._rules) > _MOST_KNOWN:
                 self._rules = {b"": Attributes()}
-            content = self._objects.blobs([entry.id])[entry.id].content
+            content = self.objects.blobs([entry.id])[entry.id].content
             self._rules[entry.id] = Attributes.parse(content)
         if self._rules[entry.id] is None:
             raise UnusualError
@@ -148,7 +148,7 @@ class GitZip:
         sections: dict[_Place, _Section] = {}
         unknown = self._unfold(root, sections)
         children = chain.from_iterable(unknown.values())
-        blobs = self._objects.blobs(
+        blobs = self.objects.blobs(
             [child.entry.id for child in children if child.place is None and not child.said.left_out]
         )
         for place in reversed(unknown):  # what is below a folder comes behind it
@@ -167,7 +167,7 @@ class GitZip:
             level = [place for place, section in known.items() if section is None and place not in unknown]
             if not level:
                 return unknown
-            trees = self._objects.trees([place.tree for place in level])
+            trees = self.objects.trees([place.tree for place in level])
             for place in level:
                 unknown[place] = list(self._children(place, trees[place.tree]))
                 count += len(unknown[place])

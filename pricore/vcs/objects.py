@@ -86,8 +86,8 @@ class Objects:
     """
 
     def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
-        self._requests = requests
-        self._answers = answers
+        self.requests = requests
+        self.answers = answers
         self._blobs: Recent[bytes, Blob] = Recent(MOST_KEPT)
         self._trees: Recent[bytes, Sequence[Entry]] = Recent(MOST_KEPT)
         self._unusual: set[bytes] = set()
@@ -151,15 +151,15 @@ class Objects:
         while self._owed:  # whoever asked before had enough
             self._answer(b"")
         try:
-            self._requests.write(b"".join(b"%b\n" % name for name in names))
-            self._requests.flush()
+            self.requests.write(b"".join(b"%b\n" % name for name in names))
+            self.requests.flush()
         except BrokenPipeError:
             raise GitError(_ENDED) from None
         self._owed = len(names)
 
     def _answer(self, kind: bytes) -> bytes | None:
         """The next answer; None where that is no object of this kind, or a large one."""
-        header = self._answers.readline()
+        header = self.answers.readline()
         if not header:
             raise GitError(_ENDED)
         self._owed -= 1
@@ -170,7 +170,7 @@ class Objects:
         if size > _MOST_OBJECT:
             self._pass_over(size + 1)
             return None
-        content = self._answers.read(size + 1)
+        content = self.answers.read(size + 1)
         if len(content) != size + 1:
             raise GitError(_ENDED)
         return content[:-1] if fields[1] == kind else None
@@ -179,7 +179,7 @@ class Objects:
         self._passed_over += size
         if self._passed_over > _MOST_PASSED_OVER:
             raise GitError("most of this repository is too large to be read")
-        while size > 0 and (piece := self._answers.read(min(size, _PIECE))):
+        while size > 0 and (piece := self.answers.read(min(size, _PIECE))):
             size -= len(piece)
 
 

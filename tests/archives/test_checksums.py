@@ -130,8 +130,8 @@ async def test_git_makes_the_rest_when_the_conversation_ends(
         seen.append(treeish)
         if len(seen) == 10:
             # what git says of a pack that is damaged, it says by ending
-            zips._objects._requests.close()
-            zips._objects._answers.read()
+            zips.objects.requests.close()
+            zips.objects.answers.read()
         return make(zips, treeish)
 
     monkeypatch.setattr(GitZip, "make", made)
@@ -172,7 +172,7 @@ async def test_it_ends_at_once_when_it_is_given_up(
     def slow(zips: GitZip, treeish: str) -> bytes:
         if treeish == repository.commits[5]:
             loop.call_soon_threadsafe(begun.set)
-            zips._objects._answers.read()  # which comes to an end with git alone
+            zips.objects.answers.read()  # which comes to an end with git alone
         return make(zips, treeish)
 
     monkeypatch.setattr(GitZip, "make", slow)
@@ -190,4 +190,4 @@ async def test_a_conversation_has_its_time(repository: Repository, tmp_path: Pat
     with Git(timeout=1) as git:
         mirror = Mirror(git, repository.mirror.path)
         with pytest.raises(GitUnavailableError, match="took longer than 1 seconds"):
-            await mirror.with_zips(lambda zips: zips._objects._answers.read())
+            await mirror.with_zips(lambda zips: zips.objects.answers.read())

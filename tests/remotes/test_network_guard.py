@@ -177,7 +177,7 @@ async def test_slow_names_keep_no_thread_from_anything_else(monkeypatch: pytest.
             for kind in (ARCHIVES, DOCUMENTS, PUBLISHING, SYNCS, UPLOADS):
                 assert await kind.run(int, "1") == 1
             assert len(names) == 8
-            monkeypatch.setattr(network_guard, "_RESOLVE_SECONDS", 0)
+            monkeypatch.setattr(network_guard, "RESOLVE_SECONDS", 0)
             with pytest.raises(GitUnavailableError, match=r"late\.example\.com: its name servers do not answer"):
                 await find_outside("late.example.com", allowed=())
     finally:

@@ -158,10 +158,10 @@ async def test_what_found_no_space_is_tried_again_soon(
     upstream.commit({"name": "acme/large", "extra": {"noise": noise}})
 
     async def limit(pages: int) -> None:
-        writer = registry.store._writer
-        rows: Any = await writer.execute_fetchall("PRAGMA page_count")
-        ((count,),) = rows
-        await writer.execute(f"PRAGMA max_page_count = {count + pages}")
+        async with registry.store.transaction() as db:
+            rows: Any = await db.execute_fetchall("PRAGMA page_count")
+            ((count,),) = rows
+            await db.execute(f"PRAGMA max_page_count = {count + pages}")
 
     await limit(4)
     failed = await registry.sync(repository)
@@ -361,7 +361,7 @@ async def test_what_is_due_gets_the_worker_that_is_left_to_others(
     registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also what nobody asked for is read while one organization has all workers."""
-    monkeypatch.setattr("pricore.sync.queue._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("pricore.sync.queue.POLL_SECONDS", 0.05)
     many = await add(registry, "many", "ab")
     queue = begin(2)
     for repository in many.values():
@@ -391,8 +391,8 @@ async def test_one_worker_stays_one(
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each sync that doesn't read yet has been waiting for its host for long."""
-    monkeypatch.setattr("pricore.sync.queue._SLOW_SECONDS", 0.0)
-    monkeypatch.setattr("pricore.sync.queue._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("pricore.sync.queue.SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("pricore.sync.queue.POLL_SECONDS", 0.05)
 
 
 @pytest.mark.usefixtures("slow")
@@ -434,7 +434,7 @@ async def test_those_that_wait_for_their_hosts_are_bounded(
     registry: Scheduled, recorder: Recorder, begin: Callable[[int], Queue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond so many in all, whichever organizations they are of, each takes a worker."""
-    monkeypatch.setattr("pricore.sync.queue._MOST_SLOW", 3)
+    monkeypatch.setattr("pricore.sync.queue.MOST_SLOW", 3)
     for number in range(10):
         (repository,) = (await add(registry, f"org-{number}", "a")).values()
         await registry.store.jobs.add(repository.id)
@@ -452,7 +452,7 @@ async def test_what_reads_needs_a_worker(
     queue = begin(1)
     await queue.add(many["a"].id)
     assert await recorder.wait_for(1) == ["a"]
-    monkeypatch.setattr("pricore.sync.queue._SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("pricore.sync.queue.SLOW_SECONDS", 0.0)
     await queue.add(few["x"].id)
 
     assert await recorder.wait_for(1) == ["a"]
@@ -547,7 +547,7 @@ async def told(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed is tried again soon."""
-    monkeypatch.setattr("pricore.sync.queue._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("pricore.sync.queue.POLL_SECONDS", 0.05)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -616,7 +616,7 @@ async def test_the_schedule_finds_what_nobody_told_of(
     registry: Scheduled, library: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tag whose webhook was lost is served after the interval, and an idle check leaves the job table alone."""
-    monkeypatch.setattr("pricore.sync.queue._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("pricore.sync.queue.POLL_SECONDS", 0.05)
     upstream = Path(library.url)
     task = asyncio.create_task(Queue(registry.store, registry.syncer, workers=2).work())
     await asyncio.sleep(0.2)

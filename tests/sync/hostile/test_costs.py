@@ -187,7 +187,7 @@ async def test_a_repository_makes_so_many_packages(
     registry: Registry, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each has its documents and its place in packages.json; those that are there go on."""
-    monkeypatch.setattr("pricore.composer.discovery._MOST_PACKAGES", 3)
+    monkeypatch.setattr("pricore.composer.discovery.MOST_PACKAGES", 3)
     for n in range(3):
         upstream.write({f"packages/p{n}/composer.json": f'{{"name": "acme/p{n}"}}'})
     upstream.commit()
@@ -229,7 +229,7 @@ async def test_what_differs_is_read_in_portions(
     registry: Registry, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No sync has more than so many bytes of composer.json in memory; each goes on where the last one stopped."""
-    monkeypatch.setattr("pricore.sync.manifests._MOST_BYTES", 2 * 1024**2)
+    monkeypatch.setattr("pricore.sync.manifests.MOST_BYTES", 2 * 1024**2)
     for n in range(25):
         release(upstream, f"2.{n}.0", at=n, size=LARGE + n)
     found = reasons(await registry.add(upstream))
@@ -247,7 +247,7 @@ async def test_the_seconds_of_our_own_are_counted(
     registry: Registry, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch, reads: Reads
 ) -> None:
     """A sync takes so many seconds of a processor for composer.json and no more; the next one goes on."""
-    monkeypatch.setattr("pricore.sync.manifests._MOST_SECONDS", 0.0)
+    monkeypatch.setattr("pricore.sync.manifests.MOST_SECONDS", 0.0)
     for n in range(3):
         release(upstream, f"2.{n}.0", at=n, size=n)
     found = reasons(await registry.add(upstream))
@@ -256,7 +256,7 @@ async def test_the_seconds_of_our_own_are_counted(
         "not read yet: checking composer.json of newer versions took more than 0 seconds; the next sync goes on",
     )
     assert len(reads.texts) == 1
-    monkeypatch.setattr("pricore.sync.manifests._MOST_SECONDS", 10.0)
+    monkeypatch.setattr("pricore.sync.manifests.MOST_SECONDS", 10.0)
     assert reasons(await registry.sync(upstream)) == {}
     assert len(reads.texts) == 5
 

@@ -166,8 +166,8 @@ async def test_hosts_of_one_organization_stop_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two fetches that get next to nothing keep the only worker no longer than a sync may wait for its host."""
-    monkeypatch.setattr("pricore.sync.queue._SLOW_SECONDS", 0.2)
-    monkeypatch.setattr("pricore.sync.queue._POLL_SECONDS", 0.1)
+    monkeypatch.setattr("pricore.sync.queue.SLOW_SECONDS", 0.2)
+    monkeypatch.setattr("pricore.sync.queue.POLL_SECONDS", 0.1)
     fetching = asyncio.Semaphore(0)
 
     async def trickle(connection: int, piece: bytes, writer: asyncio.StreamWriter) -> bytes:
