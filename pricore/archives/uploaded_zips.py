@@ -89,7 +89,7 @@ class Upload:
         with self._archive.open(member.info) as content:
             return content.read(limit + 1)
 
-    def pack(self, content: "_Hash", *, as_before: bool = False) -> Iterator[bytes]:
+    def rewrite(self, content: "_Hash", *, as_before: bool = False) -> Iterator[bytes]:
         """The archive of its files, piece by piece: stored, in one folder, in order, modified when they were.
 
         `content` is fed with the same archive without times: what two uploads have in common however they were

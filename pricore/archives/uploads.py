@@ -43,7 +43,7 @@ _NEW: Final = ".new-"
 _ZSTD_LEVEL: Final = 9
 _PIECE: Final = 256 * 1024
 _AT_A_TIME: Final = 2
-"""Uploads that are unpacked and packed at the same time: each takes a core."""
+"""Uploads that are read and written again at the same time: each takes a core."""
 
 
 class Uploads:
@@ -86,10 +86,10 @@ class Uploads:
         async with self._turns, self._new_file() as kept:
             try:
                 with self._telling():
-                    item, before = await UPLOADS.run(_pack, file, kept, version, only, stopped)
+                    item, before = await UPLOADS.run(_convert, file, kept, version, only, stopped)
                     known = await self._known(organization, item, before)
                     if known == before != item.shasum:
-                        item, _ = await UPLOADS.run(_pack, file, kept, version, only, stopped, as_before=True)
+                        item, _ = await UPLOADS.run(_convert, file, kept, version, only, stopped, as_before=True)
             finally:
                 stopped.set()
             if known not in (None, item.shasum) and await ARCHIVES.run(_checksum, self.path(known)) != known:
@@ -177,7 +177,7 @@ class Uploads:
             raise StoreError(f"cannot keep the archive below {self._folder}: {explain(error)}") from error
 
 
-def _pack(
+def _convert(
     file: IO[bytes],
     kept: IO[bytes],
     version: str | None,
@@ -190,11 +190,6 @@ def _pack(
 
     Besides it the checksum that its archive would have had `as_before`.
     """
-    kept.seek(0)
-    kept.truncate()
-    digest, content = (hashlib.sha1(usedforsecurity=False) for _ in range(2))
-    compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
-    size = 0
     with uploaded_zips.read_upload(file) as upload:
         manifest = _read_composer_json(upload)
         name = manifest.name
@@ -203,16 +198,9 @@ def _pack(
         if only is not None and name.lower() not in only:
             raise ForbiddenError(f"the access token is for other packages than {name[:80]}")
         pretty, normalized = _version_of(manifest, version)
-        for piece in upload.pack(content, as_before=as_before):
-            if stopped.is_set():
-                raise PricoreError("nobody waits for it any more")
-            digest.update(piece)
-            size += len(piece)
-            kept.write(compressor.compress(piece))
-        before = _before(upload) if upload.rubbish else content.hexdigest()
-    kept.write(compressor.flush())
-    sync_file(kept)
-    shasum, reference, at = digest.hexdigest(), content.hexdigest(), now()
+        shasum, reference, size = _write_archive(upload, kept, stopped, as_before=as_before)
+        before = _before(upload) if upload.rubbish else reference
+    at = now()
     try:
         entry = metadata.version_entry(
             manifest,
@@ -241,9 +229,29 @@ def _pack(
     return item, before
 
 
+def _write_archive(
+    upload: uploaded_zips.Upload, kept: IO[bytes], stopped: threading.Event, *, as_before: bool
+) -> tuple[str, str, int]:
+    """Write the archive of an upload to a file and on the disk; gives its checksum, its content's, and size."""
+    kept.seek(0)
+    kept.truncate()
+    digest, content = (hashlib.sha1(usedforsecurity=False) for _ in range(2))
+    compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
+    size = 0
+    for piece in upload.rewrite(content, as_before=as_before):
+        if stopped.is_set():
+            raise PricoreError("nobody waits for it any more")
+        digest.update(piece)
+        size += len(piece)
+        kept.write(compressor.compress(piece))
+    kept.write(compressor.flush())
+    sync_file(kept)
+    return digest.hexdigest(), content.hexdigest(), size
+
+
 def _before(upload: uploaded_zips.Upload) -> str:
     digest = hashlib.sha1(usedforsecurity=False)
-    deque(upload.pack(digest, as_before=True), maxlen=0)
+    deque(upload.rewrite(digest, as_before=True), maxlen=0)
     return digest.hexdigest()
 
 

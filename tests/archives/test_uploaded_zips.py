@@ -50,14 +50,14 @@ def pack(
 def read(content: bytes, *, as_before: bool = False) -> bytes:
     """The archive that is made of a zip."""
     with read_upload(io.BytesIO(content)) as upload:
-        return b"".join(upload.pack(hashlib.sha1(), as_before=as_before))
+        return b"".join(upload.rewrite(hashlib.sha1(), as_before=as_before))
 
 
 def content_of(content: bytes) -> str:
     """What stands for the content of a zip."""
     digest = hashlib.sha1()
     with read_upload(io.BytesIO(content)) as upload:
-        assert sum(map(len, upload.pack(digest)))
+        assert sum(map(len, upload.rewrite(digest)))
     return digest.hexdigest()
 
 
@@ -518,7 +518,7 @@ def test_whatever_a_zip_says_it_is_read_or_refused() -> None:
             content[at : at + width] = piece
         with contextlib.suppress(InvalidError), read_upload(io.BytesIO(content)) as upload:
             upload.composer_json(limit=1000)
-            for piece in upload.pack(hashlib.sha1()):
+            for piece in upload.rewrite(hashlib.sha1()):
                 assert len(piece) <= 2**20
 
     attempt()

@@ -176,7 +176,7 @@ async def test_a_job_of_another_process_is_seen(
     start: Start, world: World, followed: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What another process put into the queue is done without anybody telling the server."""
-    monkeypatch.setattr("pricore.sync.queue._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("pricore.sync.queue.POLL_SECONDS", 0.05)
     restarted = await start(inline_limit=0)
     await world.client.close()
     secret = await restarted.token(scopes=ALL)
@@ -190,7 +190,7 @@ async def test_syncing_goes_on_when_the_database_works_again(
     start: Start, world: World, followed: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A queue that could not be read for a while is worked on afterwards: the worker did not end with it."""
-    monkeypatch.setattr("pricore.sync.queue._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("pricore.sync.queue.POLL_SECONDS", 0.05)
     await world.client.close()
     with world.database() as connection:
         connection.execute("ALTER TABLE jobs RENAME TO hidden")
