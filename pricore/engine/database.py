@@ -5,8 +5,6 @@ them only what is found by a key; other processes (the CLI beside the server) wo
 """
 
 import asyncio
-import fcntl
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,7 @@ from pricore.engine import sqlite
 from pricore.engine.readers import Readers
 from pricore.engine.sqlite import BUSY_SECONDS, uri
 from pricore.errors import NotFoundError, StoreError
+from pricore.system.files import LockedError, hold_lock
 
 T = TypeVar("T")
 
@@ -285,17 +284,9 @@ async def one_at_a_time(folder: Path) -> AsyncIterator[None]:
     While it is turned to WAL, or the last connection to it is closed, SQLite tells others that it is locked.
     Raises StoreError where another one takes too long.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    deadline = asyncio.get_running_loop().time() + BUSY_SECONDS
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise StoreError(f"another process has been opening {folder} for too long") from None
-                await asyncio.sleep(0.005)
+    async with AsyncExitStack() as locked:
+        try:
+            await locked.enter_async_context(hold_lock(folder, create=False, seconds=BUSY_SECONDS, pause=0.005))
+        except LockedError:
+            raise StoreError(f"another process has been opening {folder} for too long") from None
         yield
-    finally:
-        os.close(descriptor)

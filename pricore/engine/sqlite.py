@@ -5,12 +5,13 @@ import pwd
 import shutil
 import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from pricore.errors import StoreError
+from pricore.system.files import sync_folder, sync_path
 
 BUSY_SECONDS: Final = 30
 """How long a writer waits for another process; the longest transaction here takes far less."""
@@ -123,7 +124,7 @@ def copy(path: Path, target: Path) -> None:
         # all pages in one step: between two, somebody who writes would make it begin anew
         with closing(_connect(path, "ro")) as source, closing(_connect(target, "rw")) as copied:
             source.backup(copied)
-        _sync(target)
+        sync_path(target)
     except BaseException:
         for left in (target, target.with_name(f"{target.name}-journal")):
             left.unlink(missing_ok=True)
@@ -197,20 +198,6 @@ def find_damage(path: Path, *, thorough: bool) -> list[str]:
     except sqlite3.Error as error:
         return [str(error)]
     return found
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    with suppress(PermissionError):  # one that can be written, and not read
-        _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _size(path: Path) -> int:
