@@ -31,7 +31,7 @@ _MANY: Final = 16
 MOST_BYTES: Final = 2 * 1024**3
 CHUNK: Final = 256 * 1024
 
-Sum: TypeAlias = tuple[str, int]
+Digest: TypeAlias = tuple[str, int]
 """The sha1 of an archive, and its bytes."""
 
 
@@ -64,11 +64,11 @@ class Checksums:
     Many at once are made from objects that are read once; few, and what is unusual, by a git for each.
     """
 
-    def __init__(self, mirror: Mirror, known: Mapping[str, Sum], *, seconds: float) -> None:
+    def __init__(self, mirror: Mirror, known: Mapping[str, Digest], *, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
         self._mirror = mirror
         self._known = known
-        self._futures: dict[str, asyncio.Future[Sum]] = {}
+        self._futures: dict[str, asyncio.Future[Digest]] = {}
         self._together: deque[str] = deque()
         self._alone: deque[str] = deque()
         self._joint: asyncio.Task[None] | None = None
@@ -112,7 +112,7 @@ class Checksums:
         if self._joint is None or self._joint.done():
             self._joint = loop.create_task(self._make_together())
 
-    async def of(self, treeish: str) -> Sum:
+    async def of(self, treeish: str) -> Digest:
         """The checksum of one that was begun, when it is made. Raises ArchiveError, GitError."""
         return await self._futures[treeish]
 
@@ -173,7 +173,7 @@ class Checksums:
         else:
             self._take(treeish, made)
 
-    def _take(self, treeish: str, made: Sum) -> None:
+    def _take(self, treeish: str, made: Digest) -> None:
         future = self._futures[treeish]
         if not future.done():  # who waited for it may have been cancelled
             future.set_result(made)
@@ -198,7 +198,7 @@ class Checksums:
             self._make_alone(self._together)
             self._together.clear()
 
-    async def _is_as_git_makes_it(self, treeish: str, made: Sum) -> bool:
+    async def _is_as_git_makes_it(self, treeish: str, made: Digest) -> bool:
         await self._make(treeish)
         future = self._futures[treeish]
         if future.cancelled() or future.exception() is not None:
@@ -207,7 +207,7 @@ class Checksums:
             _log.warning("archives are made one by one: this git makes another one of %s than Pricore", treeish)
         return future.result() == made
 
-    def _zipped(self, zips: GitZip, loop: asyncio.AbstractEventLoop) -> Iterator[tuple[str, Sum]]:
+    def _zipped(self, zips: GitZip, loop: asyncio.AbstractEventLoop) -> Iterator[tuple[str, Digest]]:
         """Those that wait, one by one, in a thread; what is unusual goes to git at once."""
         while self._together and time.monotonic() < self._deadline:
             treeish = self._together.popleft()

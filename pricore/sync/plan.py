@@ -9,7 +9,7 @@ from typing import Final, Self
 
 import msgspec
 
-from pricore.archives.checksums import Sum
+from pricore.archives.checksums import Digest
 from pricore.composer import discovery
 from pricore.composer.discovery import (
     BRANCHES,
@@ -40,7 +40,7 @@ class PreviousState(msgspec.Struct, frozen=True, dict=True):
     served: Mapping[tuple[str, str], Version] = {}
     refs: Mapping[str, Ref] = {}
     names: Mapping[str, str] = {}
-    made: Mapping[str, Sum] = {}
+    made: Mapping[str, Digest] = {}
 
     @classmethod
     async def read(cls, store: Store, repository_id: str) -> Self:

@@ -1,5 +1,9 @@
 """One sync of one repository: what has moved is read, gets its checksums, and is published.
 
+List and fetch (`git`, `vcs/mirror`); read each composer.json that moved (`manifests`); decide which versions they
+are (`composer/discovery`) and what else changes (`plan`); make checksums (`archives/checksums`); publish in whole
+transactions (`tables/packages`), in batches where there are many.
+
 What is in service stays there whatever fails: removals come last.
 """
 

@@ -60,7 +60,7 @@ class Bounds:
     file: int | None = None
     seconds: int | None = None
 
-    def lay_on(self, process: int) -> None:
+    def apply_to(self, process: int) -> None:
         """Hold a process that has just begun, and all that it begins."""
         if not hasattr(resource, "prlimit"):
             return
@@ -166,7 +166,7 @@ class GitProcess:
                 )
             except FileNotFoundError:
                 raise GitError("git is not installed, or not on PATH") from None
-            self._bounds.lay_on(self._process.pid)
+            self._bounds.apply_to(self._process.pid)
             return self._process
 
 

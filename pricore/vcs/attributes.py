@@ -27,7 +27,7 @@ _CONVERTING: Final[Mapping[str, frozenset[str]]] = {
 """The attributes by which git writes other bytes than it keeps, with the values that don't make it on Linux."""
 
 
-class Said(NamedTuple):
+class PathAttributes(NamedTuple):
     """What is said of a path: whether it stays out, and whether it is text, None where its content decides."""
 
     left_out: bool = False
@@ -77,7 +77,7 @@ class Attributes:
             rules.append(rule)
         return cls(rules)
 
-    def of(self, path: bytes) -> Said:
+    def of(self, path: bytes) -> PathAttributes:
         """What they say of a path of ASCII characters; that of a folder ends with a slash."""
         if not self._rules:
             return _NOTHING
@@ -89,10 +89,10 @@ class Attributes:
                 values |= rule.values  # the last one counts
         # of a value such as diff=php, git knows no more than that the content decides
         text = {"": True, "-": False}.get(values.get(_DIFF, "!"))
-        return Said(values.get(_IGNORE) == "", text)
+        return PathAttributes(values.get(_IGNORE) == "", text)
 
 
-_NOTHING: Final = Said()
+_NOTHING: Final = PathAttributes()
 
 
 def _rules(text: str) -> Iterator[_Rule | None]:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 from pricore.composer.discovery import split_place
-from pricore.vcs.attributes import Attributes, Said
+from pricore.vcs.attributes import Attributes, PathAttributes
 from pricore.vcs.objects import (
     EXECUTABLE,
     FILE,
@@ -26,7 +26,7 @@ from pricore.vcs.objects import (
     Blob,
     Entry,
     Objects,
-    Recent,
+    RecentCache,
     UnusualError,
 )
 
@@ -54,7 +54,7 @@ _ROOT: Final = 12
 _SYSTEMS: Final = {FOLDER: (b"\0\0", 16), FILE: (b"\0\0", 0), EXECUTABLE: (b"\x17\3", 0o100755 << 16)}
 """By mode: the system that knows what the attributes mean, and those attributes."""
 
-_NOTHING: Final = Said()
+_NOTHING: Final = PathAttributes()
 _EMPTY: Final = Blob(b"", 0, text=False)
 """What a folder has as its content."""
 
@@ -81,7 +81,7 @@ class _Child(NamedTuple):
 
     path: bytes
     entry: Entry
-    said: Said
+    said: PathAttributes
     place: _Place | None = None
 
 
@@ -98,7 +98,7 @@ class GitZip:
     def __init__(self, objects: Objects) -> None:
         self.objects = objects
         self._rules: dict[bytes, Attributes | None] = {b"": Attributes()}
-        self._sections: Recent[_Place, _Section] = Recent(MOST_KEPT)
+        self._sections: RecentCache[_Place, _Section] = RecentCache(MOST_KEPT)
 
     def close(self) -> None:
         """Forget what is in memory."""

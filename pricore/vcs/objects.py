@@ -88,8 +88,8 @@ class Objects:
     def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
         self.requests = requests
         self.answers = answers
-        self._blobs: Recent[bytes, Blob] = Recent(MOST_KEPT)
-        self._trees: Recent[bytes, Sequence[Entry]] = Recent(MOST_KEPT)
+        self._blobs: RecentCache[bytes, Blob] = RecentCache(MOST_KEPT)
+        self._trees: RecentCache[bytes, Sequence[Entry]] = RecentCache(MOST_KEPT)
         self._unusual: set[bytes] = set()
         self._owed = 0
         self._passed_over = 0
@@ -183,7 +183,7 @@ class Objects:
             size -= len(piece)
 
 
-class Recent(Generic[K, T]):
+class RecentCache(Generic[K, T]):
     """Values that were used lately: when their newer half takes `most` bytes, the other is forgotten.
 
     It goes bit by bit: to free ten thousands at once takes so long that others notice.

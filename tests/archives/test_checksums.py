@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from pricore.archives.checksums import Checksums, Sum, checksum
+from pricore.archives.checksums import Checksums, Digest, checksum
 from pricore.errors import GitError, GitUnavailableError
 from pricore.git import Git
 from pricore.vcs.gitzip import GitZip
@@ -28,13 +28,13 @@ class Repository:
         self.archives: list[str] = []
         archive = mirror.archive
 
-        async def observed(treeish: str, consume: Callable[..., Sum]) -> Sum:
+        async def observed(treeish: str, consume: Callable[..., Digest]) -> Digest:
             self.archives.append(treeish)
             return await archive(treeish, consume)
 
         monkeypatch.setattr(mirror, "archive", observed)
 
-    async def checksums(self, treeishes: Iterable[str], *, seconds: float = 60) -> dict[str, Sum]:
+    async def checksums(self, treeishes: Iterable[str], *, seconds: float = 60) -> dict[str, Digest]:
         async with Checksums(self.mirror, {}, seconds=seconds) as checksums:
             await checksums.begin(treeishes)
             return {treeish: await asyncio.wait_for(checksums.of(treeish), 60) for treeish in treeishes}

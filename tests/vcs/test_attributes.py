@@ -7,7 +7,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from pricore.vcs.attributes import Attributes, Said
+from pricore.vcs.attributes import Attributes, PathAttributes
 from tests.soak import SEED, TIMES
 
 _PATHS = (
@@ -37,7 +37,7 @@ def _lines() -> st.SearchStrategy[str]:
     )
 
 
-def _ask_git(folder: Path, content: str) -> list[Said]:
+def _ask_git(folder: Path, content: str) -> list[PathAttributes]:
     """What git says of each path, with these lines in the root's .gitattributes."""
     (folder / ".gitattributes").write_text(content)
     done = subprocess.run(
@@ -51,7 +51,7 @@ def _ask_git(folder: Path, content: str) -> list[Said]:
     values = done.stdout.split("\0")[2::3]
     texts = {"set": True, "unset": False}
     pairs = zip(values[::2], values[1::2], strict=True)
-    return [Said(ignore == "set", texts.get(diff)) for ignore, diff in pairs]
+    return [PathAttributes(ignore == "set", texts.get(diff)) for ignore, diff in pairs]
 
 
 def test_what_is_said_is_what_git_says(tmp_path: Path) -> None:
