@@ -1,9 +1,7 @@
 """One sync of one repository: what has moved is read, gets its checksums, and is published.
 
-List and fetch (`git`, `vcs/mirror`); read each composer.json that moved (`manifests`); decide which versions they
-are (`composer/discovery`) and what else changes (`plan`); make checksums (`archives/checksums`); publish in whole
-transactions (`tables/packages`), in batches where there are many.
-
+List and fetch (git.py, vcs/mirror); read each composer.json that moved (manifests); find what versions they are
+(composer/discovery), and what else changes (plan); archives/checksums; publish in batches (tables/packages).
 What is in service stays there whatever fails: removals come last.
 """
 
@@ -332,10 +330,8 @@ class Run:
         taken = {
             name: name_taken(name, url) for name, (owner, url) in owners.items() if owner != self._repository.id
         }
-        if not taken:
-            return found
-        left = await SYNCS.for_all(many, without_foreign, found, taken)
-        if not left.candidates:
+        left = await SYNCS.for_all(many, without_foreign, found, taken) if taken else found
+        if taken and not left.candidates:
             raise ConflictError(next(iter(taken.values())))
         return left
 
