@@ -1,17 +1,24 @@
-"""Mirrors: bare repositories that follow remotes; how they are brought to what is there, and kept in order."""
+"""Mirrors: bare repositories that follow remotes, and the archives that are made of their commits."""
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, TypeVar
 
-from pricore.errors import GitError
+from pricore.composer.discovery import place, split_place
+from pricore.errors import ArchiveError, GitError
 from pricore.git import Git
 from pricore.remotes.access import BY_ITSELF, Access
 from pricore.system.process import BOUNDS, Bounds, OnReceived
 from pricore.system.threads import SYNCS
 from pricore.vcs.bare_repository import BareRepository
+from pricore.vcs.gitzip import GitZip, commit_of_folder
+from pricore.vcs.objects import Objects
+
+T = TypeVar("T")
 
 MOST_LOOSE_REFS: Final = 100
 MOST_PACKS: Final = 20
@@ -20,6 +27,20 @@ MOST_PACKS: Final = 20
 _LEAST_ROOM: Final = 64 * 1024
 _LOCKED: Final = (".lock': File exists", "packed-refs.new: File exists")
 """What git says of a lock file that is there already."""
+
+ARCHIVE_BOUNDS: Final = Bounds(memory=512 * 1024**2, seconds=60)
+"""What git may take to make one archive: a few hundred bytes of a repository can unfold to more than there is."""
+
+_MOST_ARCHIVE_SECONDS: Final = 300
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_NO_DATE: Final = "no archive can be made: the date of its commit is one that git cannot write"
+_NO_ARCHIVE: Final = (
+    ("ut of memory", "too large for an archive: git needs more than 512 MB of memory for its files"),
+    ("of a processor's time", "too large for an archive: git needs more than a minute for its folders"),
+    ("timestamp too large", _NO_DATE),
+    ("invalid path '", "no archive can be made: a file in it has a name that git refuses, such as .. or .git"),
+)
 
 
 class Mirror(BareRepository):
@@ -172,6 +193,61 @@ class Mirror(BareRepository):
         )
         if lines:
             await self._write(["update-ref", "--stdin"], lines=lines)
+
+    async def archive(self, treeish: str, consume: Callable[[IO[bytes]], T]) -> T:
+        """What `consume` makes of the zip of a commit, or of a folder in one as commit:folder.
+
+        It is stored, not compressed, in one root folder. The bytes depend on the commit and the folder alone.
+        Raises ArchiveError where git makes none of it, and never will.
+        """
+        commit, path = split_place(treeish)
+        if not _COMMIT.fullmatch(commit):
+            raise GitError(f"{commit[:80]!r} is not a commit")
+        if path:
+            commit = await self._commit_folder(commit, path)
+        try:
+            return await self._git.read(
+                ["archive", "--format=zip", "-0", f"--prefix={commit[:12]}/", commit],
+                consume,
+                folder=self.path,
+                about=self._about,
+                seconds=_MOST_ARCHIVE_SECONDS,
+                bounds=ARCHIVE_BOUNDS,
+            )
+        except GitError as error:
+            for sign, reason in _NO_ARCHIVE:
+                if sign in str(error):
+                    raise ArchiveError(reason) from None
+            raise
+
+    async def with_zips(self, make: Callable[[GitZip], T]) -> T:
+        """What `make` gives, which has the zips of many commits made one after the other, in a thread of its own.
+
+        They are what `archive` gives, and cost far less than as many gits. Raises GitError.
+        """
+
+        def talk(requests: IO[bytes], answers: IO[bytes]) -> T:
+            with closing(GitZip(Objects(requests, answers))) as zips:
+                return make(zips)
+
+        return await self._git.converse(["cat-file", "--batch"], talk, folder=self.path, about=self._about)
+
+    async def _commit_folder(self, commit: str, path: str) -> str:
+        """The id of the commit of a folder alone, which is made where it isn't there."""
+        at = place(commit, path)
+        header = await self._ask("cat-file", "commit", commit)
+        tree, _, kind = (
+            await self._ask("cat-file", "--batch-check=%(objectname) %(objecttype)", lines=[at])
+        ).partition(b" ")
+        text = commit_of_folder(at, tree.decode(), header)
+        if kind.strip() != b"tree":
+            raise GitError(f"there is no folder {path} in {commit[:12]} of {self._about}")
+        if text is None:
+            raise ArchiveError(_NO_DATE)
+        made = await self._ask(
+            "hash-object", "-t", "commit", "-w", "--stdin", lines=text.removesuffix("\n").split("\n")
+        )
+        return made.decode().strip()
 
 
 def _count(mirror: Path) -> tuple[int, int]:

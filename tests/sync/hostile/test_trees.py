@@ -162,7 +162,7 @@ async def test_a_tree_that_unfolds_to_a_billion_files_is_stopped(
     reason: str,
 ) -> None:
     """Few objects that name each other make no archive: git is stopped by what it takes, others are served."""
-    monkeypatch.setattr("pricore.vcs.bare_repository.ARCHIVE_BOUNDS", bounds)
+    monkeypatch.setattr("pricore.vcs.mirror.ARCHIVE_BOUNDS", bounds)
     bomb = tree(upstream, [("100644", b"f%d" % n, blob(upstream, b"x")) for n in range(files)])
     for _ in range(9):
         bomb = tree(upstream, [("40000", b"d%d" % n, bomb) for n in range(10)])
@@ -180,7 +180,7 @@ async def test_a_huge_file_makes_no_version(
     registry: Registry, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that git cannot hold in the memory that it may take keeps its own version out, and no other."""
-    monkeypatch.setattr("pricore.vcs.bare_repository.ARCHIVE_BOUNDS", Bounds(memory=64 * 1024**2))
+    monkeypatch.setattr("pricore.vcs.mirror.ARCHIVE_BOUNDS", Bounds(memory=64 * 1024**2))
     huge = blob(upstream, bytes(100 * 1024**2))
     # two: git may have the memory for the first before it is held, and then waits for whoever reads
     tag_tree(upstream, "2.0.0", ("100644", b"huge", huge), ("100644", b"more", huge))
