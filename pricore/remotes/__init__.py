@@ -1,1 +1,1 @@
-"""How git may reach a host: what it logs in with, the keys of hosts, and the guard against inside addresses."""
+"""How git may reach a host: logins, keys of hosts, the guard against inside addresses; and why it failed."""
