@@ -10,7 +10,7 @@ import pytest
 from pricore.auth.access_tokens import create_secret
 from pricore.hosts.addresses import parse_address
 from pricore.models import SCOPES, LockedPackage
-from pricore.server import SERVICE
+from pricore.server import SERVER
 from pricore.system.clock import now
 from tests.store.harness import follow, publish, released
 from tests.web.api.harness import (
@@ -195,7 +195,7 @@ async def add_repository(world: World) -> str:
 
 async def test_the_matrix_has_every_route(world: World) -> None:
     """A route without a row, or served without being in the table, is found here."""
-    api = world.client.app[SERVICE].api
+    api = world.client.app[SERVER].application.api
     table = {(route.method, re.sub(r"\{(\w+):[^{}]*\}", r"{\1}", route.path)): route for route in api.table}
     served = {
         (route.method, route.resource.canonical)

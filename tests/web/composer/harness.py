@@ -20,7 +20,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from pricore.auth.access_tokens import create_secret, hash_secret
-from pricore.server import SERVICE, listen
+from pricore.server import SERVER, UNREAD_SECONDS, listen
 from pricore.services.opening import Services
 from pricore.web.http.connection import Connection
 from tests.harness import GitRepository, as_composer_reads
@@ -69,14 +69,18 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Server(TestServer):
-    """The server as `pricore serve` runs it, in this process."""
+    """The server as `pricore serve` runs it, in this process; who reads nothing for `unread_seconds` is let go."""
+
+    unread_seconds = UNREAD_SECONDS
 
     async def start_server(self, loop: asyncio.AbstractEventLoop | None = None, **kwargs: Any) -> None:
         """Listen on a free port."""
         self.runner = runner = web.AppRunner(self.app)
         await runner.setup()
         bound = socket.create_server((self.host, 0))
-        self._listener = await listen(runner, bound, self.app[SERVICE])
+        self._listener = await listen(
+            runner, bound, self.app[SERVER].application, unread_seconds=self.unread_seconds
+        )
         self.port = bound.getsockname()[1]
         self.scheme = "http"
         self._root = URL(f"http://{self.host}:{self.port}")

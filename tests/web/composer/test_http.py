@@ -10,12 +10,12 @@ from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
 
-from pricore import server
 from pricore.system.metrics import Metrics
 from pricore.web.http.response_cache import Kept, Shelf
 from pricore.web.http.responses import Answer
 from tests.harness import GitRepository
 from tests.web.composer.harness import (
+    Server,
     Start,
     World,
     connections,
@@ -261,7 +261,7 @@ async def test_a_client_that_does_not_read_is_not_answered_on(start: Start) -> N
 @pytest.fixture
 async def large(start: Start, upstream: GitRepository, monkeypatch: pytest.MonkeyPatch) -> World:
     """A server with an archive and a document larger than buffers; who takes nothing for a second is let go."""
-    monkeypatch.setattr(server, "_UNREAD_SECONDS", 1.0)
+    monkeypatch.setattr(Server, "unread_seconds", 1.0)
     upstream.commit(
         {"name": "acme/large", "extra": {"text": "x" * 200_000}}, files={"noise": os.urandom(8_000_000)}
     )

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from pricore.auth.access_tokens import hash_secret
-from pricore.server import SERVICE, Service
+from pricore.server import SERVER
 from tests.harness import GitRepository, Pricore
 from tests.web.composer.harness import Start, World, connections
 
@@ -36,7 +36,7 @@ class Line:
     def __init__(self, world: World, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.secret = ""
         self.recalled: list[bool] = []
-        self.service: Service = world.client.app[SERVICE]
+        self.application = world.client.app[SERVER].application
         self._reader = reader
         self._writer = writer
 
@@ -82,10 +82,10 @@ async def connect() -> AsyncIterator[Connect]:
             line = Line(world, *await asyncio.open_connection(world.client.host, world.client.port))
             stack.callback(line.close)
             line.secret = await world.token(**options)
-            answers = type(line.service).recall
+            answers = line.application.respond_at_once
 
             def recall(*given: Any) -> bool:
-                line.recalled.append(answers(line.service, *given))
+                line.recalled.append(answers(*given))
                 return line.recalled[-1]
 
             for connection in connections(world):
@@ -246,7 +246,7 @@ async def test_new_settings_are_followed(world: World, connect: Connect) -> None
     """On a connection that was there before them."""
     line = await connect(world)
     assert [(await line.get("/packages.json")).at_once for _ in range(3)][-1]
-    await line.service.apply(replace(world.config, public_url="https://packages.example.com"))
+    await world.client.app[SERVER].apply(replace(world.config, public_url="https://packages.example.com"))
     assert b"https://packages.example.com/org/acme/" in (await line.get("/packages.json")).body
 
 
