@@ -165,16 +165,16 @@ class Pricore:
             name: value for name, value in os.environ.items() if not name.startswith("PRICORE_")
         } | {"PRICORE_DATA": str(data), "HOME": str(data.parent), "COLUMNS": "200", "PRICORE_SYNC_INTERVAL": "0"}
         self.environment |= {f"PRICORE_{name.upper()}": value for name, value in settings.items()}
-        self._program = [sys.executable, "-W", "error", "-m", "pricore"]
+        self.program = [sys.executable, "-W", "error", "-m", "pricore"]
 
     def command(self, *arguments: str) -> list[str]:
         """What starts a command, for who starts it with `environment`."""
-        return [*self._program, *arguments]
+        return [*self.program, *arguments]
 
     def run(self, *arguments: str, status: int = 0, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, with a text as its standard input; no traceback may show, however it ends."""
         done = subprocess.run(
-            [*self._program, *arguments],
+            [*self.program, *arguments],
             env=self.environment,
             cwd=self.data.parent,
             input=stdin,
@@ -191,7 +191,7 @@ class Pricore:
         """Begin a command in a session of its own and don't wait for it; its errors go to the end of a log."""
         with log.open("ab") as errors:
             return subprocess.Popen(
-                [*self._program, *arguments],
+                [*self.program, *arguments],
                 env=self.environment,
                 cwd=self.data.parent,
                 stdout=subprocess.PIPE,
@@ -204,7 +204,7 @@ class Pricore:
     def background(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
         """A command that runs meanwhile, with more variables; it is killed at the end if it is still there."""
         with subprocess.Popen(
-            [*self._program, *arguments],
+            [*self.program, *arguments],
             env=self.environment | environment,
             cwd=self.data.parent,
             stdout=subprocess.DEVNULL,
@@ -251,7 +251,7 @@ class Pricore:
         with (
             errors.open("wb") as log,
             subprocess.Popen(
-                [*self._program, *(arguments or ("serve",)), "--port", "0", "--json"],
+                [*self.program, *(arguments or ("serve",)), "--port", "0", "--json"],
                 env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=log,

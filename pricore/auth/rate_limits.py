@@ -17,7 +17,7 @@ _MINUTE: Final = 60.0
 _MOST_COUNTERS: Final = 20_000
 """Minutes that a limit counts at the same time; beyond, the oldest are forgotten. They take some 8 MB."""
 
-_LONGEST_WAIT: Final = 5.0
+LONGEST_WAIT: Final = 5.0
 """Seconds that a request over the limit is held back at most."""
 
 LONGEST_DOWNLOAD_WAIT: Final = 15.0
@@ -45,7 +45,7 @@ class Allowance:
         """Seconds until the minute is over, from 1 to 60: Composer waits for no longer."""
         return max(1, min(60, math.ceil(self.ends - time.monotonic())))
 
-    def wait(self, *, longest: float | None = None) -> float | None:
+    def wait(self, *, longest: float = LONGEST_WAIT) -> float | None:
         """Seconds after which it is the turn of one more request over the limit; None for more than the `longest`.
 
         They get in one after another at the limit's own pace, so that a client with a few connections goes on,
@@ -53,7 +53,7 @@ class Allowance:
         """
         at = time.monotonic()
         turn = max(self.turn, at) + _MINUTE / self.limit
-        if turn - at > (_LONGEST_WAIT if longest is None else longest):
+        if turn - at > longest:
             return None
         self.turn = turn
         return turn - at

@@ -18,7 +18,7 @@ from pricore.web.http.client_address import Clients
 
 _log = logging.getLogger("pricore.probes")
 
-_SECONDS: Final = 2.0
+READY_SECONDS: Final = 2.0
 """What the database may take to answer."""
 
 _FORWARDED: Final = (
@@ -54,7 +54,7 @@ class Probes:
     async def _get_readiness(self, _: web.Request) -> web.Response:
         """The database answers. A server that is being stopped takes no connections."""
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(READY_SECONDS):
                 await self._store.check()
         except Exception as error:  # noqa: BLE001  # whatever it is, it is not ready
             _log.warning("not ready: the database does not answer: %s", error or type(error).__name__)

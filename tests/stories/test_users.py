@@ -74,7 +74,7 @@ def weak(tmp_path: Path, make_repository: Callable[[str], GitRepository]) -> Ite
     pricore.run("repo", "add", "acme", upstream.url)
     upstream.commit()
     dropped = "--bounding-set=-dac_override,-dac_read_search,-fowner"
-    pricore._program = ["setpriv", "--inh-caps=-all", dropped, *pricore._program]
+    pricore.program = ["setpriv", "--inh-caps=-all", dropped, *pricore.program]
     yield pricore
     shutil.rmtree(pricore.data)
 

@@ -26,7 +26,7 @@ _log = logging.getLogger("pricore.locks")
 _MOST_CHECKED: Final = 1000
 """Packages of one request: an archive that isn't kept is made."""
 
-_MOST_SECONDS: Final = 50.0
+MOST_SECONDS: Final = 50.0
 """What a check, or registering, takes at most: reverse proxies give up after 60."""
 
 
@@ -69,13 +69,13 @@ def routes(services: Services, gate: Gate) -> list[Route]:
         name = locks.check_name(call.path["name"])
         packages = await read(call)
         await hidden(call, name)
-        packages = await checker.name_archives(packages, admit=admission(call), seconds=_MOST_SECONDS)
+        packages = await checker.name_archives(packages, admit=admission(call), seconds=MOST_SECONDS)
         return Data(views.lock(await store.locks.register(organization, name, packages)))
 
     async def check_lock(call: Call) -> Data[list[FindingView]]:
         await find_organization(store, call)
         who = call.path["slug"], call.token.id
-        found = await checker.check(await read(call), who=who, admit=admission(call), seconds=_MOST_SECONDS)
+        found = await checker.check(await read(call), who=who, admit=admission(call), seconds=MOST_SECONDS)
         return Data([views.finding(item) for item in found])
 
     async def remove_lock(call: Call) -> Message:

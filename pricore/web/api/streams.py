@@ -34,12 +34,6 @@ _ENDS: Final = (UnauthorizedError, ForbiddenError, NotFoundError, ConnectionErro
 EVENTS: Final = ("progress", "end")
 """The names of events; the last one is an `end`."""
 
-_BEAT_SECONDS: Final = 0.2
-"""Between two looks: there are at most five events a second."""
-_HEARTBEAT_SECONDS: Final = 15.0
-"""After which something is sent in any case: proxies let go of what is silent."""
-_PATIENCE_SECONDS: Final = 10.0
-"""What a reader may take to read what was sent before its connection is cut."""
 _RETRY_SECONDS: Final = 10
 
 _HEADERS: Final = {
@@ -62,10 +56,20 @@ class Events(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Streams:
-    """The streams that a server has open."""
+    """The streams that a server has open.
 
-    def __init__(self, store: Store) -> None:
+    A record is looked at every `beat` seconds, which is how often there are events at most. Every `heartbeat`
+    seconds something is sent in any case: proxies let go of what is silent. A reader may take `patience` seconds
+    to read what was sent before its connection is cut.
+    """
+
+    def __init__(
+        self, store: Store, *, beat: float = 0.2, heartbeat: float = 15.0, patience: float = 10.0
+    ) -> None:
         self._store = store
+        self.beat = beat
+        self.heartbeat = heartbeat
+        self.patience = patience
         self._closing = asyncio.Event()
         # the token of each, by its connection
         self._open: dict[asyncio.Transport, Token] = {}
@@ -73,7 +77,7 @@ class Streams:
     async def send(
         self, request: web.Request, token: Token, events: Events[Any], *, readmit: Callable[[], Awaitable[Token]]
     ) -> web.StreamResponse:
-        """Answer with events until the last, or until the reader, the record, or its right to see it is gone.
+        """Respond with events until the last, or until the reader, the record, or its right to see it is gone.
 
         `readmit` gives the token as it is now, or raises where it may no longer come in. Raises
         TooManyRequestsError where too many streams are open.
@@ -87,7 +91,7 @@ class Streams:
             await response.prepare(request)
             try:
                 await self._tell(transport, response, token, events, readmit)
-            except Exception as error:  # noqa: BLE001  # half an answer is out: all that is left is to end it
+            except Exception as error:  # noqa: BLE001  # half a response is out: all that is left is to end it
                 if not isinstance(error, _ENDS):
                     _log.exception("the events of %s ended early", request.rel_url.raw_path)
             if transport.get_write_buffer_size():
@@ -138,20 +142,20 @@ class Streams:
             at = loop.time()
             if transport.get_write_buffer_size():
                 # it gets the newest when it has read what was sent before
-                if at - told >= _PATIENCE_SECONDS:
+                if at - told >= self.patience:
                     return
             elif over and record == sent:
                 return
-            elif record != sent or at - told >= _HEARTBEAT_SECONDS:
+            elif record != sent or at - told >= self.heartbeat:
                 over = events.is_over(record)
-                async with asyncio.timeout(_PATIENCE_SECONDS):
+                async with asyncio.timeout(self.patience):
                     await response.write(b":\n\n" if record == sent else _event(record, over=over))
                 sent, told = record, at
                 if over and not transport.get_write_buffer_size():
                     return
             # not wait_for: in Python 3.11 it loses a cancellation that comes together with the event
             with suppress(TimeoutError):
-                async with asyncio.timeout(_BEAT_SECONDS):
+                async with asyncio.timeout(self.beat):
                     await self._closing.wait()
 
 

@@ -10,7 +10,7 @@ from multidict import istr
 
 from pricore.auth import access_tokens
 from pricore.auth.access_tokens import Authenticator
-from pricore.auth.rate_limits import LONGEST_DOWNLOAD_WAIT, Allowance, Limits
+from pricore.auth.rate_limits import LONGEST_DOWNLOAD_WAIT, LONGEST_WAIT, Allowance, Limits
 from pricore.errors import NotFoundError, PricoreError, TooManyRequestsError, UnauthorizedError
 from pricore.models import Token
 from pricore.web.http.client_address import Clients
@@ -43,7 +43,7 @@ class Gate:
             allowance = self._limits.requests.count((token.id, self._clients.address(request)))
             request[_ALLOWANCE] = allowance
             if allowance.left < 0:
-                wait = allowance.wait() if patient else None
+                wait = allowance.wait(longest=LONGEST_WAIT) if patient else None
                 if wait is None:
                     raise _too_many(allowance, f"{allowance.limit} requests a minute are the limit")
                 await asyncio.sleep(wait)

@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pricore.errors import BadRequestError
 
 MEGABYTE: Final = 1024 * 1024
-_SECONDS: Final = 30
+BODY_SECONDS: Final = 30
 _PIECE: Final = 64 * 1024
 _LEAST_PACE: Final = 100 * 1024
 """Bytes a second that a body has to come with which is too large to be here in that time."""
@@ -26,10 +26,10 @@ async def read_body(request: web.Request, *, most: int = MEGABYTE) -> bytes:
     if encoding not in ("", "identity", "gzip", "deflate"):
         raise BadRequestError("the Content-Encoding of a request body can be gzip or deflate")
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(BODY_SECONDS):
             content = await request.clone(client_max_size=most).read()
     except TimeoutError:
-        raise BadRequestError(f"the request body took longer than {_SECONDS} seconds") from None
+        raise BadRequestError(f"the request body took longer than {BODY_SECONDS} seconds") from None
     return _unpack(content, most) if encoding in ("gzip", "deflate") else content
 
 
@@ -46,7 +46,7 @@ class Zip:
         self._size = 0
         self._form = request.content_type == "multipart/form-data"
         self._file: BodyPartReader | None = None
-        self._seconds = _SECONDS + (request.content_length or most) // _LEAST_PACE
+        self._seconds = BODY_SECONDS + (request.content_length or most) // _LEAST_PACE
         self._deadline = asyncio.get_running_loop().time() + self._seconds
 
     def __aiter__(self) -> Self:

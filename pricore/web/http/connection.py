@@ -30,7 +30,7 @@ SETTINGS: Final[dict[str, Any]] = {
 """How aiohttp is to treat connections."""
 
 
-_PRIVATE: Final = ("_waiter", "_next_keepalive_close_time", "_messages")
+PRIVATE_NAMES: Final = ("_waiter", "_next_keepalive_close_time", "_messages")
 """Names of aiohttp's that nobody promises: what is there while no request is, when an idle connection is closed,
 and what came behind a request that cannot be read."""
 
@@ -58,7 +58,7 @@ class Connection(web.RequestHandler):
 
     def missing(self) -> list[str]:
         """The private names that this aiohttp doesn't have."""
-        return [name for name in _PRIVATE if not hasattr(self, name)]
+        return [name for name in PRIVATE_NAMES if not hasattr(self, name)]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for requests."""

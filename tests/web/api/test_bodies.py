@@ -88,7 +88,7 @@ async def test_a_body_that_takes_too_long(
     world: World, admin: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who sends half a body and then nothing is told so after a while."""
-    monkeypatch.setattr("pricore.web.http.bodies._SECONDS", 0.2)
+    monkeypatch.setattr("pricore.web.http.bodies.BODY_SECONDS", 0.2)
 
     async def stalled() -> AsyncIterator[bytes]:
         yield b"{"

@@ -162,7 +162,7 @@ async def test_a_download_over_the_limit_is_held_back_and_sent(
     waits = []
     wait = Allowance.wait
 
-    def noted(allowance: Allowance, *, longest: float | None = None) -> float | None:
+    def noted(allowance: Allowance, *, longest: float) -> float | None:
         waits.append(wait(allowance, longest=longest))
         return waits[-1]
 
@@ -197,7 +197,7 @@ async def test_a_token_that_is_revoked_while_it_waits_gets_nothing(
     world, secret = await used_up(start)
     waiting = asyncio.Event()
 
-    def begin(_: Allowance, *, longest: float | None = None) -> float:
+    def begin(_: Allowance, *, longest: float) -> float:
         waiting.set()
         return 0.5
 
@@ -235,7 +235,7 @@ async def test_metadata_is_refused_where_its_turn_is_too_far(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of more than can have their turn in time, the rest is refused, and said so to whoever runs Composer."""
-    monkeypatch.setattr("pricore.auth.rate_limits._LONGEST_WAIT", 0.5)
+    monkeypatch.setattr("pricore.web.http.admission.LONGEST_WAIT", 0.5)
     world = await start(requests_per_minute=600)
     secret = await world.token()
     for _ in range(600):

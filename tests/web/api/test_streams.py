@@ -17,7 +17,6 @@ from msgspec import structs
 from pricore.errors import TooManyRequestsError
 from pricore.models import Token
 from pricore.store import Store
-from pricore.web.api import streams
 from pricore.web.api.streams import Events, Streams
 from tests.web.api.harness import eventually
 
@@ -41,7 +40,7 @@ class Served:
     """A server whose only address streams `record`; `last` is the one after which it ends."""
 
     def __init__(self, store: Store) -> None:
-        self.streams = Streams(store)
+        self.streams = Streams(store, beat=0.01)
         self.record: dict[str, Any] = {"number": 0}
         self.last: Any = None
         self.open: list[asyncio.Transport] = []
@@ -100,8 +99,7 @@ async def read(reader: socket.socket, until: bytes) -> bytes:
 
 
 @pytest.fixture
-async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
-    monkeypatch.setattr(streams, "_BEAT_SECONDS", 0.01)
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
     async with Store(tmp_path / "data" / "pricore.db") as store:
         made = Served(store)
         app = web.Application()
@@ -161,9 +159,9 @@ async def test_who_is_behind_gets_the_newest(served: Served) -> None:
     await served.wait(streams=0)
 
 
-async def test_who_does_not_read_is_cut_off(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_does_not_read_is_cut_off(served: Served) -> None:
     """A reader that goes on reading nothing loses its connection, and its place is free."""
-    monkeypatch.setattr(streams, "_PATIENCE_SECONDS", 0.2)
+    served.streams.patience = 0.2
     served.record = {"text": LARGE}
     async with served.reader() as reader:
         await served.wait(streams=0)
@@ -181,9 +179,9 @@ async def test_the_end_waits_for_no_reader(served: Served) -> None:
             await served.wait(streams=0)
 
 
-async def test_silence_is_broken(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silence_is_broken(served: Served) -> None:
     """Where nothing changes a comment is sent from time to time, so that no proxy hangs up."""
-    monkeypatch.setattr(streams, "_HEARTBEAT_SECONDS", 0.05)
+    served.streams.heartbeat = 0.05
     async with served.reader() as reader:
         received = await read(reader, b"\r\n:\n\n")
 

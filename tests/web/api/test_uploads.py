@@ -390,7 +390,7 @@ async def test_a_body_that_is_too_slow_is_refused(
     world: World, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection is not held for longer than its size needs."""
-    monkeypatch.setattr(bodies, "_SECONDS", 0)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0)
     reader, writer = await asyncio.open_connection(world.client.host, world.client.port)
     writer.write(head(admin, size=1000) + b"PK")
     answer = await asyncio.wait_for(reader.readuntil(b"}"), timeout=10)

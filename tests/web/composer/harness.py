@@ -184,6 +184,14 @@ def connections(world: World) -> list[Connection]:
     return [item for item in runner.server.connections if isinstance(item, Connection)]
 
 
+def handled(world: World) -> int:
+    """How many requests a server has begun to handle, apart from those that were answered at once."""
+    runner = world.client.server.runner
+    assert runner is not None
+    assert runner.server is not None
+    return runner.server.requests_count
+
+
 def pack(files: Mapping[str, str | bytes]) -> bytes:
     """A zip with files."""
     content = io.BytesIO()

@@ -20,6 +20,7 @@ from tests.web.composer.harness import (
     World,
     connections,
     error,
+    handled,
 )
 
 # Dates
@@ -244,14 +245,14 @@ async def test_a_client_that_does_not_read_is_not_answered_on(start: Start) -> N
     count = 64 * 1024 * 1024 // size
     asked = f"GET /org/acme/p2/acme/library.json HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n\r\n"
     loop = asyncio.get_running_loop()
-    began = counted(world)
+    began = handled(world)
     with socket.create_connection((world.client.host, world.client.port)) as connection:
         connection.setblocking(False)
         task = loop.create_task(loop.sock_sendall(connection, asked.encode() * count))
         seen = [began]
         while len(seen) < 3 or seen[-1] != seen[-3]:
             await asyncio.sleep(0.3)
-            seen.append(counted(world))
+            seen.append(handled(world))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -322,11 +323,3 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         for _ in iter(condition, True):
             await asyncio.sleep(0.02)
-
-
-def counted(world: World) -> int:
-    """How many requests the server has begun to answer."""
-    runner = world.client.server.runner
-    assert runner is not None
-    assert runner.server is not None
-    return runner.server.requests_count

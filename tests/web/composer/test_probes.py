@@ -16,7 +16,7 @@ async def test_a_database_that_does_not_answer_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """503 with the reason, while the process itself is well; ready again once it answers."""
-    monkeypatch.setattr(health, "_SECONDS", 0.05)
+    monkeypatch.setattr(health, "READY_SECONDS", 0.05)
     counting = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 4000000) SELECT max(x) FROM c"
     busy = [asyncio.create_task(world.store.fetch_one(counting, by_key=True)) for _ in range(2)]
     await asyncio.sleep(0)

@@ -15,7 +15,7 @@ import pytest
 from pricore.auth.access_tokens import hash_secret
 from pricore.server import SERVER
 from tests.harness import GitRepository, Pricore
-from tests.web.composer.harness import Start, World, connections
+from tests.web.composer.harness import Start, World, connections, handled
 
 P2 = "/p2/acme/library.json"
 ZIP = "/packages/acme/library/v1.0.0.zip"
@@ -31,12 +31,11 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Line:
-    """A connection to a server, and all that its service was asked to answer at once."""
+    """A connection to a server, with the token that is sent over it."""
 
     def __init__(self, world: World, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.secret = ""
-        self.recalled: list[bool] = []
-        self.application = world.client.app[SERVER].application
+        self._world = world
         self._reader = reader
         self._writer = writer
 
@@ -52,7 +51,7 @@ class Line:
 
     async def send(self, *pieces: bytes) -> Answer:
         """The first answer to some bytes, which are sent one piece after the other."""
-        before = len(self.recalled)
+        before = handled(self._world)
         for piece in pieces:
             self._writer.write(piece)
             await self._writer.drain()
@@ -60,11 +59,11 @@ class Line:
         return await self.read(before)
 
     async def read(self, before: int) -> Answer:
-        """The next answer; `before` is how many could have been answered at once when it was asked for."""
+        """The next answer; `before` is how many requests had been handled when it was asked for."""
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:-2])}
         body = await self._reader.readexactly(int(headers.get("content-length", "0")))
-        return Answer(int(lines[0].split()[1]), headers, body, any(self.recalled[before:]))
+        return Answer(int(lines[0].split()[1]), headers, body, handled(self._world) == before)
 
     def close(self) -> None:
         self._writer.close()
@@ -82,14 +81,6 @@ async def connect() -> AsyncIterator[Connect]:
             line = Line(world, *await asyncio.open_connection(world.client.host, world.client.port))
             stack.callback(line.close)
             line.secret = await world.token(**options)
-            answers = line.application.respond_at_once
-
-            def recall(*given: Any) -> bool:
-                line.recalled.append(answers(*given))
-                return line.recalled[-1]
-
-            for connection in connections(world):
-                connection._recall = recall
             return line
 
         yield run

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from pricore.web.http.connection import _PRIVATE
+from pricore.web.http.connection import PRIVATE_NAMES
 from tests.harness import Pricore
 
 RENAMED: Final = """
@@ -31,13 +31,13 @@ main()
 """The program with an aiohttp that has another name for one thing in it."""
 
 
-@pytest.mark.parametrize("name", _PRIVATE)
+@pytest.mark.parametrize("name", PRIVATE_NAMES)
 def test_a_name_that_aiohttp_has_no_more_costs_time_alone(name: str, tmp_path: Path) -> None:
     """Good and bad requests have their answers, the server stops as ever, and one line of its log says it."""
     pricore = Pricore(tmp_path / "data")
     pricore.run("org", "create", "acme")
     headers = {"Authorization": f"Bearer {pricore.token()}"}
-    pricore._program = [sys.executable, "-W", "error", "-c", RENAMED, name]
+    pricore.program = [sys.executable, "-W", "error", "-c", RENAMED, name]
     with pricore.serving() as served, closing(HTTPConnection(served["listens"], timeout=20)) as connection:
         for _ in range(3):
             connection.request("GET", "/org/acme/packages.json", headers=headers)
