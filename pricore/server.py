@@ -276,7 +276,7 @@ async def listen(
     server = cast("web.Server", runner.server)  # None only before the setup
 
     def connect() -> Connection:
-        return Connection(server, loop, application.journal, application.respond_at_once)
+        return Connection(server, loop, application.access_log, application.respond_at_once)
 
     if missing := connect().missing():
         _log.warning(

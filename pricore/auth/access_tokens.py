@@ -136,7 +136,7 @@ class Authenticator:
         self._store.usage.token_used(token.id, int(at))
         return token
 
-    def recall(self, key: bytes, *, at: float) -> Token | None:
+    def find_known(self, key: bytes, *, at: float) -> Token | None:
         """The token with a key, if it was identified before and is still good; it counts as used then."""
         token = self._find(key)
         if token is None or (token.expires_at is not None and token.expires_at <= at):

@@ -15,14 +15,14 @@ from pricore.system.metrics import Metrics
 from pricore.web.api import Api
 from pricore.web.api.streams import Streams
 from pricore.web.composer import Registry
-from pricore.web.health import Probes
-from pricore.web.http.access_log import Journal
-from pricore.web.http.admission import Gate, show_allowance
-from pricore.web.http.client_address import Clients
-from pricore.web.http.error_responses import answer_error, refuse
-from pricore.web.http.request_head import Headers
-from pricore.web.http.response_cache import Recall
-from pricore.web.http.responses import SERVER
+from pricore.web.health import Health
+from pricore.web.http.access_log import AccessLog
+from pricore.web.http.admission import Admission, show_allowance
+from pricore.web.http.client_address import ClientAddresses
+from pricore.web.http.error_responses import reject_unknown, translate_error
+from pricore.web.http.request_head import RequestHead
+from pricore.web.http.response_cache import ResponseCache
+from pricore.web.http.responses import SERVER_NAME
 from pricore.web.pages.welcome import Welcome
 from pricore.web.webhooks import Webhooks
 
@@ -37,7 +37,7 @@ class Application:
         self._metrics = metrics
         self._authenticator = Authenticator(services.store)
         config = services.config
-        self.journal = Journal(metrics, Clients(config.trusted_proxies))
+        self.access_log = AccessLog(metrics, ClientAddresses(config.trusted_proxies))
         routes = self._build(config)
         self._handlers = [route.handler for route in routes]
         *served, rest = [
@@ -51,50 +51,52 @@ class Application:
     def _build(self, config: Config) -> list[web.RouteDef]:
         """All routes, with handlers for these settings; what they are is the same for all settings."""
         services, store = self._services, self._services.store
-        clients = self.journal.clients = Clients(config.trusted_proxies)
+        clients = self.access_log.clients = ClientAddresses(config.trusted_proxies)
         limits = Limits(config)
-        gate = Gate(self._authenticator, limits, clients)
-        cache = self._cache = Recall(store, gate, clients, public_url=config.public_url)
-        webhooks = Webhooks(store, self._queue, gate, services.sealer)
-        self.api = Api(services, self._queue, gate, limits, streams=self._streams, others=[webhooks.describe()])
-        health = Probes(store, gate, self._metrics, clients=clients, public_url=config.public_url)
+        admission = Admission(self._authenticator, limits, clients)
+        cache = self._cache = ResponseCache(store, admission, clients, public_url=config.public_url)
+        webhooks = Webhooks(store, self._queue, admission, services.sealer)
+        self.api = Api(
+            services, self._queue, admission, limits, streams=self._streams, others=[webhooks.describe()]
+        )
+        health = Health(store, admission, self._metrics, clients=clients, public_url=config.public_url)
         return [
-            *Registry(services, gate, clients, cache).routes(),
+            *Registry(services, admission, clients, cache).routes(),
             *self.api.routes(),
             *webhooks.routes(),
             *health.routes(),
             *Welcome(clients, public_url=config.public_url).routes(),
             # (?s): a line break in an address too, which aiohttp would answer with text of its own
-            web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", refuse),
+            web.route(hdrs.METH_ANY, "/{path:(?s:.*)}", reject_unknown),
         ]
 
     def use(self, config: Config) -> None:
         """Follow other settings in all requests that begin from now on."""
         self._handlers[:] = [route.handler for route in self._build(config)]
 
-    def respond_at_once(self, path: str, headers: Headers, remote: str, transport: asyncio.Transport) -> bool:
+    def respond_at_once(self, path: str, head: RequestHead, transport: asyncio.Transport) -> bool:
         """Respond out of the cache, without any of the rest; whether that was possible."""
-        return self._cache.answer(path, headers, remote, transport)
+        return self._cache.respond(path, head, transport)
 
     def _wrap(self, number: int, route: web.RouteDef) -> Handler:
         """What every request goes through: it is counted, and its errors become HTTP in this one place.
 
         Around each handler, and not a middleware: aiohttp's way there costs a request a twentieth of its time.
         """
-        handlers, journal = self._handlers, self.journal
+        handlers, access_log = self._handlers, self.access_log
         path = "other" if number == len(handlers) - 1 else re.sub(r":[^{}]*\}", "}", route.path)
         counts = self._metrics.route(route.method, path)
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            journal.begin(request, counts)
+            access_log.begin(request, counts)
             try:
                 response = await handlers[number](request)
             except Exception as error:  # noqa: BLE001  # whatever it was, the client is told, and the log gets the rest
-                response = answer_error(request, error, journal)
+                response = translate_error(request, error, access_log)
             # here, and not by aiohttp's signal, which costs as much as all the rest of the limits
             if not response.prepared:
                 show_allowance(request, response.headers)
-                response.headers.setdefault(hdrs.SERVER, SERVER)
+                response.headers.setdefault(hdrs.SERVER, SERVER_NAME)
             return response
 
         return handle

@@ -12,7 +12,7 @@ from pricore.archives.storage import Opened
 from pricore.errors import StorageError
 from pricore.models import Dist
 from pricore.web.http.admission import show_allowance
-from pricore.web.http.responses import SERVER
+from pricore.web.http.responses import SERVER_NAME
 
 _VARY: Final = "Authorization, Accept-Encoding"
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -37,7 +37,7 @@ class Delivery:
                 hdrs.CACHE_CONTROL: "private, max-age=31536000, immutable" if dist.fixed else "private, no-cache",
                 hdrs.VARY: _VARY,
                 hdrs.ETAG: tag,
-                hdrs.SERVER: SERVER,
+                hdrs.SERVER: SERVER_NAME,
             }
         )
         if encoding != "identity":

@@ -1,7 +1,7 @@
 """What Composer asks for: packages.json, p2 documents, archives, and the small endpoints beside them.
 
 A request is authentication and bytes. Answers are finished in the encodings that were asked for, and kept
-(`recall`).
+(`response_cache`).
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from pricore.services.opening import Services
 from pricore.system.threads import DOCUMENTS
 from pricore.web.archives import Delivery
 from pricore.web.http.access_log import counts_of
-from pricore.web.http.admission import Gate
+from pricore.web.http.admission import Access, Admission
 from pricore.web.http.bodies import read_body
-from pricore.web.http.client_address import Clients
-from pricore.web.http.request_head import choose_encoding
-from pricore.web.http.response_cache import Archive, Kept, Recall
+from pricore.web.http.client_address import ClientAddresses
+from pricore.web.http.request_head import encoding_of
+from pricore.web.http.response_cache import CachedResponse, Download, ResponseCache
 from pricore.web.http.responses import (
-    SERVER,
-    Answer,
-    document_answer,
-    large_answer,
+    SERVER_NAME,
+    FinishedResponse,
+    document_response,
+    large_response,
 )
 
 _log = logging.getLogger("pricore.registry")
@@ -63,17 +63,17 @@ class Registry:
     def __init__(
         self,
         services: Services,
-        gate: Gate,
-        clients: Clients,
-        recall: Recall,
+        admission: Admission,
+        clients: ClientAddresses,
+        cache: ResponseCache,
     ) -> None:
-        self._gate = gate
+        self._admission = admission
         self._clients = clients
         self._store = services.store
         self._dists = services.dists
         self._pins = services.pins
         self._sources = services.sources
-        self._recall = recall
+        self._cache = cache
         self._public_url = services.config.public_url
         self._redirect = services.config.dist_redirect
         self._large = asyncio.Lock()
@@ -95,39 +95,38 @@ class Registry:
 
     async def get_metadata(self, request: web.Request) -> web.StreamResponse:
         """One half of a package's metadata; the half without versions is there too, and empty."""
-        token, slug, revision = await self._admit(request)
         match = request.match_info
         name = f"{match['vendor']}/{match['package']}"
-        if token.packages is not None and not access_tokens.may_see(token, name.removesuffix("~dev").lower()):
-            raise NotFoundError(access_tokens.NOT_HERE)
-        encoding = _encoding(request)
+        _, access, revision = await self._admit(request, package=name.removesuffix("~dev").lower())
+        slug = match["organization"]
+        encoding = encoding_of(request)
         key = (request.rel_url.raw_path, encoding, self._origin(request), None)
-        kept = self._recall.documents.find(key, revision)
-        if kept is not None:
-            return kept.answer.respond(request)
+        cached = self._cache.documents.find(key, revision)
+        if cached is not None:
+            return cached.response.respond(request)
 
-        def finish(document: Document) -> Kept:
-            answer = _finish(document, self._url(request), encoding)
-            return Kept(answer, slug, name.removesuffix("~dev").lower(), counts_of(request), revision)
+        def finish(document: Document) -> CachedResponse:
+            response = _finish(document, self._url(request), encoding)
+            return CachedResponse(response, access, counts_of(request), revision)
 
         document = await self._document(slug, name)
         size = zstandard.frame_content_size(document.body)
         if 0 <= size < _SMALL:
-            kept = finish(document)
+            cached = finish(document)
         elif 0 <= size < metadata.LARGE:
             # they take milliseconds, which the others would wait
-            kept = await DOCUMENTS.run(finish, document)
+            cached = await DOCUMENTS.run(finish, document)
         else:
             # the largest take seconds, and many times their size: all who ask for one wait for who makes it
             del document
             async with self._large:
-                kept = self._recall.documents.find(key, revision)
-                if kept is None:
-                    kept = await DOCUMENTS.run(finish, await self._document(slug, name))
-                    self._recall.documents.keep(key, kept)
-            return kept.answer.respond(request)
-        self._recall.documents.keep(key, kept)
-        return kept.answer.respond(request)
+                cached = self._cache.documents.find(key, revision)
+                if cached is None:
+                    cached = await DOCUMENTS.run(finish, await self._document(slug, name))
+                    self._cache.documents.keep(key, cached)
+            return cached.response.respond(request)
+        self._cache.documents.keep(key, cached)
+        return cached.response.respond(request)
 
     async def _document(self, slug: str, name: str) -> Document:
         half = "dev" if name.endswith("~dev") else "stable"
@@ -138,21 +137,22 @@ class Registry:
 
     async def get_root(self, request: web.Request) -> web.StreamResponse:
         """packages.json: what there is for this token, and where the rest is asked for."""
-        token, slug, revision = await self._admit(request)
+        token, access, revision = await self._admit(request)
+        slug = request.match_info["organization"]
         if request.headers.get(hdrs.USER_AGENT, "").startswith("Composer/1."):
             raise UnsupportedClientError(
                 "this registry needs Composer 2, and this is Composer 1: upgrade with `composer self-update --2`"
             )
-        encoding = _encoding(request)
+        encoding = encoding_of(request)
         key = (request.rel_url.raw_path, encoding, self._origin(request), token.packages)
-        kept = self._recall.documents.find(key, revision)
-        if kept is None:
-            answer = await self._load_root(token, slug, encoding, self._url(request))
-            kept = Kept(answer, slug, None, counts_of(request), revision)
-            self._recall.documents.keep(key, kept)
-        return kept.answer.respond(request)
+        cached = self._cache.documents.find(key, revision)
+        if cached is None:
+            response = await self._load_root(token, slug, encoding, self._url(request))
+            cached = CachedResponse(response, access, counts_of(request), revision)
+            self._cache.documents.keep(key, cached)
+        return cached.response.respond(request)
 
-    async def _load_root(self, token: Token, slug: str, encoding: str, url: str) -> Answer:
+    async def _load_root(self, token: Token, slug: str, encoding: str, url: str) -> FinishedResponse:
         found = await self._store.organizations.root(slug, token.packages)
         if found is None:
             raise NotFoundError(access_tokens.NOT_HERE)
@@ -163,21 +163,20 @@ class Registry:
         carried = await self._store.packages.inline(organization_id, only) if inline else {}
         last_modified -= _view_offset(only)
         return await DOCUMENTS.run(
-            lambda: document_answer(
+            lambda: document_response(
                 metadata.build_root(url, packages=names, inline=carried), last_modified, encoding
             )
         )
 
     async def get_dist(self, request: web.Request) -> web.StreamResponse:
         """An archive: of a version, or of a commit that was advertised at any time."""
-        token, slug, _ = await self._admit(request)
         match = request.match_info
+        slug = match["organization"]
         name = f"{match['vendor']}/{match['package']}".lower()
-        if not access_tokens.may_see(token, name):
-            raise NotFoundError(access_tokens.NOT_HERE)
-        await self._gate.admit_download(request, token, name)
+        access = Access(slug, "packages:read", name, downloads=True)
+        token = await self._admission.admit(request, access, patient=True)
         revision = self._store.revision_of(slug)  # after it was held back
-        encoding = _encoding(request)
+        encoding = encoding_of(request)
         key = (request.rel_url.raw_path, encoding, "", None)
         version, _ = metadata.split_address(match["version"])
 
@@ -187,12 +186,12 @@ class Registry:
             if request.method == hdrs.METH_GET and not probes:
                 self._store.usage.downloaded(slug, name, version)
 
-        found = self._recall.archives.find(key, revision)
-        if found is not None and found.archive is not None and hdrs.IF_NONE_MATCH not in request.headers:
+        found = self._cache.archives.find(key, revision)
+        if found is not None and found.download is not None and hdrs.IF_NONE_MATCH not in request.headers:
             sent()
             if not probes:
-                self._store.usage.dist_used(found.archive.shasum)
-            return found.answer.respond(request)
+                self._store.usage.dist_used(found.download.shasum)
+            return found.response.respond(request)
         dist = await self._pins.find(slug, name, match["version"])
         if dist is None:
             raise NotFoundError(access_tokens.NOT_HERE)
@@ -211,13 +210,13 @@ class Registry:
             elif self._redirect and archive.kept and archive.path is None and request.method == hdrs.METH_GET:
                 return delivery.redirect(await self._dists.sign(dist, kept))
             elif archive.size <= _SMALL_ARCHIVE:
-                answer = Answer(await archive.read(), delivery.response.headers)
+                response = FinishedResponse(await archive.read(), delivery.response.headers)
                 if not self._dists.will_shrink(dist):
-                    sending = Archive(version, dist.shasum)
-                    self._recall.archives.keep(
-                        key, Kept(answer, slug, name, counts_of(request), revision, sending)
+                    download = Download(slug, name, version, dist.shasum)
+                    self._cache.archives.keep(
+                        key, CachedResponse(response, access, counts_of(request), revision, download)
                     )
-                return answer.respond(request)
+                return response.respond(request)
             else:
                 whole = await delivery.send_kept(archive)
         if not whole:
@@ -227,7 +226,8 @@ class Registry:
 
     async def get_list(self, request: web.Request) -> web.Response:
         """Names of packages, by `filter` (with * for anything), by `vendor` or by `type`."""
-        token, slug, _ = await self._admit(request)
+        token, _, _ = await self._admit(request)
+        slug = request.match_info["organization"]
         packages = await self._packages(token, await self._organization(slug))
         kind = request.query.get("type", "")
         names = [package.name for package in packages if kind in ("", package.type)]
@@ -242,7 +242,8 @@ class Registry:
 
         All of them, as Composer asks; with `per_page` (15) or `page` that page, and as `next` the URL of the next.
         """
-        token, slug, _ = await self._admit(request)
+        token, _, _ = await self._admit(request)
+        slug = request.match_info["organization"]
         words = request.query.get("q", "").lower().split()[:_MOST_WORDS]
         kind = request.query.get("type", "")
         found = [
@@ -271,28 +272,29 @@ class Registry:
 
     async def get_providers(self, request: web.Request) -> web.StreamResponse:
         """The packages that provide a name, virtual or real; 404 where there are none."""
-        token, slug, revision = await self._admit(request)
+        token, access, revision = await self._admit(request)
+        slug = request.match_info["organization"]
         # whoever asks again and again costs the others nothing: thousands of packages may provide a name
         key = (request.rel_url.raw_path, "", "", token.packages)
-        kept = self._recall.documents.find(key, revision)
-        if kept is None:
+        cached = self._cache.documents.find(key, revision)
+        if cached is None:
             match = request.match_info
-            answer = await self._load_providers(token, slug, f"{match['vendor']}/{match['package']}")
-            kept = Kept(answer, slug, None, counts_of(request), revision)
-            self._recall.documents.keep(key, kept)
-        return kept.answer.respond(request)
+            response = await self._load_providers(token, slug, f"{match['vendor']}/{match['package']}")
+            cached = CachedResponse(response, access, counts_of(request), revision)
+            self._cache.documents.keep(key, cached)
+        return cached.response.respond(request)
 
-    async def _load_providers(self, token: Token, slug: str, name: str) -> Answer:
+    async def _load_providers(self, token: Token, slug: str, name: str) -> FinishedResponse:
         found = await self._store.packages.providers((await self._organization(slug)).id, name)
 
-        def finish() -> Answer | None:
+        def finish() -> FinishedResponse | None:
             providers = [
                 {"name": package.name, "description": package.description, "type": package.type}
                 for package in found
                 if access_tokens.may_see(token, package.name)
             ]
             content = msgspec.json.encode({"providers": providers})
-            return Answer(content, {**_JSON, hdrs.SERVER: SERVER}) if providers else None
+            return FinishedResponse(content, {**_JSON, hdrs.SERVER: SERVER_NAME}) if providers else None
 
         answer = await DOCUMENTS.for_all(len(found), finish)
         if answer is None:
@@ -301,7 +303,8 @@ class Registry:
 
     async def get_advisories(self, request: web.Request) -> web.Response:
         """Known advisories for the packages asked for: nobody has told this registry of any."""
-        token, slug, _ = await self._admit(request)
+        token, _, _ = await self._admit(request)
+        slug = request.match_info["organization"]
         pairs = list(request.query.items())
         if request.method == hdrs.METH_POST:
             body = await read_body(request)
@@ -316,7 +319,8 @@ class Registry:
 
     async def notify_downloads(self, request: web.Request) -> web.Response:
         """Count installs that a client reports; what cannot be understood is passed over."""
-        token, slug, _ = await self._admit(request)
+        token, _, _ = await self._admit(request)
+        slug = request.match_info["organization"]
         organization = await self._organization(slug)
         try:
             report = msgspec.json.decode(await read_body(request), type=_Downloads)
@@ -332,15 +336,15 @@ class Registry:
                 self._store.usage.installed(organization.id, name, item.version)
         return web.Response(status=204)
 
-    async def _admit(self, request: web.Request) -> tuple[Token, str, int]:
-        """The caller's token, the slug of the organization that it asks about, and the revision of that.
+    async def _admit(self, request: web.Request, *, package: str | None = None) -> tuple[Token, Access, int]:
+        """The caller's token, what that is good for, and the revision of the organization.
 
         Over the limit it is held back: one refusal ends the whole run of the client.
         """
-        slug = request.match_info["organization"]
-        token = await self._gate.admit(request, organization=slug, scope="packages:read", patient=True)
-        # after it was held back: an answer must not be older than the request
-        return token, slug, self._store.revision_of(slug)
+        access = Access(request.match_info["organization"], "packages:read", package)
+        token = await self._admission.admit(request, access, patient=True)
+        # after it was held back: a response must not be older than the request
+        return token, access, self._store.revision_of(access.organization)
 
     async def _organization(self, slug: str) -> Organization:
         organization = await self._store.organizations.find(slug)
@@ -368,14 +372,14 @@ class Registry:
         return f"{base}/org/{request.match_info['organization']}"
 
 
-def _finish(document: Document, url: str, encoding: str) -> Answer:
+def _finish(document: Document, url: str, encoding: str) -> FinishedResponse:
     """The answer that a document makes for an organization at `url`."""
     if not 0 <= zstandard.frame_content_size(document.body) < metadata.LARGE:
         with zstandard.ZstdDecompressor().stream_reader(document.body) as plain:
             pieces = iter(lambda: plain.read(_PIECE), b"")
-            return large_answer(metadata.with_base(pieces, url), document.last_modified, encoding)
+            return large_response(metadata.with_base(pieces, url), document.last_modified, encoding)
     whole = zstandard.ZstdDecompressor().decompress(document.body)
-    return document_answer(b"".join(metadata.with_base([whole], url)), document.last_modified, encoding)
+    return document_response(b"".join(metadata.with_base([whole], url)), document.last_modified, encoding)
 
 
 class _Download(msgspec.Struct, gc=False):
@@ -395,11 +399,6 @@ def _read_page(query: Mapping[str, str]) -> tuple[int, int | None]:
     if not _NUMBER.fullmatch(page) or not _NUMBER.fullmatch(per_page) or int(per_page) > _MOST_A_PAGE:
         raise BadRequestError(f"page has to be a number from 1 on, and per_page one up to {_MOST_A_PAGE}")
     return int(page), int(per_page)
-
-
-def _encoding(request: web.Request) -> str:
-    """The encoding that a request is answered in; its header may be there several times."""
-    return choose_encoding(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))
 
 
 _JSON: Final[Mapping[str, str]] = {

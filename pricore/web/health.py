@@ -13,8 +13,8 @@ from pricore.errors import ForbiddenError, NotReadyError
 from pricore.store import Store
 from pricore.system.clock import now
 from pricore.system.metrics import Metrics, State
-from pricore.web.http.admission import Gate
-from pricore.web.http.client_address import Clients
+from pricore.web.http.admission import Access, Admission
+from pricore.web.http.client_address import ClientAddresses
 
 _log = logging.getLogger("pricore.probes")
 
@@ -30,12 +30,14 @@ _FORWARDED: Final = (
 _PORT: Final = re.compile(r":[0-9]*$")
 
 
-class Probes:
+class Health:
     """Three addresses beside those of packages."""
 
-    def __init__(self, store: Store, gate: Gate, metrics: Metrics, *, clients: Clients, public_url: str) -> None:
+    def __init__(
+        self, store: Store, admission: Admission, metrics: Metrics, *, clients: ClientAddresses, public_url: str
+    ) -> None:
         self._store = store
-        self._gate = gate
+        self._admission = admission
         self._metrics = metrics
         self._clients = clients
         self._public_url = public_url
@@ -64,7 +66,7 @@ class Probes:
     async def _get_metrics(self, request: web.Request) -> web.Response:
         """Everything that is counted, for this machine and for instance tokens."""
         if not self._is_local(request):
-            token = await self._gate.admit(request, organization=None, scope=None)
+            token = await self._admission.admit(request, Access(organization=None, scope=None))
             if token.organization is not None:
                 raise ForbiddenError("metrics are of all organizations: they need an instance token")
         from pricore.web.metrics import CONTENT_TYPE, render  # only who is asked for them pays for it

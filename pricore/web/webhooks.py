@@ -18,7 +18,7 @@ from pricore.hosts.table import find_provider
 from pricore.store import Store
 from pricore.sync.queue import Queue
 from pricore.web.api.routing import Message, Operation
-from pricore.web.http.admission import Gate
+from pricore.web.http.admission import Admission
 
 _MOST_BYTES: Final = 25 * 1024 * 1024
 """The largest body that any host sends (GitHub)."""
@@ -29,10 +29,10 @@ BODY_SECONDS: Final = 30
 class Webhooks:
     """All routes below /webhooks."""
 
-    def __init__(self, store: Store, queue: Queue, gate: Gate, sealer: Sealer) -> None:
+    def __init__(self, store: Store, queue: Queue, admission: Admission, sealer: Sealer) -> None:
         self._store = store
         self._queue = queue
-        self._gate = gate
+        self._admission = admission
         self._secrets = WebhookSecrets(store, sealer)
 
     def routes(self) -> list[web.RouteDef]:
@@ -47,7 +47,7 @@ class Webhooks:
             name="receive_webhook",
             summary="Tell that something was pushed to a repository, given by its id",
             subject=sys.modules[__name__],
-            answer=Message,
+            response=Message,
             errors=(401, 413),
             public=True,
         )
@@ -56,7 +56,7 @@ class Webhooks:
         try:
             return await self._take(request)
         except UnauthorizedError:
-            self._gate.refuse(request)
+            self._admission.refuse(request)
             raise
 
     async def _take(self, request: web.Request) -> web.Response:

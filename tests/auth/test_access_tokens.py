@@ -365,6 +365,7 @@ async def test_what_is_remembered_of_tokens_has_a_bound(tmp_path: Path, monkeypa
         for authorization in sent:
             assert await authenticator.identify(authorization, at=0)
         known = [
-            authenticator.recall(access_tokens.key_of(authorization), at=0) is not None for authorization in sent
+            authenticator.find_known(access_tokens.key_of(authorization), at=0) is not None
+            for authorization in sent
         ]
         assert known == [False] * 20 + [True] * 10

@@ -23,7 +23,7 @@ from pricore.web.api.docs import POLICY, build_page
 from pricore.web.api.openapi import Document, build_document
 from pricore.web.api.routing import Operation, Route, serve
 from pricore.web.api.streams import Streams
-from pricore.web.http.admission import Gate
+from pricore.web.http.admission import Admission
 
 
 class Api:
@@ -33,19 +33,19 @@ class Api:
         self,
         services: Services,
         queue: Queue,
-        gate: Gate,
+        admission: Admission,
         limits: Limits,
         *,
         streams: Streams,
         others: Iterable[Operation] = (),
     ) -> None:
-        self._gate = gate
+        self._admission = admission
         self._streams = streams
         self._public_url = services.config.public_url
         self.table: list[Route] = [
             *organizations.routes(services),
             *packages.routes(services),
-            *locks.routes(services, gate),
+            *locks.routes(services, admission),
             *repositories.routes(services, queue),
             *tokens.routes(services.store, limits),
         ]
@@ -61,7 +61,7 @@ class Api:
         ]
 
     def _serve(self, route: Route) -> Handler:
-        return serve(route, self._gate, self._streams, public_url=self._public_url)
+        return serve(route, self._admission, self._streams, public_url=self._public_url)
 
     async def _get_document(self, _: web.Request) -> web.Response:
         document = (await DOCUMENTS.run(lambda: self._finished))[0]

@@ -52,8 +52,8 @@ def build_page(document: Document) -> str:
     statuses = _table(
         ("status", ""),
         (
-            (f'<b class="bad" id="status-{status}">{status}</b>', _text(answer["description"]))
-            for status, answer in document["components"]["responses"].items()
+            (f'<b class="bad" id="status-{status}">{status}</b>', _text(response["description"]))
+            for status, response in document["components"]["responses"].items()
         ),
     )
     introduction = "".join(f"<p>{_text(part)}</p>" for part in info["description"].split("\n\n"))
@@ -89,9 +89,9 @@ def _operation(path: str, method: str, operation: Document) -> str:
         parts.append(f"<p>Body: {shown}</p>")
     parts.append(f"<pre>{escape(_example(path, method, operation))}</pre>")
     errors = []
-    for status, answer in operation["responses"].items():
-        if "content" in answer:
-            ((kind, content),) = answer["content"].items()
+    for status, response in operation["responses"].items():
+        if "content" in response:
+            ((kind, content),) = response["content"].items()
             of = "" if kind == "application/json" else f" in <code>{kind}</code>"
             parts.append(f'<p><b class="good">{status}</b> {_type(content["schema"])}{of}</p>')
         else:

@@ -19,7 +19,7 @@ from pricore.web.api.routing import (
     Message,
     Route,
 )
-from pricore.web.http.admission import Gate
+from pricore.web.http.admission import Admission
 
 _log = logging.getLogger("pricore.locks")
 
@@ -30,7 +30,7 @@ MOST_SECONDS: Final = 50.0
 """What a check, or registering, takes at most: reverse proxies give up after 60."""
 
 
-def routes(services: Services, gate: Gate) -> list[Route]:
+def routes(services: Services, admission: Admission) -> list[Route]:
     """The routes of lock files."""
     store, config = services.store, services.config
     checker = Checker(services, explain=_explain)
@@ -50,11 +50,11 @@ def routes(services: Services, gate: Gate) -> list[Route]:
                 raise InvalidError(f"there is no package {item.package[:80]}", field="packages")
         return found
 
-    def admission(call: Call) -> Callable[[LockedPackage], None]:
+    def counting(call: Call) -> Callable[[LockedPackage], None]:
         """What counts an archive that is made, or a commit that is looked up, as a download of its package."""
 
         def admit(package: LockedPackage) -> None:
-            gate.admit_archive(
+            admission.admit_archive(
                 call.token, call.address, organization=package.organization, package=package.package
             )
 
@@ -69,13 +69,13 @@ def routes(services: Services, gate: Gate) -> list[Route]:
         name = locks.check_name(call.path["name"])
         packages = await read(call)
         await hidden(call, name)
-        packages = await checker.name_archives(packages, admit=admission(call), seconds=MOST_SECONDS)
+        packages = await checker.name_archives(packages, admit=counting(call), seconds=MOST_SECONDS)
         return Data(views.lock(await store.locks.register(organization, name, packages)))
 
     async def check_lock(call: Call) -> Data[list[FindingView]]:
         await find_organization(store, call)
         who = call.path["slug"], call.token.id
-        found = await checker.check(await read(call), who=who, admit=admission(call), seconds=MOST_SECONDS)
+        found = await checker.check(await read(call), who=who, admit=counting(call), seconds=MOST_SECONDS)
         return Data([views.finding(item) for item in found])
 
     async def remove_lock(call: Call) -> Message:

@@ -138,13 +138,13 @@ def _operation(operation: Operation, schemas: _Schemas) -> Document:
         "operationId": operation.name,
         "tags": [_tag(operation.subject.__name__)],
         "summary": operation.summary,
-        "responses": {str(operation.status): _answer(operation, schemas)}
+        "responses": {str(operation.status): _response(operation, schemas)}
         | {str(status): {"$ref": f"#/components/responses/{status}"} for status in _statuses(operation)},
     }
     about = [] if operation.scope is None else [f"Needs the scope `{operation.scope}`."]
     if operation.query is not None:
         about.append(_read(operation.query.__doc__))
-    if get_origin(operation.answer) is Events:
+    if get_origin(operation.response) is Events:
         about.append(_EVENTS)
     if about:
         document["description"] = " ".join(about)
@@ -161,15 +161,15 @@ def _operation(operation: Operation, schemas: _Schemas) -> Document:
     return document
 
 
-def _answer(operation: Operation, schemas: _Schemas) -> Document:
+def _response(operation: Operation, schemas: _Schemas) -> Document:
     headers = () if operation.public else _RATE_LIMIT
-    if get_origin(operation.answer) is Page:
+    if get_origin(operation.response) is Page:
         headers = ("Link", *headers)
-    kind = "text/event-stream" if get_origin(operation.answer) is Events else "application/json"
+    kind = "text/event-stream" if get_origin(operation.response) is Events else "application/json"
     return {
         "description": "Created" if operation.status == 201 else "Done",
         "headers": _header_references(headers),
-        "content": {kind: {"schema": schemas.of(operation.answer)}},
+        "content": {kind: {"schema": schemas.of(operation.response)}},
     }
 
 

@@ -18,7 +18,7 @@ from pricore.errors import BadRequestError, ConflictError, InvalidError, NotFoun
 from pricore.models import Token
 from pricore.system.threads import DOCUMENTS
 from pricore.web.api.streams import Events, Streams
-from pricore.web.http.admission import Gate, allowance_of
+from pricore.web.http.admission import Access, Admission, allowance_of
 from pricore.web.http.bodies import MEGABYTE, Zip, read_body
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Call(msgspec.Struct, frozen=True):
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What can be done at an address, as it is documented.
 
-    `subject` is the module that it belongs to. `answer` is the type of what comes back, with `status`. `errors`
+    `subject` is the module that it belongs to. `response` is the type of what comes back, with `status`. `errors`
     are statuses that the rest doesn't tell. `public` needs no token.
     """
 
@@ -49,7 +49,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     summary: str
     subject: ModuleType
-    answer: Any
+    response: Any
     status: int = 200
     scope: str | None = None
     query: type[msgspec.Struct] | None = None
@@ -82,14 +82,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return re.sub(r":[^{}]*\}", "}", self.path)
 
     def describe(self) -> Operation:
-        """The route as it is documented; the type of its answer is the one that its handler says."""
+        """The route as it is documented; the type of its response is the one that its handler says."""
         return Operation(
             method=self.method,
             path=self.pattern,
             name=self.handler.__name__,
             summary=self.summary,
             subject=sys.modules[self.handler.__module__],
-            answer=get_type_hints(self.handler)["return"],
+            response=get_type_hints(self.handler)["return"],
             status=self.status,
             scope=self.scope,
             query=self.query,
@@ -147,12 +147,13 @@ _MOST_SHOWN: Final = 200
 """Characters of an error: the name of an unknown field can be a megabyte."""
 
 
-def serve(route: Route, gate: Gate, streams: Streams, *, public_url: str = "") -> Handler:
+def serve(route: Route, admission: Admission, streams: Streams, *, public_url: str = "") -> Handler:
     """The handler of aiohttp's that serves a route to clients that come to `public_url`; empty is anywhere."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         path = dict(request.match_info)
-        token = await gate.admit(request, organization=path.get("slug"), scope=route.scope)
+        access = Access(path.get("slug"), route.scope)
+        token = await admission.admit(request, access)
         query = None if route.query is None else _read_query(request, route.query)
         body: Any = None
         if route.body is Zip:
@@ -163,7 +164,7 @@ def serve(route: Route, gate: Gate, streams: Streams, *, public_url: str = "") -
             large = len(content) > _LARGE
             parse = functools.partial(_read_body, content, route.body)
             body = await DOCUMENTS.run(parse) if large else parse()
-        call = Call(token, path, query, body, allowance_of(request), gate.address(request))
+        call = Call(token, path, query, body, allowance_of(request), admission.address(request))
         try:
             result = await route.handler(call)
         except NotFoundError:
@@ -174,8 +175,7 @@ def serve(route: Route, gate: Gate, streams: Streams, *, public_url: str = "") -
                 raise
             raise ConflictError(error.public) from None
         if isinstance(result, Events):
-            organization, scope = path.get("slug"), route.scope
-            readmit = functools.partial(gate.readmit, request, organization=organization, scope=scope)
+            readmit = functools.partial(admission.readmit, request, access)
             return await streams.send(request, token, result, readmit=readmit)
         response = web.Response(
             status=route.status,

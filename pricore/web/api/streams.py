@@ -18,7 +18,7 @@ from pricore.errors import ForbiddenError, NotFoundError, TooManyRequestsError, 
 from pricore.models import Token
 from pricore.store import Store
 from pricore.web.http.admission import show_allowance
-from pricore.web.http.responses import SERVER
+from pricore.web.http.responses import SERVER_NAME
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ _HEADERS: Final = {
     hdrs.CONTENT_TYPE: "text/event-stream",
     hdrs.CACHE_CONTROL: "no-store",
     "X-Accel-Buffering": "no",  # nginx would keep events until it has a page of them
-    hdrs.SERVER: SERVER,
+    hdrs.SERVER: SERVER_NAME,
 }
 
 

@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractAccessLogger
 from pricore.system import logs
 from pricore.system.metrics import Metrics, Requests
 from pricore.web.http.admission import token_of
-from pricore.web.http.client_address import Clients
+from pricore.web.http.client_address import ClientAddresses
 
 REQUEST_ID: Final = "X-Request-Id"
 
@@ -25,13 +25,13 @@ def counts_of(request: web.Request) -> Requests:
     return request[_COUNTS]
 
 
-class Journal(AbstractAccessLogger):
-    """Gets every request of a server when it begins, and with its answer when that is sent.
+class AccessLog(AbstractAccessLogger):
+    """Gets every request of a server when it begins, and with its response when that is sent.
 
     `clients` tells whose forwarded ids are believed.
     """
 
-    def __init__(self, metrics: Metrics, clients: Clients) -> None:
+    def __init__(self, metrics: Metrics, clients: ClientAddresses) -> None:
         super().__init__(logging.getLogger(logs.ACCESS), "")
         self.clients = clients
         self._unread = metrics.unread
@@ -57,7 +57,7 @@ class Journal(AbstractAccessLogger):
         return found
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Count a request that was answered within `time`, seconds. On the hottest path, for aiohttp to call."""
+        """Count a request that was answered within `time`, seconds. On the hot path, for aiohttp to call."""
         size = response.body_length
         try:
             counts = request[_COUNTS]  # not `get`, which takes three times as long

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import MutableMapping
-from typing import Final
+from collections.abc import Hashable, MutableMapping
+from typing import Final, NamedTuple
 
 from aiohttp import hdrs, web
 from multidict import istr
@@ -13,7 +13,7 @@ from pricore.auth.access_tokens import Authenticator
 from pricore.auth.rate_limits import LONGEST_DOWNLOAD_WAIT, LONGEST_WAIT, Allowance, Limits
 from pricore.errors import NotFoundError, PricoreError, TooManyRequestsError, UnauthorizedError
 from pricore.models import Token
-from pricore.web.http.client_address import Clients
+from pricore.web.http.client_address import ClientAddresses, Received
 
 _LIMIT: Final = istr("X-RateLimit-Limit")
 _REMAINING: Final = istr("X-RateLimit-Remaining")
@@ -22,73 +22,94 @@ _ALLOWANCE: Final = web.RequestKey("allowance", Allowance)
 _TOKEN: Final = web.RequestKey("token", Token)
 
 
-class Gate:
+class Access(NamedTuple):
+    """What the token of a request has to be good for: an organization, a scope, and a package in lower case.
+
+    None is any. A request that `downloads` is counted as a download of the package, too.
+    """
+
+    organization: str | None
+    scope: str | None
+    package: str | None = None
+    downloads: bool = False
+
+
+class Admission:
     """What every request with a token goes through."""
 
-    def __init__(self, authenticator: Authenticator, limits: Limits, clients: Clients) -> None:
+    def __init__(self, authenticator: Authenticator, limits: Limits, clients: ClientAddresses) -> None:
         self._authenticator = authenticator
         self._limits = limits
         self._clients = clients
 
-    async def admit(
-        self, request: web.Request, *, organization: str | None, scope: str | None, patient: bool = False
-    ) -> Token:
-        """The token of a request that may go on: it is good for the organization and the scope.
+    def admit_known(
+        self, key: bytes, address: str, access: Access, *, sees_all: bool = False
+    ) -> tuple[Token, Allowance | None] | None:
+        """Let a request in at once, and count it: gives its token, and what the last limit leaves to it.
 
-        Over the limit a request is refused, or where `patient` held back until its turn comes.
-        Raises UnauthorizedError, NotFoundError, ForbiddenError or TooManyRequestsError.
+        None where its token is not known by now or not good for this, or a limit has nothing left for it: then no
+        limit has counted it. `sees_all` asks for a token that is good for every package. On the hot path.
         """
+        token = self._authenticator.find_known(key, at=time.time())
+        if token is None or (sees_all and token.packages is not None):
+            return None
+        try:
+            _check(token, access)
+        except PricoreError:
+            return None
+        requests, downloads = self._limits.requests, self._limits.downloads
+        allowance = of_package = None
+        if requests is not None:
+            allowance = requests.spare(_by_address(token, address))
+            if allowance is None:
+                return None
+        if access.downloads and downloads is not None:
+            of_package = downloads.spare(_by_package(token, address, access))
+            if of_package is None:
+                return None
+            of_package.left -= 1
+        if allowance is not None:
+            allowance.left -= 1
+        return token, of_package or allowance
+
+    async def admit(self, request: web.Request, access: Access, *, patient: bool = False) -> Token:
+        """The token of a request that may go on.
+
+        Over the limit a request is refused, or where `patient` held back until its turn comes, as downloads always
+        are. Raises UnauthorizedError, NotFoundError, ForbiddenError or TooManyRequestsError.
+        """
+        authorization, address = request.headers.get(hdrs.AUTHORIZATION), self._clients.address(request)
+        if authorization is not None:
+            admitted = self.admit_known(access_tokens.key_of(authorization), address, access)
+            if admitted is not None:
+                token, spared = admitted
+                request[_TOKEN] = token
+                if spared is not None:
+                    request[_ALLOWANCE] = spared
+                return token
         token = await self._identify(request)
-        if self._limits.requests is not None:
-            allowance = self._limits.requests.count((token.id, self._clients.address(request)))
-            request[_ALLOWANCE] = allowance
+        requests, downloads = self._limits.requests, self._limits.downloads
+        if requests is not None:
+            request[_ALLOWANCE] = allowance = requests.count(_by_address(token, address))
             if allowance.left < 0:
-                wait = allowance.wait(longest=LONGEST_WAIT) if patient else None
-                if wait is None:
-                    raise _too_many(allowance, f"{allowance.limit} requests a minute are the limit")
-                await asyncio.sleep(wait)
+                await _wait(allowance, "requests", longest=LONGEST_WAIT if patient else 0.0)
                 token = await self._identify(request)  # it may have been revoked meanwhile
-        access_tokens.check_access(token, organization=organization, scope=scope)
+        _check(token, access)
+        if access.downloads and downloads is not None:
+            request[_ALLOWANCE] = allowance = downloads.count(_by_package(token, address, access))
+            if allowance.left < 0:
+                await _wait(allowance, f"downloads of {access.package}", longest=LONGEST_DOWNLOAD_WAIT)
+                token = await self._identify(request)
+                _check(token, access)
         return token
 
-    def recall(
-        self, key: bytes, address: str, *, organization: str, package: str | None, downloads: bool
-    ) -> tuple[bool, Allowance | None]:
-        """Whether the token with a key may have a package of an organization at once, and what is left to it then.
-
-        No package is all of them. Where `admit` would not let it in, or would have to ask the database, the limits
-        count nothing.
-        """
-        token = self._authenticator.recall(key, at=time.time())
-        if token is None or not (
-            token.packages is None if package is None else access_tokens.may_see(token, package)
-        ):
-            return False, None
-        try:
-            access_tokens.check_access(token, organization=organization, scope="packages:read")
-        except PricoreError:
-            return False, None
-        counted: list[Allowance] = []
-        for limit, who in (
-            (self._limits.requests, (token.id, address)),
-            (self._limits.downloads if downloads else None, (token.id, address, organization, package)),
-        ):
-            if limit is not None:
-                allowance = limit.spare(who)
-                if allowance is None:
-                    return False, None
-                counted.append(allowance)
-        for allowance in counted:
-            allowance.left -= 1
-        return True, counted[-1] if counted else None
-
-    async def readmit(self, request: web.Request, *, organization: str | None, scope: str | None) -> Token:
+    async def readmit(self, request: web.Request, access: Access) -> Token:
         """The token of a request that goes on for long, as it is now; it counts against no limit.
 
         Raises UnauthorizedError, NotFoundError or ForbiddenError.
         """
         token = await self._authenticator.identify(request.headers.get(hdrs.AUTHORIZATION), at=time.time())
-        access_tokens.check_access(token, organization=organization, scope=scope)
+        _check(token, access)
         return token
 
     async def _identify(self, request: web.Request) -> Token:
@@ -100,29 +121,9 @@ class Gate:
         request[_TOKEN] = token
         return token
 
-    def address(self, request: web.Request) -> str:
+    def address(self, request: Received) -> str:
         """Where a request comes from, as limits count it."""
         return self._clients.address(request)
-
-    async def admit_download(self, request: web.Request, token: Token, package: str) -> None:
-        """Count one more download of a package; over the limit it is held back until its turn comes.
-
-        Raises TooManyRequestsError where that is too long, and what `admit` does for a token that isn't good for
-        the package any more then.
-        """
-        if self._limits.downloads is None:
-            return
-        organization = request.match_info["organization"]
-        who = (token.id, self._clients.address(request), organization, package)
-        allowance = request[_ALLOWANCE] = self._limits.downloads.count(who)
-        if allowance.left < 0:
-            wait = allowance.wait(longest=LONGEST_DOWNLOAD_WAIT)
-            if wait is None:
-                raise _too_many(allowance, f"{allowance.limit} downloads of {package} a minute are the limit")
-            await asyncio.sleep(wait)
-            token = await self.readmit(request, organization=organization, scope="packages:read")
-            if not access_tokens.may_see(token, package):
-                raise NotFoundError(access_tokens.NOT_HERE)
 
     def admit_archive(self, token: Token, address: str, *, organization: str, package: str) -> None:
         """Count an archive that is made without being sent, as a download of its package.
@@ -130,9 +131,10 @@ class Gate:
         Raises TooManyRequestsError.
         """
         if self._limits.downloads is not None:
-            allowance = self._limits.downloads.count((token.id, address, organization, package))
+            access = Access(organization, None, package)
+            allowance = self._limits.downloads.count(_by_package(token, address, access))
             if allowance.left < 0:
-                raise _too_many(allowance, f"{allowance.limit} archives of {package} a minute are the limit")
+                raise _over(allowance, f"archives of {package}")
 
     def refuse(self, request: web.Request) -> None:
         """Count a request whose token or signature isn't good.
@@ -146,6 +148,34 @@ class Gate:
                 raise _too_many(allowance, "too many failed authentications come from this address")
 
 
+def _check(token: Token, access: Access) -> None:
+    """Raise NotFoundError or ForbiddenError where a token is not good for something."""
+    access_tokens.check_access(token, organization=access.organization, scope=access.scope)
+    if access.package is not None and not access_tokens.may_see(token, access.package):
+        raise NotFoundError(access_tokens.NOT_HERE)
+
+
+def _by_address(token: Token, address: str) -> Hashable:
+    """Whose requests are counted together."""
+    return token.id, address
+
+
+def _by_package(token: Token, address: str, access: Access) -> Hashable:
+    """Whose downloads are counted together."""
+    return token.id, address, access.organization, access.package
+
+
+async def _wait(allowance: Allowance, what: str, *, longest: float) -> None:
+    """Hold a request over the limit back until its turn comes.
+
+    Raises TooManyRequestsError where that is in more than the `longest`, seconds.
+    """
+    wait = allowance.wait(longest=longest)
+    if wait is None:
+        raise _over(allowance, what)
+    await asyncio.sleep(wait)
+
+
 def token_of(request: web.BaseRequest) -> Token | None:
     """Whose request it is; None before it was let in, and where it needs no token."""
     return request.get(_TOKEN)
@@ -157,7 +187,7 @@ def allowance_of(request: web.BaseRequest) -> Allowance | None:
 
 
 def show_allowance(request: web.Request, headers: MutableMapping[str, str]) -> None:
-    """Add to the headers of an answer what the rate limit leaves to who gets it."""
+    """Add to the headers of a response what the rate limit leaves to who gets it."""
     allowance = request.get(_ALLOWANCE)
     if allowance is not None:
         headers[_LIMIT] = str(allowance.limit)
@@ -173,6 +203,10 @@ def allowance_lines(allowance: Allowance | None) -> bytes:
     return b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n" % numbers
 
 
-def _too_many(allowance: Allowance, limit: str) -> TooManyRequestsError:
+def _over(allowance: Allowance, what: str) -> TooManyRequestsError:
+    return _too_many(allowance, f"{allowance.limit} {what} a minute are the limit")
+
+
+def _too_many(allowance: Allowance, reason: str) -> TooManyRequestsError:
     seconds = allowance.retry_after
-    return TooManyRequestsError(f"{limit}; try again in {seconds} s", retry_after=seconds)
+    return TooManyRequestsError(f"{reason}; try again in {seconds} s", retry_after=seconds)

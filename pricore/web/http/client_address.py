@@ -2,38 +2,54 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Final
-
-from aiohttp import web
+from typing import Final, Protocol
 
 from pricore.auth.networks import network_of, parse_ip
 from pricore.config import Network
 
 _log = logging.getLogger("pricore.clients")
 
-_FORWARDED_FOR: Final = "X-Forwarded-For"
-_FORWARDED_PROTO: Final = "X-Forwarded-Proto"
-_FORWARDED_HOST: Final = "X-Forwarded-Host"
+_FORWARDED_FOR: Final = "x-forwarded-for"
+_FORWARDED_PROTO: Final = "x-forwarded-proto"
+_FORWARDED_HOST: Final = "x-forwarded-host"
 
 
-class Clients:
+class Fields(Protocol):
+    """The header fields of a request, by their names in lower case."""
+
+    def get(self, name: str, default: str, /) -> str: ...
+
+    def getall(self, name: str, default: Sequence[str], /) -> Sequence[str]: ...
+
+
+class Received(Protocol):
+    """What is known of a request by its connection and its head, whoever read that."""
+
+    @property
+    def remote(self) -> str | None:
+        """The other end of the connection."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def headers(self) -> Fields: ...
+
+
+class ClientAddresses:
     """Tells the clients of a server apart; only the headers of trusted proxies count."""
 
     def __init__(self, trusted_proxies: Sequence[Network]) -> None:
         self._trusted = tuple(trusted_proxies)
         self._is_told = False
 
-    def address(self, request: web.BaseRequest) -> str:
+    def address(self, request: Received) -> str:
         """The client's address, of IPv6 the network: whoever has one address there has them all."""
-        headers = request.headers
-        # of what could not be parsed there are none, in a plain dict that knows no `getall`
-        return self.address_of(request.remote or "", headers.getall(_FORWARDED_FOR, ()) if headers else ())
-
-    def address_of(self, remote: str, forwarded: Sequence[str]) -> str:
-        """The same by the other end of a connection, and by what X-Forwarded-For says, once or several times."""
+        remote, headers = request.remote or "", request.headers
         address = remote
-        if forwarded and self._is_proxy(remote):
-            for hop in _hops(forwarded):
+        # of what could not be parsed there are none, in a plain dict that knows no `getall`
+        if self._is_proxy(remote) and headers:
+            for hop in _hops(headers.getall(_FORWARDED_FOR, ())):
                 if parse_ip(hop) is None:
                     break  # what stands before it can be anybody's invention
                 address = hop
@@ -41,26 +57,18 @@ class Clients:
                     break
         return network_of(address)
 
-    def origin(self, request: web.Request) -> str:
+    def origin(self, request: Received) -> str:
         """The scheme and host that the client asked; the host is as it came, and can be malformed."""
-        headers = request.headers
-        if _FORWARDED_PROTO in headers and not self._is_proxy(request.remote or ""):
-            self._tell_of_proxy(request.remote or "")
-        return self.origin_of(
-            request.remote or "",
-            request.host,
-            proto=headers.get(_FORWARDED_PROTO, ""),
-            forwarded_host=headers.get(_FORWARDED_HOST, ""),
-        )
-
-    def origin_of(self, remote: str, host: str, *, proto: str, forwarded_host: str) -> str:
-        """The same by the other end of a connection, and by what the headers of these names say."""
+        remote, headers, host = request.remote or "", request.headers, request.host
         scheme = "http"  # TLS ends in front of this server
+        forwarded = headers.get(_FORWARDED_PROTO, "")
         if self._is_proxy(remote):
-            forwarded = proto.partition(",")[0].strip().lower()
+            forwarded = forwarded.partition(",")[0].strip().lower()
             if forwarded in ("http", "https"):
                 scheme = forwarded
-            host = forwarded_host.partition(",")[0].strip() or host
+            host = headers.get(_FORWARDED_HOST, "").partition(",")[0].strip() or host
+        elif forwarded:
+            self._tell_of_proxy(remote)
         return f"{scheme}://{host}"
 
     def _tell_of_proxy(self, remote: str) -> None:
@@ -75,7 +83,7 @@ class Clients:
             remote,
         )
 
-    def is_proxied(self, request: web.BaseRequest) -> bool:
+    def is_proxied(self, request: Received) -> bool:
         """Whether a request comes through a trusted proxy."""
         return self._is_proxy(request.remote or "")
 

@@ -22,7 +22,7 @@ from pricore.errors import (
     UnauthorizedError,
     UnsupportedClientError,
 )
-from pricore.web.http.access_log import REQUEST_ID, Journal
+from pricore.web.http.access_log import REQUEST_ID, AccessLog
 
 _log = logging.getLogger("pricore.server")
 
@@ -51,17 +51,17 @@ _TOLD: Final = (hdrs.ALLOW, hdrs.CONTENT_RANGE)
 """Headers of aiohttp's errors that say more than the status."""
 _MOST_MESSAGE: Final = 1000
 _NEVER_KEPT: Final[Mapping[str, str]] = {hdrs.CACHE_CONTROL: "no-store", hdrs.VARY: "Authorization"}
-"""What is missing for one token, or now, is there for another, or in a moment: no cache may answer with it."""
+"""What is missing for one token, or now, is there for another, or in a moment: no cache may keep it."""
 
 
-def answer_error(request: web.BaseRequest, error: Exception, journal: Journal) -> web.Response:
-    """The answer to an error; it has the id of the request."""
-    response = _explain(request, error, journal)
-    response.headers[REQUEST_ID] = journal.identify(request)
+def translate_error(request: web.BaseRequest, error: Exception, access_log: AccessLog) -> web.Response:
+    """The response to an error; it has the id of the request."""
+    response = _explain(request, error, access_log)
+    response.headers[REQUEST_ID] = access_log.identify(request)
     return response
 
 
-def _explain(request: web.BaseRequest, error: Exception, journal: Journal) -> web.Response:
+def _explain(request: web.BaseRequest, error: Exception, access_log: AccessLog) -> web.Response:
     if isinstance(error, PricoreError):
         status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
         if status != 500:
@@ -69,7 +69,7 @@ def _explain(request: web.BaseRequest, error: Exception, journal: Journal) -> we
             retry = None
             if isinstance(error, TooManyRequestsError | BusyError):
                 retry = {"Retry-After": str(error.retry_after)}
-            return error_answer(request, status, str(error), errors=errors, headers=retry)
+            return error_response(request, status, str(error), errors=errors, headers=retry)
     elif isinstance(error, web.HTTPException):
         if error.status < 400:
             raise error
@@ -78,20 +78,20 @@ def _explain(request: web.BaseRequest, error: Exception, journal: Journal) -> we
         if isinstance(error, web.HTTPMethodNotAllowed):
             methods = " or ".join(sorted(error.allowed_methods))
             message = f"this address does not take {error.method}: use {methods}"
-        return error_answer(request, error.status, message, headers=told)
+        return error_response(request, error.status, message, headers=told)
     elif isinstance(error, web.RequestPayloadError):
-        return error_answer(request, 400, "the request body is damaged")
+        return error_response(request, 400, "the request body is damaged")
     elif isinstance(error, ConnectionError) and request.transport is None:
         raise error  # the client went away in the middle of its body
-    return answer_failure(request, error, journal)
+    return failure_response(request, error, access_log)
 
 
-def answer_failure(request: web.BaseRequest, error: BaseException | None, journal: Journal) -> web.Response:
+def failure_response(request: web.BaseRequest, error: BaseException | None, access_log: AccessLog) -> web.Response:
     """500 for what failed on this side, with the id under which the log has the reason.
 
     Only the log has it: it can name folders of this machine, and hosts that only this one reaches.
     """
-    request_id = journal.identify(request)
+    request_id = access_log.identify(request)
     # the path as it came: decoded, it could end the line and go on with one of its own
     target = f"{request.method} {request.rel_url.raw_path}"
     reason = f"{type(error).__name__}: {error}"
@@ -103,10 +103,10 @@ def answer_failure(request: web.BaseRequest, error: BaseException | None, journa
         exc_info=None if isinstance(error, PricoreError) else error,
         extra={"request": request_id},
     )
-    return error_answer(request, 500, f"the registry failed; its log has the reason under request {request_id}")
+    return error_response(request, 500, f"the registry failed; its log has the reason under request {request_id}")
 
 
-async def refuse(request: web.Request) -> web.StreamResponse:
+async def reject_unknown(request: web.Request) -> web.StreamResponse:
     """What no route takes: 405 where another method would be taken there, else 404."""
     allowed: set[str] = set()
     for place in request.app.router.resources():
@@ -124,7 +124,7 @@ def _one_line(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in shown)
 
 
-def error_answer(
+def error_response(
     request: web.BaseRequest,
     status: int,
     message: str,

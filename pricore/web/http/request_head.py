@@ -1,9 +1,13 @@
 """The head of a request, where it is the whole request and nothing unusual: what Composer sends."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final
+
+from aiohttp import hdrs, web
+
+from pricore.auth.access_tokens import key_of
 
 _MOST_BYTES: Final = 4096
 
@@ -21,30 +25,50 @@ _UNNAMED: Final = 0.0001
 
 
 class Headers(dict[str, str]):
-    """The headers of a request, each of them once, by their names in lower case.
+    """The header fields of a request, each of them once, by their names in lower case."""
 
-    `encoding` is the one chosen for the answer; `token_key` has room for what stands for the token in them.
+    def getall(self, name: str, default: Sequence[str]) -> Sequence[str]:
+        """The values of a field, as aiohttp gives them."""
+        value = self.get(name)
+        return default if value is None else (value,)
+
+
+class RequestHead:
+    """What a request says of itself below its first line, and where it comes from.
+
+    `remote` is the other end of the connection, `encoding` the one chosen for the response.
     """
 
-    __slots__ = ("encoding", "token_key")
+    __slots__ = ("_token_key", "encoding", "headers", "host", "remote")
 
-    def __init__(self, pairs: dict[str, str]) -> None:
-        super().__init__(pairs)
-        self.encoding = choose_encoding(self.get("accept-encoding", ""))
-        self.token_key: bytes | None = None
+    def __init__(self, headers: Headers, *, remote: str) -> None:
+        self.remote = remote
+        self.headers = headers
+        self.host = headers.get("host", "")
+        self.encoding = choose_encoding(headers.get("accept-encoding", ""))
+        self._token_key: bytes | None = None
+
+    @property
+    def token_key(self) -> bytes:
+        """The key of the token in it, see `access_tokens.key_of`."""
+        key = self._token_key
+        if key is None:
+            key = self._token_key = key_of(self.headers.get("authorization", ""))
+        return key
 
 
-class HeadReader:
+class RequestHeadReader:
     """Reads the requests of one connection; as a client sends the same headers each time, it reads those once."""
 
-    __slots__ = ("_headers", "_lines")
+    __slots__ = ("_head", "_lines", "_remote")
 
-    def __init__(self) -> None:
+    def __init__(self, *, remote: str) -> None:
+        self._remote = remote
         self._lines = b""
-        self._headers = Headers({})
+        self._head = RequestHead(Headers(), remote=remote)
 
-    def read(self, data: bytes) -> tuple[str, Headers] | None:
-        """The path, as it was sent, and the headers of the one request that some bytes are, from first to last.
+    def read(self, data: bytes) -> tuple[str, RequestHead] | None:
+        """The path, as it was sent, and the head of the one request that some bytes are, from first to last.
 
         It is a GET without a body, after which the connection is kept. None for anything else: what is no plain
         text, or could be understood in two ways, is left to a parser that knows all of HTTP.
@@ -57,21 +81,26 @@ class HeadReader:
             headers = _read_headers(lines)
             if headers is None:
                 return None
-            self._lines, self._headers = lines, headers
-        return match[1].decode(), self._headers
+            self._lines, self._head = lines, RequestHead(headers, remote=self._remote)
+        return match[1].decode(), self._head
 
 
 def _read_headers(data: bytes) -> Headers | None:
     if not _HEADERS.fullmatch(data):
         return None
     lines = data[:-4].decode().split("\r\n")
-    pairs = {}
+    headers = Headers()
     for line in lines:
         name, _, value = line.partition(":")
-        pairs[name.lower()] = value.strip()
-    if len(pairs) < len(lines) or "host" not in pairs or not _UNUSUAL.isdisjoint(pairs):
+        headers[name.lower()] = value.strip()
+    if len(headers) < len(lines) or "host" not in headers or not _UNUSUAL.isdisjoint(headers):
         return None
-    return Headers(pairs) if pairs.get("connection", "keep-alive").lower() == "keep-alive" else None
+    return headers if headers.get("connection", "keep-alive").lower() == "keep-alive" else None
+
+
+def encoding_of(request: web.Request) -> str:
+    """The encoding for the response to a request; its header may be there several times."""
+    return choose_encoding(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))
 
 
 @lru_cache(maxsize=256)  # clients of a kind send the same

@@ -1,4 +1,4 @@
-"""Finished answers, kept as long as the database says that nothing moved, and requests answered out of them."""
+"""Finished responses, cached as long as the database says that nothing moved."""
 
 import asyncio
 import sys
@@ -8,68 +8,69 @@ from typing import Final, NamedTuple, TypeAlias
 from pricore.auth import access_tokens
 from pricore.store import Store
 from pricore.system.metrics import Requests
-from pricore.web.http.admission import Gate
-from pricore.web.http.client_address import Clients
-from pricore.web.http.request_head import Headers
-from pricore.web.http.responses import Answer, send
+from pricore.web.http.admission import Access, Admission
+from pricore.web.http.client_address import ClientAddresses
+from pricore.web.http.request_head import RequestHead
+from pricore.web.http.responses import FinishedResponse, send
 
 _MOST_DOCUMENTS: Final = 64 * 1024 * 1024
 _MOST_ARCHIVES: Final = 32 * 1024 * 1024
-"""Bytes of finished answers in memory; beyond, the oldest go."""
+"""Bytes of finished responses in memory; beyond, the oldest go."""
 
 _ENTRY: Final = 256
-"""Bytes of what the dictionaries have for an answer."""
+"""Bytes of what the dictionaries have for a response."""
 
 Key: TypeAlias = tuple[str, str, str, frozenset[str] | None]
 """The path as it was sent, the encoding, the origin, and of packages.json to which packages it is restricted."""
 
-_NOT_HERE: Final = ("Composer/1.", access_tokens.PROBE)
-"""Who is answered by the routes alone: one is refused, the other counts as nobody."""
+_ROUTES_ONLY: Final = ("Composer/1.", access_tokens.PROBE)
+"""Clients that only the routes serve: one is refused, the other counts as nobody."""
 
 
-class Archive(NamedTuple):
-    """What is counted when an archive is sent."""
+class Download(NamedTuple):
+    """What is counted when an archive is sent: the version of a package, and the archive's checksum."""
 
+    organization: str
+    package: str
     version: str
     shasum: str
 
 
-class Kept(NamedTuple):
-    """A finished answer: whose it is, of which package if it is of one, and where its requests are counted.
+class CachedResponse(NamedTuple):
+    """A finished response: what a token has to be good for to get it, and where its requests are counted.
 
     `revision` is the organization's before it was made: with a newer one it is true no more.
     """
 
-    answer: Answer
-    slug: str
-    package: str | None
+    response: FinishedResponse
+    access: Access
     counts: Requests
     revision: int
-    archive: Archive | None = None
+    download: Download | None = None
 
 
-class Shelf(dict[Key, Kept]):
-    """Finished answers that take at most so many bytes of memory, with all that is kept for them."""
+class CachedResponses(dict[Key, CachedResponse]):
+    """Finished responses that take at most so many bytes of memory, with all that is kept for them."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._sizes: dict[Key, int] = {}
         self.size = 0
 
-    def find(self, key: Key, revision: int) -> Kept | None:
-        """An answer that is still true."""
-        kept = self.get(key)
-        if kept is not None and kept.revision < revision:
+    def find(self, key: Key, revision: int) -> CachedResponse | None:
+        """A response that is still true."""
+        cached = self.get(key)
+        if cached is not None and cached.revision < revision:
             self._drop(key)
             return None
-        return kept
+        return cached
 
-    def keep(self, key: Key, kept: Kept) -> None:
-        """Put an answer there; where there are too many, the oldest go."""
+    def keep(self, key: Key, cached: CachedResponse) -> None:
+        """Put a response there; where there are too many, the oldest go."""
         if key in self:  # several requests may have missed it at the same time
             self._drop(key)
-        self[key] = kept
-        self._sizes[key] = size = _size(key, kept)
+        self[key] = cached
+        self._sizes[key] = size = _size(key, cached)
         self.size += size
         while self.size > self._most:
             self._drop(next(iter(self)))
@@ -79,61 +80,51 @@ class Shelf(dict[Key, Kept]):
         self.size -= self._sizes.pop(key)
 
 
-def _size(key: Key, kept: Kept) -> int:
-    """What an answer takes in memory: paths and hosts, which clients choose, can be longer than what they name."""
+def _size(key: Key, cached: CachedResponse) -> int:
+    """What a response takes in memory: clients choose paths and hosts, which can be longer than what they name."""
     *texts, only = key
-    held = [key, kept, *texts, kept.slug, kept.package, only, *(only or ()), kept.archive, *(kept.archive or ())]
-    return kept.answer.size + sum(map(sys.getsizeof, held)) + _ENTRY
+    access, download = cached.access, cached.download
+    held = [key, cached, *texts, only, *(only or ()), access, *access[:3], download, *(download or ())]
+    return cached.response.size + sum(map(sys.getsizeof, held)) + _ENTRY
 
 
-class Recall:
-    """All that was answered before, for the routes that answer and for requests that need no more than it."""
+class ResponseCache:
+    """The responses that routes keep, and requests that need no more than one of them."""
 
-    def __init__(self, store: Store, gate: Gate, clients: Clients, *, public_url: str) -> None:
+    def __init__(self, store: Store, admission: Admission, clients: ClientAddresses, *, public_url: str) -> None:
         self._store = store
-        self._gate = gate
+        self._admission = admission
         self._clients = clients
         self._public_url = public_url
-        self.documents = Shelf(_MOST_DOCUMENTS)
-        self.archives = Shelf(_MOST_ARCHIVES)
+        self.documents = CachedResponses(_MOST_DOCUMENTS)
+        self.archives = CachedResponses(_MOST_ARCHIVES)
 
-    def answer(self, path: str, headers: Headers, remote: str, transport: asyncio.Transport) -> bool:
-        """Answer a request at once, if it was answered since the organization changed, and its token may have it.
+    def respond(self, path: str, head: RequestHead, transport: asyncio.Transport) -> bool:
+        """Respond to a request at once, if the response is here and still true, and its token may have it.
 
-        Whether it did. If not, nothing has happened: the routes answer it.
+        Whether it did. If not, nothing has happened: a route responds. On the hot path.
         """
         began = time.monotonic()
-        get = headers.get
-        kept = self.archives.get((path, headers.encoding, "", None))
-        if kept is None:
-            origin = self._public_url or self._clients.origin_of(
-                remote,
-                get("host", ""),
-                proto=get("x-forwarded-proto", ""),
-                forwarded_host=get("x-forwarded-host", ""),
-            )
-            kept = self.documents.get((path, headers.encoding, origin, None))
-        if kept is None or kept.answer.is_large or kept.revision < self._store.revision_of(kept.slug):
+        cached = self.archives.get((path, head.encoding, "", None))
+        if cached is None:
+            origin = self._public_url or self._clients.origin(head)
+            cached = self.documents.get((path, head.encoding, origin, None))
+        if cached is None:
             return False
-        if "if-none-match" in headers or get("user-agent", "").startswith(_NOT_HERE):
+        response, access, counts, revision, download = cached
+        if response.is_large or revision < self._store.revision_of(access.organization):
             return False
-        key = headers.token_key
-        if key is None:
-            key = headers.token_key = access_tokens.key_of(get("authorization", ""))
-        forwarded = get("x-forwarded-for")
-        admitted, allowance = self._gate.recall(
-            key,
-            self._clients.address_of(remote, () if forwarded is None else (forwarded,)),
-            organization=kept.slug,
-            package=kept.package,
-            downloads=kept.archive is not None,
-        )
-        if not admitted:
+        get = head.headers.get
+        if "if-none-match" in head.headers or get("user-agent", "").startswith(_ROUTES_ONLY):
             return False
-        if kept.archive is not None and kept.package is not None:
-            self._store.usage.downloaded(kept.slug, kept.package, kept.archive.version)
-            self._store.usage.dist_used(kept.archive.shasum)
-        status, head, body = kept.answer.finish(get("if-modified-since"), allowance)
-        send(transport, head, body)
-        kept.counts.add(status, time.monotonic() - began, len(head) + len(body))
+        address = self._clients.address(head)
+        admitted = self._admission.admit_known(head.token_key, address, access, sees_all=access.package is None)
+        if admitted is None:
+            return False
+        if download is not None:
+            self._store.usage.downloaded(download.organization, download.package, download.version)
+            self._store.usage.dist_used(download.shasum)
+        status, lines, body = response.select(get("if-modified-since"), admitted[1])
+        send(transport, lines, body)
+        counts.add(status, time.monotonic() - began, len(lines) + len(body))
         return True

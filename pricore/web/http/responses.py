@@ -1,4 +1,4 @@
-"""Finished answers: made once, and sent as they are to as many as ask."""
+"""Finished responses: made once, and sent as they are to as many as ask."""
 
 import asyncio
 import sys
@@ -10,13 +10,13 @@ from functools import lru_cache
 from typing import Final
 
 import zstandard
-from aiohttp import HttpVersion11, hdrs, web
+from aiohttp import HttpVersion10, hdrs, web
 
 from pricore.auth.rate_limits import Allowance
 from pricore.web.http.admission import allowance_lines, allowance_of
 
-SERVER: Final = "Pricore"
-"""What answers say of the program; aiohttp would tell its version and Python's."""
+SERVER_NAME: Final = "Pricore"
+"""What responses say of the program; aiohttp would tell its version and Python's."""
 
 _SMALL: Final = 64 * 1024
 """Bytes of a body up to which it is sent in one piece with its head, and waits for nobody."""
@@ -29,60 +29,63 @@ its time."""
 _GZIP_LEVEL: Final = 6
 
 
-class Answer:
+class FinishedResponse:
     """A finished body with its headers; `last_modified` is the date by which a client knows it, if it can.
 
-    `size` is the memory that it takes, in bytes.
-
-    A large one is in pieces, which are sent one after the other: many may read it slowly, and nobody has a copy.
+    `size` is the memory that it takes, in bytes. The body of a large one is in `pieces`, which are sent one after
+    the other: many may read it slowly, and nobody has a copy.
     """
 
     def __init__(
         self, body: bytes | Sequence[bytes], headers: Mapping[str, str], *, last_modified: str | None = None
     ) -> None:
-        self._pieces = None if isinstance(body, bytes) else body
-        self._body = body if isinstance(body, bytes) else b""
-        self._headers = dict(headers)
+        self.is_large = not isinstance(body, bytes)
+        self.body = body if isinstance(body, bytes) else b""
+        self.pieces = () if isinstance(body, bytes) else body
         self._modified = last_modified
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self._found = f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(self._body)}\r\n".encode()
+        length = len(self.body) + sum(map(len, self.pieces))
+        self._found = f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {length}\r\n".encode()
         self._unchanged = f"HTTP/1.1 304 Not Modified\r\n{lines}".encode()
-        held = (self._found, self._unchanged, self._headers, *self._headers.values())
-        bodies = (body,) if self._pieces is None else (self._pieces, *self._pieces)
-        self.size = sys.getsizeof(self) + sum(map(sys.getsizeof, (*held, *bodies)))
+        held = (self._found, self._unchanged, self.body, self.pieces, *self.pieces)
+        self.size = sys.getsizeof(self) + sum(map(sys.getsizeof, held))
 
-    def respond(self, request: web.Request) -> web.StreamResponse:
-        """The answer to one request: 304 where the client has it already."""
-        known = request.headers.get(hdrs.IF_MODIFIED_SINCE)
-        if self._pieces is not None:
-            if not self._is_known(known):
-                return _Pieces(self._pieces, self._headers, request.method)
-        elif _may_be_finished(request):
-            return _Finished(*self.finish(known, allowance_of(request)))
-        if self._is_known(known):
-            return web.Response(status=304, headers=self._headers)
-        return web.Response(body=self._body, headers=self._headers)
+    def select(
+        self, known: str | None, allowance: Allowance | None, more: bytes = b""
+    ) -> tuple[int, bytes, bytes]:
+        """The status, the whole head and the body for who has what was modified at `known`, and that allowance.
 
-    @property
-    def is_large(self) -> bool:
-        """Whether it is in pieces, each of which waits for the client: `finish` has no such body."""
-        return self._pieces is not None
-
-    def finish(self, known: str | None, allowance: Allowance | None) -> tuple[int, bytes, bytes]:
-        """The status, the whole head and the body for who has what was modified at `known`, and that allowance."""
-        if self._is_known(known):
+        `more` are lines for the head. A large body is in `pieces` alone, and follows where the status is 200.
+        """
+        # clients send back the exact text; an earlier date is another view's, not an older document
+        if known is not None and known == self._modified:
             status, head, body = 304, self._unchanged, b""
         else:
-            status, head, body = 200, self._found, self._body
-        return status, b"%bDate: %b\r\n%b\r\n" % (head, _date(int(time.time())), allowance_lines(allowance)), body
+            status, head, body = 200, self._found, self.body
+        date = _date(int(time.time()))
+        return status, b"%bDate: %b\r\n%b%b\r\n" % (head, date, allowance_lines(allowance), more), body
 
-    def _is_known(self, known: str | None) -> bool:
-        # clients send back the exact text; an earlier date is another view's, not an older answer
-        return known is not None and known == self._modified
+    def respond(self, request: web.Request) -> web.StreamResponse:
+        """The response to one request: 304 where the client has it already."""
+        known = request.headers.get(hdrs.IF_MODIFIED_SINCE)
+        status, head, body = self.select(known, allowance_of(request), _connection_line(request))
+        if request.version == HttpVersion10:
+            head = head.replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+        pieces = self.pieces if status == 200 else ()
+        if request.method == hdrs.METH_HEAD:
+            body, pieces = b"", ()
+        return _Written(status, head, body, pieces, keep_alive=request.keep_alive)
 
 
-def document_answer(plain: bytes, last_modified: int, encoding: str) -> Answer:
-    """The answer that brings a JSON document in an encoding."""
+def _connection_line(request: web.Request) -> bytes:
+    """What a head says of the connection where its client would expect something else."""
+    if request.version == HttpVersion10:
+        return b"Connection: keep-alive\r\n" if request.keep_alive else b""
+    return b"" if request.keep_alive else b"Connection: close\r\n"
+
+
+def document_response(plain: bytes, last_modified: int, encoding: str) -> FinishedResponse:
+    """The response with a JSON document in an encoding."""
     headers = _document_headers(last_modified, encoding)
     if encoding == "zstd":
         packed = zstandard.ZstdCompressor(level=_level(len(plain))).compress(plain)
@@ -90,11 +93,11 @@ def document_answer(plain: bytes, last_modified: int, encoding: str) -> Answer:
     elif encoding == "gzip":
         compressor = _gzip()
         plain = compressor.compress(plain) + compressor.flush()
-    return Answer(plain, headers, last_modified=headers[hdrs.LAST_MODIFIED])
+    return FinishedResponse(plain, headers, last_modified=headers[hdrs.LAST_MODIFIED])
 
 
-def large_answer(plain: Iterable[bytes], last_modified: int, encoding: str) -> Answer:
-    """The same of a large document that comes in pieces; there are never more of it than those of the answer."""
+def large_response(plain: Iterable[bytes], last_modified: int, encoding: str) -> FinishedResponse:
+    """The same of a large document that comes in pieces; there are never more of it than those of the response."""
     headers = _document_headers(last_modified, encoding)
     pieces: list[bytes] = []
     if encoding == "identity":
@@ -105,7 +108,7 @@ def large_answer(plain: Iterable[bytes], last_modified: int, encoding: str) -> A
         )
         pieces.extend(filter(None, map(compressor.compress, plain)))
         pieces.append(compressor.flush())
-    return Answer(pieces, headers, last_modified=headers[hdrs.LAST_MODIFIED])
+    return FinishedResponse(pieces, headers, last_modified=headers[hdrs.LAST_MODIFIED])
 
 
 def _document_headers(last_modified: int, encoding: str) -> dict[str, str]:
@@ -114,7 +117,7 @@ def _document_headers(last_modified: int, encoding: str) -> dict[str, str]:
         hdrs.CACHE_CONTROL: "private, no-cache",
         hdrs.VARY: "Authorization, Accept-Encoding",
         hdrs.CONTENT_TYPE: "application/json",
-        hdrs.SERVER: SERVER,
+        hdrs.SERVER: SERVER_NAME,
     }
     if encoding != "identity":
         headers[hdrs.CONTENT_ENCODING] = encoding
@@ -129,79 +132,50 @@ def _gzip() -> "zlib._Compress":
     return zlib.compressobj(_GZIP_LEVEL, wbits=31)  # 31: with gzip's header
 
 
-class _Pieces(web.StreamResponse):
-    """A body in pieces, of which the next one waits until the client has read the one before."""
-
-    def __init__(self, pieces: Sequence[bytes], headers: Mapping[str, str], method: str) -> None:
-        super().__init__(headers=headers)
-        self.content_length = sum(map(len, pieces))
-        self._pieces = () if method == hdrs.METH_HEAD else pieces
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Send all of it."""
-        pieces, self._pieces = self._pieces, ()
-        for piece in pieces:
-            await self.write(piece)
-        await super().write_eof(data)
-
-
-def _may_be_finished(request: web.Request) -> bool:
-    """Whether an answer can go past aiohttp: to a client that has read what it got before.
-
-    Else aiohttp writes it and waits: who asks again and again without reading must not fill the memory.
-    """
-    transport = request.transport
-    return (
-        transport is not None
-        and transport.get_write_buffer_size() == 0
-        and request.method == hdrs.METH_GET
-        and request.version == HttpVersion11
-        and request.keep_alive
-    )
-
-
-class _Finished(web.StreamResponse):
-    """A response that is bytes already, and keeps the connection.
-
-    aiohttp takes a fifth of a request to write a head; this goes past that, for what is asked for most.
-    """
+class _Written(web.StreamResponse):
+    """A response that is bytes already: aiohttp takes a fifth of a request to write a head."""
 
     prepared = True
     """Its head is closed: nobody can add to it."""
 
-    keep_alive = True
+    keep_alive: bool | None = None  # aiohttp asks for no more than this
 
-    def __init__(self, status: int, head: bytes, body: bytes) -> None:
+    def __init__(
+        self, status: int, head: bytes, body: bytes, pieces: Sequence[bytes] = (), *, keep_alive: bool
+    ) -> None:
         super().__init__(status=status)
+        self.keep_alive = keep_alive
         self._head = head
         self._content = body
+        self._pieces = pieces
 
     @property
     def body_length(self) -> int:
         """What is sent, with the head, as aiohttp counts it."""
-        return len(self._head) + len(self._content)
+        return len(self._head) + len(self._content) + sum(map(len, self._pieces))
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Send everything."""
-        if request.transport is None:
+        """Send everything; what is large, or comes while the client has not read what it got before, waits for it.
+
+        Who asks again and again without reading must not fill the memory.
+        """
+        transport = request.transport
+        if transport is None:
             raise ConnectionResetError("the client has gone away")
-        send(request.transport, self._head, self._content)
-        if len(self._content) > _SMALL:
+        waits = transport.get_write_buffer_size() > 0
+        send(transport, self._head, self._content)
+        if waits or len(self._content) > _SMALL:
             # until the client has read it, there is no next request on its connection
             await request.writer.drain()
+        for piece in self._pieces:
+            await request.writer.write(piece)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to send."""
 
 
-class _Last(_Finished):
-    """One after which the connection ends."""
-
-    keep_alive = False
-
-
-def answer_last(response: web.Response) -> web.StreamResponse:
-    """The same answer as HTTP/1.1, after which the connection ends.
+def last_response(response: web.Response) -> web.StreamResponse:
+    """The same response as HTTP/1.1, after which the connection ends.
 
     For who sent what is no HTTP: aiohttp takes that for HTTP/1.0, and would answer so.
     """
@@ -209,7 +183,9 @@ def answer_last(response: web.Response) -> web.StreamResponse:
     fields = {**response.headers, hdrs.CONTENT_LENGTH: str(len(body)), hdrs.CONNECTION: "close"}
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     head = f"HTTP/1.1 {response.status} {response.reason}\r\n{lines}".encode()
-    return _Last(response.status, b"%bDate: %b\r\n\r\n" % (head, _date(int(time.time()))), body)
+    return _Written(
+        response.status, b"%bDate: %b\r\n\r\n" % (head, _date(int(time.time()))), body, keep_alive=False
+    )
 
 
 def send(transport: asyncio.Transport, head: bytes, body: bytes) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from pricore.services.management import SLUG
-from pricore.web.http.client_address import Clients
+from pricore.web.http.client_address import ClientAddresses
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _STYLE: Final = """
@@ -22,7 +22,7 @@ pre { background: #8881; font: 14px/1.45 ui-monospace, monospace; overflow-x: au
 class Welcome:
     """The pages at / and /org/{organization}; the second says nothing of whether there is such an organization."""
 
-    def __init__(self, clients: Clients, *, public_url: str) -> None:
+    def __init__(self, clients: ClientAddresses, *, public_url: str) -> None:
         self._clients = clients
         self._public_url = public_url
 

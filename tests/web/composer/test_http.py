@@ -11,8 +11,9 @@ from email.utils import formatdate, parsedate_to_datetime
 import pytest
 
 from pricore.system.metrics import Metrics
-from pricore.web.http.response_cache import Kept, Shelf
-from pricore.web.http.responses import Answer
+from pricore.web.http.admission import Access
+from pricore.web.http.response_cache import CachedResponse, CachedResponses
+from pricore.web.http.responses import FinishedResponse
 from tests.harness import GitRepository
 from tests.web.composer.harness import (
     Server,
@@ -115,23 +116,23 @@ async def test_many_at_once_get_the_same_answer(world: World, secret: str) -> No
         assert len({reply.body for reply in replies}) == 1
 
 
-def test_an_answer_takes_its_room_in_memory_once() -> None:
-    """An answer made for several clients at a time drives no other out; beyond the limit the oldest go."""
-    answer = Answer(b"x" * 1000, {})
-    kept = Kept(answer, "acme", None, Metrics().unread, 1)
+def test_a_response_takes_its_room_in_memory_once() -> None:
+    """A response made for several clients at a time drives no other out; beyond the limit the oldest go."""
+    response = FinishedResponse(b"x" * 1000, {})
+    kept = CachedResponse(response, Access("acme", None), Metrics().unread, 1)
     first, second, third, fourth = (
         (f"/{name}", "zstd", "", None) for name in ("first", "second", "third", "fourth")
     )
-    alone = Shelf(2**40)
+    alone = CachedResponses(2**40)
     alone.keep(third, kept)
-    shelf = Shelf(4 * alone.size - 100)
-    shelf.keep(first, kept)
+    cache = CachedResponses(4 * alone.size - 100)
+    cache.keep(first, kept)
     for _ in range(10):
-        shelf.keep(second, kept)
-    shelf.keep(third, kept)
-    assert list(shelf) == [first, second, third]
-    shelf.keep(fourth, kept)
-    assert list(shelf) == [second, third, fourth]
+        cache.keep(second, kept)
+    cache.keep(third, kept)
+    assert list(cache) == [first, second, third]
+    cache.keep(fourth, kept)
+    assert list(cache) == [second, third, fourth]
 
 
 # Encodings

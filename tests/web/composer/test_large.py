@@ -4,16 +4,17 @@ import asyncio
 import json
 import random
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from pricore.composer import metadata
 from pricore.web import composer
-from pricore.web.http import responses
+from pricore.web.http.responses import FinishedResponse, large_response
 from tests.harness import GitRepository
 from tests.web.composer.harness import World
-from tests.web.composer.test_recall import Connect, connect
+from tests.web.composer.test_response_cache import Connect, connect
 
 __all__ = ["connect"]
 
@@ -62,20 +63,19 @@ async def test_a_large_document_is_made_once_for_all_who_ask(
     """
     made, at_once, threads = [], set(), set()
     now_running = 0
-    finish = composer._finish
 
-    def note(document: Any, url: str, encoding: str) -> responses.Answer:
+    def note(plain: Iterable[bytes], last_modified: int, encoding: str) -> FinishedResponse:
         nonlocal now_running
         now_running += 1
         at_once.add(now_running)
         made.append(encoding)
         threads.add(threading.current_thread().name.split("_")[0])
         try:
-            return finish(document, url, encoding)
+            return large_response(plain, last_modified, encoding)
         finally:
             now_running -= 1
 
-    monkeypatch.setattr("pricore.web.composer._finish", note)
+    monkeypatch.setattr(composer, "large_response", note)
     secret = await large.token()
     encodings = ["gzip", "zstd", "identity"] * 7
     await asyncio.gather(*(large.get(P2, secret, headers={"Accept-Encoding": item}) for item in encodings))
@@ -84,7 +84,7 @@ async def test_a_large_document_is_made_once_for_all_who_ask(
     assert threads == {"documents"}
 
 
-async def test_a_large_answer_waits_for_who_reads_it(large: World, connect: Connect) -> None:
+async def test_a_large_response_waits_for_who_reads_it(large: World, connect: Connect) -> None:
     """It never goes into a connection at once, kept or not: who reads slowly has no more there than a piece."""
     line = await connect(large)
     replies = [await line.get(P2) for _ in range(3)]
@@ -102,11 +102,10 @@ def test_the_base_is_found_wherever_pieces_end(size: int) -> None:
     assert expected == b"".join(metadata.with_base(pieces, "https://x"))
 
 
-def test_the_pieces_of_a_large_answer_are_small() -> None:
+def test_the_pieces_of_a_large_response_are_small() -> None:
     """No single piece of memory is as large as the document."""
     piece = random.Random(1).randbytes(100_000)
     for encoding in ("identity", "gzip", "zstd"):
-        answer = responses.large_answer((piece for _ in range(20)), 1, encoding)
-        assert answer.is_large
-        assert answer._pieces is not None
-        assert max(map(len, answer._pieces)) < 500_000
+        response = large_response((piece for _ in range(20)), 1, encoding)
+        assert response.is_large
+        assert max(map(len, response.pieces)) < 500_000

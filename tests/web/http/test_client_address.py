@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from pricore.web.http.client_address import Clients
+from pricore.web.http.client_address import ClientAddresses
 
 PROXIES = tuple(ip_network(text) for text in ("10.0.0.0/8", "::1", "fd00::/8"))
 CLIENT = "203.0.113.7"
@@ -46,12 +46,12 @@ def test_the_address_is_the_last_one_that_no_trusted_proxy_has(
     peer: str, forwarded: str | list[str], expected: str
 ) -> None:
     """X-Forwarded-For is believed from the right, as far as trusted proxies wrote it, and from nobody else."""
-    assert expected == Clients(PROXIES).address(request(peer, X_Forwarded_For=forwarded))
+    assert expected == ClientAddresses(PROXIES).address(request(peer, X_Forwarded_For=forwarded))
 
 
 def test_without_trusted_proxies_no_header_counts() -> None:
     """Who connects is the client, whatever it says."""
-    clients = Clients(())
+    clients = ClientAddresses(())
     asked = request("127.0.0.1", X_Forwarded_For=CLIENT, X_Forwarded_Proto="https", X_Forwarded_Host="other.test")
 
     assert clients.address(asked) == "127.0.0.1"
@@ -63,7 +63,7 @@ def test_without_trusted_proxies_no_header_counts() -> None:
 )
 def test_a_network_of_ipv6_is_one_client(address: str) -> None:
     """Whoever has one address of a /64 has all of them."""
-    assert Clients(PROXIES).address(request("10.0.0.1", X_Forwarded_For=address)) == "2001:db8:1:2::"
+    assert ClientAddresses(PROXIES).address(request("10.0.0.1", X_Forwarded_For=address)) == "2001:db8:1:2::"
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_the_origin_is_what_the_client_asked(peer: str, scheme: str, host: str, 
     """Scheme and host are taken from a trusted proxy's headers, else from the request itself."""
     asked = request(peer, X_Forwarded_Proto=scheme, X_Forwarded_Host=host)
 
-    assert expected == Clients(PROXIES).origin(asked)
+    assert expected == ClientAddresses(PROXIES).origin(asked)

@@ -9,7 +9,7 @@ from aiohttp.http import HttpRequestParser, HttpVersion11
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pricore.web.http.request_head import HeadReader
+from pricore.web.http.request_head import RequestHeadReader
 from tests.soak import TIMES
 
 PLAIN = (
@@ -125,11 +125,12 @@ def parsed(data: bytes) -> list[Any]:
 @example(PLAIN.replace(b"Accept: */*", b"Connection: Keep-Alive"))
 def test_what_is_read_at_once_is_one_request_without_a_body(data: bytes) -> None:
     """Path and headers are those that aiohttp finds, and it finds no second request, no body, and no end."""
-    found = HeadReader().read(data)
+    found = RequestHeadReader(remote="192.0.2.1").read(data)
     if found is None:
         return
     ((message, payload),) = parsed(data)
-    path, headers = found
+    path, head = found
+    headers = head.headers
     assert (message.method, message.path, message.version) == ("GET", path, HttpVersion11)
     assert {name.lower(): value for name, value in message.headers.items()} == headers
     assert len(message.headers) == len(headers)
@@ -141,16 +142,16 @@ def test_what_is_read_at_once_is_one_request_without_a_body(data: bytes) -> None
 
 def test_what_composer_sends_is_read_at_once() -> None:
     """Again with the same headers and another path, and then with other headers."""
-    reader = HeadReader()
+    reader = RequestHeadReader(remote="192.0.2.1")
     for path in ("/org/acme/p2/acme/library.json", "/org/acme/p2/acme/other.json"):
         found = reader.read(PLAIN.replace(b"/org/acme/p2/acme/library.json", path.encode()))
         assert found is not None
         assert found[0] == path
-        assert found[1]["user-agent"].startswith("Composer/2.5.5 ")
+        assert found[1].headers["user-agent"].startswith("Composer/2.5.5 ")
         assert found[1].encoding == "zstd"
     found = reader.read(PLAIN.replace(b", zstd", b"").replace(b"dG9rZW46cHJp", b"b3RoZXI6cHJp"))
     assert found is not None
-    assert (found[1].encoding, found[1]["authorization"]) == ("gzip", "Basic b3RoZXI6cHJp")
+    assert (found[1].encoding, found[1].headers["authorization"]) == ("gzip", "Basic b3RoZXI6cHJp")
 
 
 @pytest.mark.parametrize(
@@ -182,4 +183,4 @@ def test_what_composer_sends_is_read_at_once() -> None:
 )
 def test_what_is_unusual_is_left_to_the_parser(data: bytes) -> None:
     """Whatever is no whole plain request, or more than one, or could be read in two ways."""
-    assert HeadReader().read(data) is None
+    assert RequestHeadReader(remote="192.0.2.1").read(data) is None

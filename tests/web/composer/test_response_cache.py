@@ -21,8 +21,8 @@ P2 = "/p2/acme/library.json"
 ZIP = "/packages/acme/library/v1.0.0.zip"
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """An answer as it came, and whether it came at once."""
+class Response(msgspec.Struct, frozen=True):
+    """A response as it came, and whether it came at once."""
 
     status: int
     headers: dict[str, str]
@@ -39,7 +39,7 @@ class Line:
         self._reader = reader
         self._writer = writer
 
-    async def get(self, path: str, *lines: str, org: str = "acme", first: str = "GET {} HTTP/1.1") -> Answer:
+    async def get(self, path: str, *lines: str, org: str = "acme", first: str = "GET {} HTTP/1.1") -> Response:
         """The answer to a request with some more lines in its head."""
         head = [
             first.format(f"/org/{org}{path}"),
@@ -49,7 +49,7 @@ class Line:
         ]
         return await self.send("\r\n".join([*head, "", ""]).encode())
 
-    async def send(self, *pieces: bytes) -> Answer:
+    async def send(self, *pieces: bytes) -> Response:
         """The first answer to some bytes, which are sent one piece after the other."""
         before = handled(self._world)
         for piece in pieces:
@@ -58,12 +58,12 @@ class Line:
             await asyncio.sleep(0.05 if len(pieces) > 1 else 0)
         return await self.read(before)
 
-    async def read(self, before: int) -> Answer:
-        """The next answer; `before` is how many requests had been handled when it was asked for."""
+    async def read(self, before: int) -> Response:
+        """The next response; `before` is how many requests had been handled when it was asked for."""
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:-2])}
         body = await self._reader.readexactly(int(headers.get("content-length", "0")))
-        return Answer(int(lines[0].split()[1]), headers, body, handled(self._world) == before)
+        return Response(int(lines[0].split()[1]), headers, body, handled(self._world) == before)
 
     def close(self) -> None:
         self._writer.close()
@@ -86,10 +86,12 @@ async def connect() -> AsyncIterator[Connect]:
         yield run
 
 
-def same(answer: Answer) -> tuple[Any, ...]:
-    """What does not change from one answer to the next."""
-    left = {name: value for name, value in answer.headers.items() if name not in ("date", "x-ratelimit-remaining")}
-    return answer.status, left, answer.body
+def same(response: Response) -> tuple[Any, ...]:
+    """What does not change from one response to the next."""
+    left = {
+        name: value for name, value in response.headers.items() if name not in ("date", "x-ratelimit-remaining")
+    }
+    return response.status, left, response.body
 
 
 @pytest.mark.parametrize("path", ["/packages.json", P2, "/p2/acme/library~dev.json", ZIP])
