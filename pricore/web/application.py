@@ -12,9 +12,10 @@ from pricore.config import Config
 from pricore.services.opening import Services
 from pricore.sync.queue import Queue
 from pricore.system.metrics import Metrics
+from pricore.web import composer
 from pricore.web.api import Api
 from pricore.web.api.streams import Streams
-from pricore.web.composer import Registry
+from pricore.web.archives import Archives
 from pricore.web.health import Health
 from pricore.web.http.access_log import AccessLog
 from pricore.web.http.admission import Admission, show_allowance
@@ -61,7 +62,8 @@ class Application:
         )
         health = Health(store, admission, self._metrics, clients=clients, public_url=config.public_url)
         return [
-            *Registry(services, admission, clients, cache).routes(),
+            *composer.routes(services, admission, clients, cache),
+            *Archives(services, admission, cache).routes(),
             *self.api.routes(),
             *webhooks.routes(),
             *health.routes(),

@@ -1,6 +1,7 @@
-"""How an archive gets to a client: whole or in part, from a disk or from elsewhere, or by a way to it."""
+"""Downloads of archives: whole or in part, from memory, a disk or a bucket, or by a redirect to that."""
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
@@ -8,18 +9,99 @@ from typing import Final
 import zstandard
 from aiohttp import hdrs, web
 
+from pricore.archives.compression import Encoding, read_plain
 from pricore.archives.storage import Opened
-from pricore.errors import StorageError
+from pricore.auth import access_tokens
+from pricore.composer import metadata
+from pricore.errors import NotFoundError, StorageError
 from pricore.models import Dist
-from pricore.web.http.admission import show_allowance
-from pricore.web.http.responses import SERVER_NAME
+from pricore.services.opening import Services
+from pricore.web.http.access_log import counts_of
+from pricore.web.http.admission import Access, Admission, show_allowance
+from pricore.web.http.request_head import encoding_of
+from pricore.web.http.response_cache import CachedResponse, Download, ResponseCache
+from pricore.web.http.responses import SERVER_NAME, FinishedResponse
+
+_log = logging.getLogger("pricore.registry")
+
+_SMALL_ARCHIVE: Final = 1024 * 1024
+"""Bytes of an archive up to which it is kept in memory; where there are more, the kernel sends its file."""
 
 _VARY: Final = "Authorization, Accept-Encoding"
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
+class Archives:
+    """The archives of all organizations."""
+
+    def __init__(self, services: Services, admission: Admission, cache: ResponseCache) -> None:
+        self._admission = admission
+        self._cache = cache.archives
+        self._store = services.store
+        self._dists = services.dists
+        self._pins = services.pins
+        self._sources = services.sources
+        self._redirect = services.config.dist_redirect
+
+    def routes(self) -> list[web.RouteDef]:
+        """The one route, below /org/{organization}."""
+        path = "/org/{organization}/packages/{vendor}/{package}/{version:.+}.zip"
+        return [web.get(path, self.get_archive)]
+
+    async def get_archive(self, request: web.Request) -> web.StreamResponse:
+        """An archive: of a version, or of a commit that was advertised at any time."""
+        match = request.match_info
+        slug, name = match["organization"], f"{match['vendor']}/{match['package']}".lower()
+        access = Access(slug, "packages:read", name, downloads=True)
+        token = await self._admission.admit(request, access, patient=True)
+        revision = self._store.revision_of(slug)  # after it was held back
+        encoding = encoding_of(request)
+        key = (request.rel_url.raw_path, encoding, "", None)
+        version, _ = metadata.split_address(match["version"])
+        probes = token.name == access_tokens.PROBE
+
+        def sent() -> None:
+            if request.method == hdrs.METH_GET and not probes:
+                self._store.usage.downloaded(slug, name, version)
+
+        cached = self._cache.find(key, revision)
+        if cached is not None and cached.download is not None and hdrs.IF_NONE_MATCH not in request.headers:
+            sent()
+            if not probes:
+                self._store.usage.dist_used(cached.download.shasum)
+            return cached.response.respond(request)
+        dist = await self._pins.find(slug, name, match["version"])
+        if dist is None:
+            raise NotFoundError(access_tokens.NOT_HERE)
+        delivery = Delivery(request, dist, encoding)
+        if delivery.is_known():
+            return delivery.unchanged()
+        if not probes:
+            self._store.usage.dist_used(dist.shasum)
+        kept: Encoding = "gzip" if encoding == "gzip" else "zstd"
+        with await self._dists.lend(dist, self._sources.of(dist), kept, who=(slug, token.id)) as archive:
+            if delivery.from_beginning():
+                sent()
+            if encoding == "identity":
+                whole = await delivery.send_plain(read_plain(await archive.fetch(self._dists.folder.path)))
+            elif self._redirect and archive.kept and archive.path is None and request.method == hdrs.METH_GET:
+                return delivery.redirect(await self._dists.sign(dist, kept))
+            elif archive.size <= _SMALL_ARCHIVE:
+                response = FinishedResponse(await archive.read(), delivery.response.headers)
+                if not self._dists.will_shrink(dist):
+                    download = Download(slug, name, version, dist.shasum)
+                    self._cache.keep(key, CachedResponse(response, access, counts_of(request), revision, download))
+                return response.respond(request)
+            else:
+                whole = await delivery.send_kept(archive)
+        if not whole:
+            _log.error("%s: the kept archive is damaged; the next request checks it", request.rel_url.raw_path)
+            self._dists.doubt(dist)
+        return delivery.response
+
+
 class Delivery:
-    """The answer to one request for an archive, in the encoding chosen for it.
+    """The response to one request for an archive, in the encoding chosen for it.
 
     An ETag is the archive's checksum: it names the same content in each encoding, but the same bytes only where
     nothing is encoded. A part can be asked for only there.

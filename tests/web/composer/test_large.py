@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pricore.composer import metadata
-from pricore.web import composer
+from pricore.web.composer import metadata as endpoints
 from pricore.web.http.responses import FinishedResponse, large_response
 from tests.harness import GitRepository
 from tests.web.composer.harness import World
@@ -75,7 +75,7 @@ async def test_a_large_document_is_made_once_for_all_who_ask(
         finally:
             now_running -= 1
 
-    monkeypatch.setattr(composer, "large_response", note)
+    monkeypatch.setattr(endpoints, "large_response", note)
     secret = await large.token()
     encodings = ["gzip", "zstd", "identity"] * 7
     await asyncio.gather(*(large.get(P2, secret, headers={"Accept-Encoding": item}) for item in encodings))
