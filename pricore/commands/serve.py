@@ -180,19 +180,19 @@ def _listen(config: Config) -> socket.socket:
 
 
 def _serve(session: Session, bound: socket.socket, ready: Callable[[], None]) -> None:
-    from pricore.system.metrics import Board, Metrics
+    from pricore.system.metrics import Metrics, SharedNumbers
     from pricore.system.supervisor import supervise
 
     config = session.config
     logs.configure(config)
-    board = Board(config.workers)
+    numbers = SharedNumbers(config.workers)
 
     def ready_and_told() -> None:
         notify("READY=1")
         ready()
 
     if config.workers == 1:
-        _run(bound, session, ready_and_told, metrics=Metrics(board), syncs=True)
+        _run(bound, session, ready_and_told, metrics=Metrics(numbers), syncs=True)
         return
     port = bound.getsockname()[1]
     bound.close()
@@ -201,7 +201,7 @@ def _serve(session: Session, bound: socket.socket, ready: Callable[[], None]) ->
         from pricore.server import bind
 
         with bind(replace(config, port=port), shared=True) as own:
-            _run(own, session, ready, metrics=Metrics(board, number=number), syncs=number == 0)
+            _run(own, session, ready, metrics=Metrics(numbers, number=number), syncs=number == 0)
 
     raise typer.Exit(supervise(config.workers, work, ready=ready_and_told))
 

@@ -1,6 +1,6 @@
 """What the server counts: additions to numbers in memory that all processes of a server share.
 
-They are on the hottest path. What becomes of them is in `exposition`.
+Counting is on the hot path. `web/metrics.py` renders what was counted.
 """
 
 import mmap
@@ -22,7 +22,7 @@ OUTCOMES: Final = ("changed", "unchanged", "failed", "interrupted")
 """What can come of a sync."""
 
 
-class Board:
+class SharedNumbers:
     """Numbers that the processes forked from this one share: each adds to its own row, and sees all of them."""
 
     def __init__(self, processes: int = 1) -> None:
@@ -107,11 +107,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Metrics:
-    """What one process of a server counts, on the board of all of them."""
+    """What one process of a server counts, among the numbers of all of them."""
 
-    def __init__(self, board: Board | None = None, *, number: int = 0) -> None:
-        self._board = board or Board()
-        self._row = self._board.row(number)
+    def __init__(self, numbers: SharedNumbers | None = None, *, number: int = 0) -> None:
+        self._numbers = numbers or SharedNumbers()
+        self._row = self._numbers.row(number)
         self._used = 0
         self._routes: list[Requests] = []
         self.archives_made = Counter(self._place, self._row)
@@ -140,4 +140,4 @@ class Metrics:
 
     def total(self, cell: int) -> float:
         """The sum of a number over all processes."""
-        return self._board.total(cell)
+        return self._numbers.total(cell)
