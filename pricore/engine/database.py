@@ -256,20 +256,20 @@ class Database:
         except sqlite3.Error as error:
             raise StoreError(f"cannot copy the database {self.path}: {error}") from None
 
-    async def fetch_all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """Rows of a query outside of any transaction, as tuples."""
-        return await self._readers.fetch(sql, parameters)
+    async def fetch_all(self, sql: str, parameters: Sequence[Any] = (), *, by_key: bool = False) -> list[Any]:
+        """Rows of a query outside of any transaction, as tuples.
+
+        `by_key` is for what an index leads to, and many wait for: it never waits behind what reads a lot.
+        """
+        return await (self._finders if by_key else self._readers).fetch(sql, parameters)
 
     def look_up(self, sql: str, parameters: Sequence[Any]) -> Any | None:
         """The row with a key, or None: that takes less than the way to the thread in which others are fetched."""
         return self._watch.execute(sql, parameters).fetchone()
 
     async def fetch_one(self, sql: str, parameters: Sequence[Any] = (), *, by_key: bool = False) -> Any | None:
-        """The first row of a query, or None.
-
-        `by_key` is for what an index leads to, and many wait for: it never waits behind what reads a lot.
-        """
-        return first(await (self._finders if by_key else self._readers).fetch(sql, parameters))
+        """The first row of what `fetch_all` gives, or None."""
+        return first(await self.fetch_all(sql, parameters, by_key=by_key))
 
 
 def first(rows: Iterable[Any]) -> Any | None:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pricore.errors import StoreError
+from pricore.errors import PricoreError, StoreError
 from pricore.system.files import sync_folder, sync_path
 
 BUSY_SECONDS: Final = 30
@@ -30,14 +30,25 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(uri(path, mode), uri=True, isolation_level=None, timeout=BUSY_SECONDS)
 
 
+def read_beside(path: Path, sql: str, parameters: Sequence[Any], *, seconds: float) -> list[Any]:
+    """The rows of a query, without opening the store; nothing where they cannot be read within so many seconds."""
+    try:
+        check_there(path)
+        with closing(sqlite3.connect(uri(path, "ro"), uri=True, timeout=seconds)) as connection:
+            return connection.execute(sql, parameters).fetchall()
+    except (PricoreError, OSError, sqlite3.Error):
+        return []
+
+
 @cache
-def _scripts() -> Sequence[Path]:
+def scripts() -> Sequence[Path]:
+    """The files of the schema, in their order."""
     return sorted((Path(__file__).parents[1] / "schema").glob("*.sql"))
 
 
 def newest_schema() -> int:
     """The number of the schema that this program works with."""
-    return len(_scripts())
+    return len(scripts())
 
 
 def migrate(path: Path) -> None:
@@ -58,8 +69,8 @@ def migrate(path: Path) -> None:
         check_schema(path, version)
         if 0 < version < newest_schema():
             _keep_copy(path, version)  # nobody else can write meanwhile
-        for number, script in enumerate(_scripts()[version:], start=version + 1):
-            for statement in _statements(script.read_text(encoding="utf-8")):
+        for number, script in enumerate(scripts()[version:], start=version + 1):
+            for statement in statements(script.read_text(encoding="utf-8")):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
@@ -212,7 +223,7 @@ def _user_version(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _statements(script: str) -> Iterable[str]:
+def statements(script: str) -> Iterable[str]:
     """The statements of a script one by one: `executescript` would commit the transaction around them."""
     statement = ""
     for line in script.splitlines(keepends=True):

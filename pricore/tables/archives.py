@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from pricore.models import Advertised, Dist
+from pricore.tables.sql import chosen, in_chunks
 
 if TYPE_CHECKING:
+    import aiosqlite
+
     from pricore.engine.database import Database
 
 
@@ -21,13 +22,13 @@ class Archives:
         """Every archive that may be asked for; one that several packages have is there for each of them."""
         rows = await self._database.fetch_all(
             """
-            SELECT slug, packages.name, min(versions.version), packages.repository_id,
+            SELECT slug, packages.name, min(versions.version), repository_id,
                 coalesce(treeish, dists.reference), dists.shasum, size
             FROM dists
             JOIN packages ON packages.id = dists.package_id
             JOIN organizations ON organizations.id = organization_id
             LEFT JOIN versions ON versions.package_id = packages.id AND versions.reference = dists.reference
-            GROUP BY dists.package_id, dists.reference
+            GROUP BY slug, packages.name, dists.reference, packages.repository_id, treeish, dists.shasum, size
             ORDER BY slug, packages.name, dists.reference
             """
         )
@@ -44,7 +45,7 @@ class Archives:
             JOIN packages ON packages.id = versions.package_id
             JOIN organizations ON organizations.id = organization_id
             LEFT JOIN dists ON dists.package_id = packages.id AND dists.reference = versions.reference
-            WHERE dists.shasum IS NOT versions.shasum
+            WHERE dists.shasum IS NULL OR dists.shasum <> versions.shasum
             """
         )
 
@@ -55,10 +56,16 @@ class Archives:
     async def forget(self, shasums: Iterable[str]) -> None:
         """Miss some archives no longer, and none that nothing names any more."""
         async with self._database.transaction(revise=False) as db:
-            await db.execute(
-                """
-                DELETE FROM dist_uses
-                WHERE shasum IN (SELECT value FROM json_each(?)) OR shasum NOT IN (SELECT shasum FROM dists)
-                """,
-                (msgspec.json.encode(sorted(shasums)).decode(),),
-            )
+            await db.executemany("DELETE FROM dist_uses WHERE shasum = ?", ((shasum,) for shasum in shasums))
+            await db.execute("DELETE FROM dist_uses WHERE shasum NOT IN (SELECT shasum FROM dists)")
+
+
+async def unused(db: "aiosqlite.Connection", shasums: Iterable[str]) -> set[str]:
+    """Those of some checksums that no archive has any more."""
+    wanted = set(shasums)
+    for chunk in in_chunks(list(wanted)):
+        rows = await db.execute_fetchall(
+            f"SELECT DISTINCT shasum FROM dists WHERE shasum IN {chosen(chunk)}", chunk
+        )
+        wanted.difference_update(shasum for (shasum,) in rows)
+    return wanted

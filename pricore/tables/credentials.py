@@ -7,6 +7,7 @@ import msgspec
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Credential, Organization
 from pricore.system.clock import now
+from pricore.tables.sql import sooner
 
 if TYPE_CHECKING:
     from pricore.engine.database import Database
@@ -37,7 +38,7 @@ class Credentials:
     async def of_organization(self, organization_id: str) -> list[Credential]:
         """The credentials of an organization, oldest first."""
         rows = await self._database.fetch_all(
-            f"SELECT {_COLUMNS} FROM credentials WHERE organization_id = ? ORDER BY created_at, rowid",
+            f"SELECT {_COLUMNS} FROM credentials WHERE organization_id = ? ORDER BY created_at, number",
             (organization_id,),
         )
         return [_credential(row) for row in rows]
@@ -66,7 +67,7 @@ class Credentials:
         row = await self._database.fetch_one(
             f"""
             SELECT {_COLUMNS} FROM credentials
-            WHERE organization_id = ? AND kind = ? AND host = ? AND plain >= ? ORDER BY created_at, rowid
+            WHERE organization_id = ? AND kind = ? AND host = ? AND plain >= ? ORDER BY created_at, number
             """,
             (organization_id, kind, host, plain),
         )
@@ -108,19 +109,22 @@ class Credentials:
         """Let a repository be read with a credential; None for what its organization has for the host."""
         async with self._database.transaction(revise=False) as db:
             await db.execute(
-                "UPDATE repositories SET credential_id = ?, next_sync_at = min(next_sync_at, ?) WHERE id = ?",
-                (credential_id, now(), repository_id),
+                f"""
+                UPDATE repositories SET credential_id = ?2, next_sync_at = {sooner("next_sync_at", "?3")}
+                WHERE id = ?1
+                """,
+                (repository_id, credential_id, now()),
             )
 
     @staticmethod
     async def _look_soon(db: Any, credential: Credential) -> None:
         """Look again at what failed: it may have waited for this credential."""
         await db.execute(
-            """
-            UPDATE repositories SET next_sync_at = min(next_sync_at, ?)
-            WHERE organization_id = ? AND sync_status = 'failed'
+            f"""
+            UPDATE repositories SET next_sync_at = {sooner("next_sync_at", "?2")}
+            WHERE organization_id = ?1 AND sync_status = 'failed'
             """,
-            (now(), credential.organization_id),
+            (credential.organization_id, now()),
         )
 
 

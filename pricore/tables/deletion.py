@@ -1,6 +1,6 @@
 """What deleting does inside its transaction, and what keeps the deleted from coming back."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,7 +9,8 @@ from pricore.composer import discovery
 from pricore.models import Package, Repository
 from pricore.system.clock import now
 from pricore.system.threads import PUBLISHING
-from pricore.tables.publishing import READ_ANEW, Publication, deleted_on
+from pricore.tables.publishing import Publication, deleted_on, read_anew
+from pricore.tables.sql import sooner
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -55,8 +56,8 @@ async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Seque
     await _mark(db, package.repository_id, marked, nowhere=nowhere)
     if anew:
         await db.execute(
-            f"UPDATE repositories SET refs_digest = {READ_ANEW}, failed_digest = NULL WHERE id = ?",
-            (package.repository_id,),
+            "UPDATE repositories SET refs_digest = ?, failed_digest = NULL WHERE id = ?",
+            (read_anew(), package.repository_id),
         )
 
 
@@ -140,23 +141,13 @@ async def read_others_anew(db: "aiosqlite.Connection", organization_id: str, *, 
     """
     await db.execute(
         f"""
-        UPDATE repositories SET refs_digest = {READ_ANEW}, failed_digest = NULL,
-            next_sync_at = min(next_sync_at, ?)
-        WHERE organization_id = ? AND id IS NOT ? AND (
+        UPDATE repositories SET refs_digest = ?3, failed_digest = NULL,
+            next_sync_at = {sooner("next_sync_at", "?4")}
+        WHERE organization_id = ?1 AND id <> ?2 AND (
             failed_digest IS NOT NULL
             OR id IN (SELECT repository_id FROM refs WHERE reason IS NOT NULL)
             OR id IN (SELECT repository_id FROM sync_runs WHERE status = 'running')
         )
         """,
-        (now(), organization_id, repository_id),
+        (organization_id, repository_id or "", read_anew(), now()),
     )
-
-
-async def unused(db: "aiosqlite.Connection", shasums: Iterable[str]) -> set[str]:
-    """Those of some checksums that no archive has any more."""
-    wanted = set(shasums)
-    used = await db.execute_fetchall(
-        "SELECT DISTINCT shasum FROM dists WHERE shasum IN (SELECT value FROM json_each(?))",
-        (msgspec.json.encode(sorted(wanted)).decode(),),
-    )
-    return wanted - {shasum for (shasum,) in used}

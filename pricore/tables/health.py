@@ -45,7 +45,7 @@ class Health:
                 UNION ALL SELECT max(created_at) FROM repositories
                 UNION ALL SELECT max(last_synced_at) FROM repositories
                 UNION ALL SELECT max(started_at) FROM sync_runs
-            )
+            ) AS times
             """
         )
         return int(latest)

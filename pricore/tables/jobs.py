@@ -1,13 +1,12 @@
 """Syncs that were asked for: rows, so that nothing that was promised is lost with the process."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-import msgspec
-
 from pricore.models import Job, Trigger
 from pricore.system.clock import now
+from pricore.tables.sql import chosen, sooner
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -30,20 +29,20 @@ class Jobs:
         async with self._database.transaction(revise=False) as db:
             await insert(db, repository_id, priority=priority, cause=cause)
 
-    async def first(self, busy: Iterable[str]) -> dict[str, tuple[int, int]]:
+    async def first(self, busy: Collection[str]) -> dict[str, tuple[int, int]]:
         """Of each organization the job that comes first, as (priority, number), for `take`.
 
         The highest priority is the lowest number, and who waits longest has the lowest number. Nothing of the
         repositories that are `busy`.
         """
         rows = await self._database.fetch_all(
-            """
-            SELECT organization_id, priority, min(jobs.rowid) FROM jobs
+            f"""
+            SELECT organization_id, priority, min(jobs.number) FROM jobs
             JOIN repositories ON repositories.id = repository_id
-            WHERE started_at IS NULL AND repository_id NOT IN (SELECT value FROM json_each(?))
+            WHERE started_at IS NULL AND repository_id NOT IN {chosen(busy)}
             GROUP BY organization_id, priority ORDER BY priority DESC
             """,
-            (msgspec.json.encode(list(busy)).decode(),),
+            list(busy),
         )
         # the last of an organization is its highest priority
         return {organization_id: (priority, number) for organization_id, priority, number in rows}
@@ -53,7 +52,7 @@ class Jobs:
         async with self._database.transaction(revise=False) as db:
             taken: Any = await db.execute_fetchall(
                 """
-                UPDATE jobs SET started_at = ?1 WHERE rowid = ?2 AND started_at IS NULL
+                UPDATE jobs SET started_at = ? WHERE number = ? AND started_at IS NULL
                 RETURNING id, repository_id, cause,
                     (SELECT organization_id FROM repositories WHERE id = repository_id)
                 """,
@@ -80,7 +79,7 @@ class Jobs:
 
         Under another id: the run that was cut off is in the history with the old one.
         """
-        chosen = (None if job is None else job.id,)
+        one = (None if job is None else job.id,)
         async with self._database.transaction(revise=False) as db:
             await db.execute(
                 """
@@ -88,10 +87,10 @@ class Jobs:
                     SELECT repository_id FROM jobs WHERE started_at IS NULL
                 )
                 """,
-                chosen,
+                one,
             )
             begun: Any = await db.execute_fetchall(
-                "SELECT id FROM jobs WHERE started_at IS NOT NULL AND id = coalesce(?, id)", chosen
+                "SELECT id FROM jobs WHERE started_at IS NOT NULL AND id = coalesce(?, id)", one
             )
             for (job_id,) in begun:
                 await db.execute("UPDATE jobs SET id = ?, started_at = NULL WHERE id = ?", (str(uuid4()), job_id))
@@ -107,12 +106,12 @@ async def insert(
     """Ask for a sync together with what it is for; nothing, where the repository was removed."""
     cause = cause or (Trigger.WEBHOOK if priority == BY_WEBHOOK else Trigger.CHANGE)
     await db.execute(
-        """
+        f"""
         INSERT INTO jobs (id, repository_id, created_at, priority, cause)
         SELECT ?, id, ?, ?, ? FROM repositories WHERE id = ?
         ON CONFLICT (repository_id) WHERE started_at IS NULL
-        DO UPDATE SET priority = min(priority, excluded.priority),
-            cause = CASE WHEN excluded.priority < priority THEN excluded.cause ELSE cause END
+        DO UPDATE SET priority = {sooner("jobs.priority", "excluded.priority")},
+            cause = CASE WHEN excluded.priority < jobs.priority THEN excluded.cause ELSE jobs.cause END
         """,
         (str(uuid4()), now(), priority, cause, repository_id),
     )

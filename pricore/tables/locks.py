@@ -1,14 +1,14 @@
 """Lock files that are in use somewhere, and what they keep from being pruned or deleted."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
-
-import msgspec
 
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Lock, LockedPackage, Organization
 from pricore.system.clock import now
+from pricore.system.threads import PUBLISHING
+from pricore.tables.sql import chosen, in_chunks
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -57,7 +57,7 @@ class Locks:
         rows = await self._database.fetch_all(
             """
             SELECT id, name, created_at, registered_at FROM locks
-            WHERE organization_id = ?1 AND (?2 IS NULL OR name = ?2) ORDER BY name
+            WHERE organization_id = ?1 AND name = coalesce(?2, name) ORDER BY name
             """,
             (organization.id, name),
         )
@@ -65,7 +65,7 @@ class Locks:
             """
             SELECT lock_id, package, version, address, shasum FROM lock_packages
             JOIN locks ON locks.id = lock_id
-            WHERE organization_id = ?1 AND (?2 IS NULL OR name = ?2) ORDER BY package
+            WHERE organization_id = ?1 AND name = coalesce(?2, name) ORDER BY package
             """,
             (organization.id, name),
         )
@@ -137,28 +137,29 @@ async def check_unlocked(
 
     That are archives of some packages, given by their checksums, and what is found at an `address` of theirs.
     """
-    rows = await db.execute_fetchall(
-        """
-        SELECT locks.name, lock_packages.package, lock_packages.version, slug FROM lock_packages
-        JOIN locks ON locks.id = lock_packages.lock_id
-        JOIN organizations ON organizations.id = locks.organization_id
-        JOIN packages ON packages.organization_id = locks.organization_id
-            AND packages.name = lock_packages.package
-        WHERE locks.organization_id = ?
-            AND packages.id IN (SELECT value FROM json_each(?))
-            AND (shasum IN (SELECT value FROM json_each(?)) OR address = ?)
-        ORDER BY locks.name, lock_packages.package LIMIT 1
-        """,
-        (organization_id, _json(package_ids), _json(shasums), address),
-    )
-    for lock, package, version, slug in rows:
+    wanted, rows = set(shasums), list[Any]()
+    for chunk in in_chunks(package_ids):
+        rows += await db.execute_fetchall(
+            f"""
+            SELECT locks.name, lock_packages.package, lock_packages.version, slug, shasum, address
+            FROM lock_packages
+            JOIN locks ON locks.id = lock_packages.lock_id
+            JOIN organizations ON organizations.id = locks.organization_id
+            JOIN packages ON packages.organization_id = locks.organization_id
+                AND packages.name = lock_packages.package
+            WHERE locks.organization_id = ? AND packages.id IN {chosen(chunk)}
+            """,
+            [organization_id, *chunk],
+        )
+
+    def find() -> Any:
+        return min((row for row in rows if row[4] in wanted or row[5] == address), default=None)
+
+    if (found := await PUBLISHING.for_all(len(rows), find)) is not None:
+        lock, package, version, slug, *_ = found
         raise ConflictError(
             f"the lock {lock} names {package} {version}: when nothing is installed from it any more, "
             f"`pricore lock remove {slug} {lock}` lets go of it",
             public=f"a lock file that is registered names {package} {version}: "
             "it is kept until somebody lets go of that lock",
         )
-
-
-def _json(values: Iterable[str]) -> str:
-    return msgspec.json.encode(list(values)).decode()

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import msgspec
-
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization
 from pricore.system.clock import now
+from pricore.tables.sql import later
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -28,15 +27,18 @@ class Organizations:
         """Add an organization. Raises ConflictError where the slug is taken."""
         organization = Organization(str(uuid4()), slug, name, description, now())
         async with self._database.transaction() as db:
+            rows: Any = await db.execute_fetchall(
+                "SELECT last_modified FROM former_organizations WHERE slug = ?", (slug,)
+            )
+            begun = max([organization.created_at, *(1 + last_modified for (last_modified,) in rows)])
             cursor = await db.execute(
                 """
                 INSERT INTO organizations
                     (id, slug, name, description, root_modified, views_modified, inline, created_at)
-                SELECT ?1, ?2, ?3, ?4, begun, begun, 1, ?5 FROM (SELECT max(?5, 1 + coalesce((
-                    SELECT last_modified FROM former_organizations WHERE slug = ?2
-                ), 0)) AS begun) WHERE true ON CONFLICT (slug) DO NOTHING
+                VALUES (?, ?, ?, ?, ?, ?, TRUE, ?)
+                ON CONFLICT (slug) DO NOTHING
                 """,
-                (organization.id, slug, name, description, organization.created_at),
+                (organization.id, slug, name, description, begun, begun, organization.created_at),
             )
             if not cursor.rowcount:
                 raise ConflictError(f"there is an organization {slug} already; choose another slug")
@@ -82,22 +84,10 @@ class Organizations:
         async with self._database.transaction() as db:
             await db.execute(
                 """
-                INSERT INTO former_organizations (slug, last_modified)
-                SELECT slug, max(
-                    root_modified,
-                    coalesce((
-                        SELECT max(last_modified) FROM documents
-                        JOIN packages ON packages.id = documents.package_id
-                        WHERE organization_id = organizations.id
-                    ), 0),
-                    coalesce((
-                        SELECT max(max(last_modified), views_modified + sum(changes)) FROM package_dates
-                        WHERE organization_id = organizations.id
-                    ), 0)
-                ) FROM organizations WHERE id = ?
+                INSERT INTO former_organizations (slug, last_modified) VALUES (?, ?)
                 ON CONFLICT (slug) DO UPDATE SET last_modified = excluded.last_modified
                 """,
-                (organization.id,),
+                (organization.slug, await _latest_date(db, organization.id)),
             )
             cursor = await db.execute("DELETE FROM organizations WHERE id = ?", (organization.id,))
             if not cursor.rowcount:
@@ -110,18 +100,18 @@ class Organizations:
         """
         row = await self._database.fetch_one(
             """
-            SELECT id, iif(?2, root_modified, views_modified), inline,
-                (SELECT CAST(value AS INTEGER) FROM served_settings WHERE name = 'inline_limit')
-            FROM organizations WHERE slug = ?1
+            SELECT id, root_modified, views_modified, inline,
+                (SELECT value FROM served_settings WHERE name = 'inline_limit')
+            FROM organizations WHERE slug = ?
             """,
-            (slug, only is None),
+            (slug,),
             by_key=True,
         )
         if row is None:
             return None
-        organization_id, modified, inline, limit = row
+        organization_id, root_modified, views_modified, inline, limit = row
         if only is None or limit is None:
-            return organization_id, modified, bool(inline)
+            return organization_id, root_modified if only is None else views_modified, bool(inline)
         rows = await self._database.fetch_all(
             """
             SELECT package_dates.name, changes, coalesce(inline_size, 0) FROM package_dates
@@ -134,8 +124,8 @@ class Organizations:
         # a sum moves with each of them, whichever comes first; the latest of their dates might not
         return (
             organization_id,
-            modified + sum(changes for changes, _ in shown),
-            sum(size for _, size in shown) <= limit,
+            views_modified + sum(changes for changes, _ in shown),
+            sum(size for _, size in shown) <= int(limit),
         )
 
     async def apply_settings(self, *, public_url: str, inline_limit: int) -> None:
@@ -152,11 +142,11 @@ class Organizations:
                 """,
                 settings.items(),
             )
-            await db.execute("UPDATE documents SET last_modified = max(last_modified + 1, ?)", (now(),))
+            await db.execute(f"UPDATE documents SET last_modified = {later('last_modified + 1', '?1')}", (now(),))
             await db.execute(
-                """
-                UPDATE organizations SET root_modified = max(root_modified + 1, ?1),
-                    views_modified = max(views_modified + 1, ?1)
+                f"""
+                UPDATE organizations SET root_modified = {later("root_modified + 1", "?1")},
+                    views_modified = {later("views_modified + 1", "?1")}
                 """,
                 (now(),),
             )
@@ -164,28 +154,46 @@ class Organizations:
                 await touch_root(db, organization_id, names_changed=False)
 
 
+async def _latest_date(db: "aiosqlite.Connection", organization_id: str) -> int:
+    """The latest date of anything that an organization has, or had; 0 where it is gone."""
+    rows: Any = await db.execute_fetchall(
+        """
+        SELECT root_modified, views_modified + (
+            SELECT CAST(coalesce(sum(changes), 0) AS BIGINT) FROM package_dates
+            WHERE organization_id = organizations.id
+        ), (
+            SELECT max(last_modified) FROM package_dates WHERE organization_id = organizations.id
+        ), (
+            SELECT max(last_modified) FROM documents JOIN packages ON packages.id = documents.package_id
+            WHERE organization_id = organizations.id
+        ) FROM organizations WHERE id = ?
+        """,
+        (organization_id,),
+    )
+    return max((date or 0 for row in rows for date in row), default=0)
+
+
 async def remember_dates(db: "aiosqlite.Connection", organization_id: str, package_ids: Iterable[str]) -> None:
     """Remember the dates of packages that go: one that comes back must have another."""
-    ids = msgspec.json.encode(list(package_ids)).decode()
-    await db.execute(
-        """
+    ids = list(package_ids)
+    await db.executemany(
+        f"""
         INSERT INTO package_dates (organization_id, name, changes, last_modified)
         SELECT organization_id, name, 1, coalesce((
             SELECT max(last_modified) FROM documents WHERE package_id = packages.id
-        ), 0) FROM packages WHERE id IN (SELECT value FROM json_each(?))
-        ON CONFLICT (organization_id, name) DO UPDATE SET
-            changes = changes + 1, last_modified = max(last_modified, excluded.last_modified)
+        ), 0) FROM packages WHERE id = ?
+        ON CONFLICT (organization_id, name) DO UPDATE SET changes = package_dates.changes + 1,
+            last_modified = {later("package_dates.last_modified", "excluded.last_modified")}
         """,
-        (ids,),
+        ((package_id,) for package_id in ids),
     )
-    await db.execute(
+    await db.executemany(
         """
-        UPDATE organizations SET root_modified = max(root_modified, (
-            SELECT coalesce(max(last_modified), 0) FROM documents
-            WHERE package_id IN (SELECT value FROM json_each(?))
-        )) WHERE id = ?
+        UPDATE organizations SET root_modified = latest
+        FROM (SELECT max(last_modified) AS latest FROM documents WHERE package_id = ?) AS gone
+        WHERE id = ? AND root_modified < latest
         """,
-        (ids, organization_id),
+        ((package_id, organization_id) for package_id in ids),
     )
 
 
@@ -196,17 +204,21 @@ async def touch_root(db: "aiosqlite.Connection", organization_id: str, *, names_
     """
     rows: Any = await db.execute_fetchall(
         """
-        SELECT organizations.inline,
-            (SELECT coalesce(sum(inline_size), 0) FROM packages WHERE organization_id = organizations.id)
-                <= (SELECT CAST(value AS INTEGER) FROM served_settings WHERE name = 'inline_limit')
+        SELECT inline, (
+            SELECT CAST(coalesce(sum(inline_size), 0) AS BIGINT) FROM packages
+            WHERE organization_id = organizations.id
+        ),
+            (SELECT value FROM served_settings WHERE name = 'inline_limit')
         FROM organizations WHERE id = ?
         """,
         (organization_id,),
     )
-    ((before, after),) = rows
-    after = before if after is None else after
+    ((before, size, limit),) = rows
+    after = bool(before) if limit is None else size <= int(limit)
     if names_changed or before or after:
         await db.execute(
-            "UPDATE organizations SET root_modified = max(root_modified + 1, ?), inline = ? WHERE id = ?",
-            (now(), after, organization_id),
+            f"""
+            UPDATE organizations SET root_modified = {later("root_modified + 1", "?2")}, inline = ?3 WHERE id = ?1
+            """,
+            (organization_id, now(), after),
         )

@@ -11,8 +11,9 @@ from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Dist, Document, NewVersion, Organization, Package, Repository, Version
 from pricore.system.concurrency import OnShare, counted
 from pricore.system.threads import DOCUMENTS, PUBLISHING, SYNCS
-from pricore.tables import deletion, locks, organizations, pins, publishing
-from pricore.tables.publishing import READ_ANEW, Publication
+from pricore.tables import archives, deletion, locks, organizations, pins, publishing
+from pricore.tables.publishing import Publication, read_anew
+from pricore.tables.sql import chosen, in_chunks
 
 if TYPE_CHECKING:
     from pricore.composer.metadata import Published
@@ -26,7 +27,7 @@ _VERSION: Final = """
         WHERE refs.repository_id = packages.repository_id
             -- its own tag, or where that is gone, another one that means the same
             AND (refs.name = versions.ref OR (gone_at IS NOT NULL AND refs.version = versions.version))
-            AND refs.name LIKE 'refs/tags/%' AND lower(refs.package) = packages.name
+            AND substr(refs.name, 1, 10) = 'refs/tags/' AND lower(refs.package) = packages.name
             AND refs.reference <> versions.reference AND refs.deleted_at IS NULL
         ORDER BY refs.name LIMIT 1
     ),
@@ -137,7 +138,7 @@ class Packages:
             await deletion.mark_refs(db, package, versions)
             await deletion.read_others_anew(db, organization.id, repository_id=package.repository_id)
             await organizations.touch_root(db, organization.id, names_changed=True)
-            return await deletion.unused(db, dists)
+            return await archives.unused(db, dists)
 
     async def delete_version(self, organization: Organization, package: Package, version: str) -> set[str]:
         """Take a version, given as it is shown, out of service until its ref moves.
@@ -160,10 +161,9 @@ class Packages:
             await pins.withdraw(db, package.id, [commit, first])
             gone: Any = await db.execute_fetchall(
                 """
-                DELETE FROM dists WHERE package_id = ?1 AND reference IN (?2, ?3) AND reference NOT IN (
-                    SELECT reference FROM versions WHERE package_id = ?1
-                    UNION ALL
-                    SELECT first_reference FROM versions WHERE package_id = ?1 AND first_reference IS NOT NULL
+                DELETE FROM dists WHERE package_id = ?1 AND reference IN (?2, ?3) AND NOT EXISTS (
+                    SELECT 1 FROM versions WHERE package_id = ?1
+                        AND (versions.reference = dists.reference OR first_reference = dists.reference)
                 )
                 RETURNING shasum
                 """,
@@ -174,7 +174,7 @@ class Packages:
             await deletion.mark_refs(db, package, [(ref, version, commit)])
             await publishing.rebuild(db, package.id, package.name)
             await organizations.touch_root(db, organization.id, names_changed=False)
-            return await deletion.unused(db, dists)
+            return await archives.unused(db, dists)
 
     async def accept(self, package: Package, version: Version) -> None:
         """Let a released version move to where its tag is now; the next sync does it.
@@ -194,8 +194,8 @@ class Packages:
             if not cursor.rowcount:
                 raise ConflictError(f"the tag of {package.name} {version.version} has moved again: look once more")
             await db.execute(
-                f"UPDATE repositories SET refs_digest = {READ_ANEW}, failed_digest = NULL WHERE id = ?",
-                (package.repository_id,),
+                "UPDATE repositories SET refs_digest = ?, failed_digest = NULL WHERE id = ?",
+                (read_anew(), package.repository_id),
             )
 
     async def of_organization(self, organization_id: str) -> list[Package]:
@@ -212,17 +212,25 @@ class Packages:
 
         `only` are the names that the caller may see; None for all.
         """
-        where = """
-            organization_id = ?1 AND instr(name, ?2)
-            AND (?3 IS NULL OR name IN (SELECT value FROM json_each(?3)))
-        """
-        parameters = (organization_id, text.lower(), None if only is None else _json(only))
-        ((total,),) = await self._database.fetch_all(f"SELECT count(*) FROM packages WHERE {where}", parameters)
         rows = await self._database.fetch_all(
-            f"SELECT {_COLUMNS} FROM packages WHERE {where} ORDER BY name LIMIT ?4 OFFSET ?5",
-            (*parameters, limit, offset),
+            "SELECT name FROM packages WHERE organization_id = ? ORDER BY name", (organization_id,)
         )
-        return [_package(row) for row in rows], total
+        part = text.lower()
+
+        def choose() -> list[str]:
+            return [name for (name,) in rows if part in name and (only is None or name in only)]
+
+        names = await DOCUMENTS.for_all(len(rows), choose)
+        found: list[Any] = []
+        for chunk in in_chunks(names[offset : offset + limit]):
+            found += await self._database.fetch_all(
+                f"""
+                SELECT {_COLUMNS} FROM packages
+                WHERE organization_id = ? AND name IN {chosen(chunk)} ORDER BY name
+                """,
+                [organization_id, *chunk],
+            )
+        return [_package(row) for row in found], len(names)
 
     async def find(self, organization_id: str, reference: str) -> Package | None:
         """The package of that id or name, or None."""
@@ -257,15 +265,18 @@ class Packages:
 
         Both are None for a package that is uploaded.
         """
-        rows = await self._database.fetch_all(
-            """
-            SELECT packages.name, repositories.id, repositories.url FROM packages
-            LEFT JOIN repositories ON repositories.id = packages.repository_id
-            WHERE packages.organization_id = ? AND packages.name IN (SELECT value FROM json_each(?))
-            """,
-            (organization_id, _json(names)),
-        )
-        return {name: (repository_id, url) for name, repository_id, url in rows}
+        owners: dict[str, tuple[str, str] | tuple[None, None]] = {}
+        for chunk in in_chunks(names):
+            rows = await self._database.fetch_all(
+                f"""
+                SELECT packages.name, repositories.id, repositories.url FROM packages
+                LEFT JOIN repositories ON repositories.id = packages.repository_id
+                WHERE packages.organization_id = ? AND packages.name IN {chosen(chunk)}
+                """,
+                [organization_id, *chunk],
+            )
+            owners |= {name: (repository_id, url) for name, repository_id, url in rows}
+        return owners
 
     async def versions(self, package: Package) -> list[Version]:
         """The versions of a package as they are served, newest first."""
@@ -336,7 +347,7 @@ class Packages:
         rows = await self._database.fetch_all(
             """
             SELECT DISTINCT shasum FROM dists JOIN packages ON packages.id = dists.package_id
-            WHERE repository_id IS NULL AND (?1 IS NULL OR organization_id = ?1)
+            WHERE repository_id IS NULL AND organization_id = coalesce(?, organization_id)
             """,
             (organization_id,),
         )
@@ -346,7 +357,7 @@ class Packages:
     async def unnamed(self, shasums: Iterable[str]) -> AsyncIterator[set[str]]:
         """Those of some checksums that no archive has; until the block ends, none gets one."""
         async with self._database.transaction(revise=False) as db:
-            yield await deletion.unused(db, shasums)
+            yield await archives.unused(db, shasums)
 
     async def document(self, slug: str, name: str, half: str) -> Document | None:
         """A finished half (`stable` or `dev`) of a package's metadata, or None where there is no such package."""
@@ -431,10 +442,6 @@ class Packages:
             return None
         treeish, shasum, size = row
         return Dist(repository_id, treeish, shasum, size, fixed)
-
-
-def _json(values: Iterable[str]) -> str:
-    return msgspec.json.encode(list(values)).decode()
 
 
 def _package(row: tuple[object, ...]) -> Package:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
 from pricore.composer.discovery import split_place
 from pricore.errors import NotFoundError
 from pricore.models import Dist
+from pricore.tables import archives
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -93,7 +92,8 @@ class Pins:
             await _check_served(db, found, reference)
             await db.execute(
                 """
-                INSERT INTO dists (package_id, reference, shasum, size, treeish, pinned) VALUES (?, ?, ?, ?, ?, 1)
+                INSERT INTO dists (package_id, reference, shasum, size, treeish, pinned)
+                VALUES (?, ?, ?, ?, ?, TRUE)
                 ON CONFLICT (package_id, reference) DO NOTHING
                 """,
                 (
@@ -113,7 +113,7 @@ class Pins:
         rows = await self._database.fetch_all(
             """
             SELECT DISTINCT reference FROM dists JOIN packages ON packages.id = dists.package_id
-            WHERE pinned = 1 AND repository_id = ?
+            WHERE pinned AND repository_id = ?
             """,
             (repository_id,),
         )
@@ -158,7 +158,7 @@ async def _let_go(
         )
         FROM dists JOIN packages ON packages.id = dists.package_id
         LEFT JOIN dist_uses ON dist_uses.shasum = dists.shasum
-        WHERE pinned = 1 AND organization_id = ? ORDER BY coalesce(used_at, 0)
+        WHERE pinned AND organization_id = ? ORDER BY coalesce(used_at, 0)
         """,
         (organization_id,),
     )
@@ -172,8 +172,4 @@ async def _let_go(
             left -= size
     for table in ("dists", "abbreviations"):
         await db.executemany(f"DELETE FROM {table} WHERE package_id = ? AND reference = ?", list(gone))
-    used: Any = await db.execute_fetchall(
-        "SELECT DISTINCT shasum FROM dists WHERE shasum IN (SELECT value FROM json_each(?))",
-        (msgspec.json.encode(list(gone.values())).decode(),),
-    )
-    return set(gone.values()) - {shasum for (shasum,) in used}
+    return await archives.unused(db, gone.values())

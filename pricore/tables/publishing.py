@@ -1,5 +1,6 @@
 """What publishing does inside its transaction: packages, refs, and the documents that are made of versions."""
 
+import secrets
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -21,14 +22,12 @@ from pricore.errors import ConflictError, NotFoundError
 from pricore.models import NewVersion, Ref, Repository
 from pricore.system.clock import now, rfc3339
 from pricore.system.threads import PUBLISHING
+from pricore.tables.sql import later
 
 if TYPE_CHECKING:
     import aiosqlite
 
 T = TypeVar("T")
-
-READ_ANEW: Final = "'anew:' || hex(randomblob(8))"
-"""A digest that no upstream has, and none that came before: whoever reads the repository now notices too."""
 
 PUBLISHED: Final = """
     version, normalized, reference, shasum, entry, published_at, first_reference IS NOT NULL
@@ -77,16 +76,21 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
         return sum(map(len, (self.versions, self.removed, self.gone, self.refs, self.forgotten, self.back)))
 
 
+def read_anew() -> str:
+    """A digest that no upstream has, and none that came before: whoever reads the repository now notices too."""
+    return f"anew:{secrets.token_hex(8)}"
+
+
 async def update_repository(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
     cursor = await db.execute(
         """
         -- none is one too: where it comes back it has to be marked again
-        UPDATE repositories SET default_branch = iif(?2 IS NULL, default_branch, ?1),
+        UPDATE repositories SET default_branch = CASE WHEN ?7 THEN ?1 ELSE default_branch END,
             -- changed to another address, or to be read anew, while it was read: the next sync reads all of it
-            refs_digest = iif(url = ?5 AND refs_digest = ?6, coalesce(?2, refs_digest), refs_digest),
-            sync_status = CASE WHEN ?2 IS NULL THEN sync_status ELSE 'ok' END,
-            sync_error = CASE WHEN ?2 IS NULL THEN sync_error END,
-            last_synced_at = CASE WHEN ?2 IS NULL THEN last_synced_at ELSE ?3 END
+            refs_digest = CASE WHEN ?7 AND url = ?5 AND refs_digest = ?6 THEN ?2 ELSE refs_digest END,
+            sync_status = CASE WHEN ?7 THEN 'ok' ELSE sync_status END,
+            sync_error = CASE WHEN ?7 THEN NULL ELSE sync_error END,
+            last_synced_at = CASE WHEN ?7 THEN ?3 ELSE last_synced_at END
         WHERE id = ?4
         """,
         (
@@ -96,6 +100,7 @@ async def update_repository(db: "aiosqlite.Connection", repository: Repository, 
             repository.id,
             repository.url,
             repository.refs_digest,
+            change.digest is not None,
         ),
     )
     if not cursor.rowcount:
@@ -246,10 +251,12 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
             normalized = excluded.normalized, ref = excluded.ref, reference = excluded.reference,
             shasum = excluded.shasum, entry = excluded.entry, default_branch = excluded.default_branch,
             released_at = excluded.released_at, gone_at = NULL,
-            published_at = CASE WHEN reference = excluded.reference THEN published_at
+            published_at = CASE WHEN versions.reference = excluded.reference THEN versions.published_at
                 ELSE excluded.published_at END,
-            first_reference = CASE WHEN excluded.ref LIKE 'refs/tags/%' AND reference <> excluded.reference
-                THEN coalesce(first_reference, reference) ELSE first_reference END
+            first_reference = CASE
+                WHEN substr(excluded.ref, 1, 10) = 'refs/tags/' AND versions.reference <> excluded.reference
+                THEN coalesce(versions.first_reference, versions.reference) ELSE versions.first_reference
+            END
         """,
         # one by one, in the database's thread: all of them together are many times what they share
         (
@@ -271,7 +278,7 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
     await db.executemany(
         """
         INSERT INTO dists (package_id, reference, shasum, size, treeish) VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT (package_id, reference) DO UPDATE SET pinned = 0
+        ON CONFLICT (package_id, reference) DO UPDATE SET pinned = FALSE
         """,
         ((ids[item.package.lower()], item.reference, item.shasum, item.size, item.treeish) for item in items),
     )
@@ -311,7 +318,9 @@ async def update_refs(db: "aiosqlite.Connection", repository: Repository, change
         ON CONFLICT (repository_id, name) DO UPDATE SET reference = excluded.reference,
             package = excluded.package, version = excluded.version, reason = excluded.reason, deleted_at = NULL,
             -- what is let move to one commit is not for any other
-            accepted = iif(excluded.reason IS NOT NULL AND accepted = excluded.reference, accepted, NULL)
+            accepted = CASE
+                WHEN excluded.reason IS NOT NULL AND refs.accepted = excluded.reference THEN refs.accepted
+            END
         """,
         ((repository.id, ref.name, ref.commit, ref.package, ref.version, ref.reason) for ref in change.refs),
     )
@@ -345,7 +354,7 @@ async def mark_replaced(db: "aiosqlite.Connection", repository: Repository, chan
         rows: Any = await db.execute_fetchall(
             """
             UPDATE packages SET replaced_by = nullif(?1, name)
-            WHERE repository_id = ?2 AND path = ?3 AND replaced_by IS NOT nullif(?1, name) RETURNING name, id
+            WHERE repository_id = ?2 AND path = ?3 AND coalesce(replaced_by, name) <> ?1 RETURNING name, id
             """,
             (name.lower(), repository.id, path),
         )
@@ -357,14 +366,15 @@ async def unmark(db: "aiosqlite.Connection", repository: Repository, change: Pub
     """Take the mark of the default branch from what others make, also unread; gives the packages, by name."""
     if change.digest is None:
         return {}
+    branch = f"{BRANCHES}{change.default_branch or ''}"
     rows: Any = await db.execute_fetchall(
         """
         SELECT versions.id, packages.name, packages.id FROM versions
         JOIN packages ON packages.id = package_id
         WHERE repository_id = ?1 AND default_branch AND replaced_by IS NULL
-            AND ref <> ?2 AND substr(ref, 1, length(?2) + 1) <> ?2 || ':'
+            AND ref <> ?2 AND substr(ref, 1, ?4) <> ?3
         """,
-        (repository.id, f"{BRANCHES}{change.default_branch or ''}"),
+        (repository.id, branch, f"{branch}:", len(branch) + 1),
     )
     for version_id, _, _ in rows:
         # one at a time: in a repository of many folders each has its own
@@ -372,7 +382,7 @@ async def unmark(db: "aiosqlite.Connection", repository: Repository, change: Pub
         entry = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
         entry.pop("default-branch", None)
         await db.execute(
-            "UPDATE versions SET default_branch = 0, entry = ? WHERE id = ?",
+            "UPDATE versions SET default_branch = FALSE, entry = ? WHERE id = ?",
             (msgspec.json.encode(entry), version_id),
         )
     return {name: package_id for _, name, package_id in rows}
@@ -381,7 +391,16 @@ async def unmark(db: "aiosqlite.Connection", repository: Repository, change: Pub
 async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> None:
     """Make both documents of a package anew out of its versions, and what lists show of it."""
     rows: Any = await db.execute_fetchall(f"SELECT {PUBLISHED} FROM versions WHERE package_id = ?", (package_id,))
-    ((replaced_by,),) = await db.execute_fetchall("SELECT replaced_by FROM packages WHERE id = ?", (package_id,))
+    ((replaced_by, views_modified, last_modified),) = await db.execute_fetchall(
+        """
+        SELECT replaced_by, views_modified, coalesce(last_modified, 0) FROM packages
+        JOIN organizations ON organizations.id = packages.organization_id
+        LEFT JOIN package_dates ON package_dates.organization_id = packages.organization_id
+            AND package_dates.name = packages.name
+        WHERE packages.id = ?
+        """,
+        (package_id,),
+    )
     made = await PUBLISHING.run(_made_of, name, rows, replaced_by)
     await db.execute("DELETE FROM provided_names WHERE package_id = ?", (package_id,))
     await db.executemany(
@@ -393,18 +412,13 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
         # an unchanged half keeps its Last-Modified, and every client its copy. That of a new one is after all that
         # the package had before under its name, and owes nothing to other packages
         cursor = await db.execute(
-            """
-            INSERT INTO documents (package_id, half, body, last_modified)
-            SELECT packages.id, ?2, ?3, max(?4, 1 + views_modified, 1 + coalesce((
-                SELECT last_modified FROM package_dates
-                WHERE organization_id = packages.organization_id AND name = packages.name
-            ), 0))
-            FROM packages JOIN organizations ON organizations.id = organization_id WHERE packages.id = ?1
-            ON CONFLICT (package_id, half) DO UPDATE SET
-                body = excluded.body, last_modified = max(last_modified + 1, excluded.last_modified)
-            WHERE body <> excluded.body
+            f"""
+            INSERT INTO documents (package_id, half, body, last_modified) VALUES (?, ?, ?, ?)
+            ON CONFLICT (package_id, half) DO UPDATE SET body = excluded.body,
+                last_modified = {later("documents.last_modified + 1", "excluded.last_modified")}
+            WHERE documents.body <> excluded.body
             """,
-            (package_id, half, body, now()),
+            (package_id, half, body, max(now(), 1 + views_modified, 1 + last_modified)),
         )
         changed |= cursor.rowcount > 0
     if changed:
@@ -412,7 +426,7 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
             """
             INSERT INTO package_dates (organization_id, name, changes, last_modified)
             SELECT organization_id, name, 1, 0 FROM packages WHERE id = ?
-            ON CONFLICT (organization_id, name) DO UPDATE SET changes = changes + 1
+            ON CONFLICT (organization_id, name) DO UPDATE SET changes = package_dates.changes + 1
             """,
             (package_id,),
         )

@@ -1,7 +1,7 @@
 """Repositories that are followed, and what the last sync made of each of their refs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import msgspec
@@ -11,8 +11,8 @@ from pricore.hosts.addresses import Address, login_place
 from pricore.models import Organization, Ref, Repository, Trigger
 from pricore.system.clock import now
 from pricore.system.threads import PUBLISHING, SYNCS
-from pricore.tables import deletion, jobs, locks, organizations, runs
-from pricore.tables.publishing import READ_ANEW
+from pricore.tables import archives, deletion, jobs, locks, organizations, runs
+from pricore.tables.publishing import read_anew
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pricore.tables.schedule import Schedule
 
 _COLUMNS = ", ".join(Repository.__struct_fields__)
+_FIRST_LOOK: Final = 60
+"""Seconds until a repository is looked at that nobody asked to be."""
 
 
 class Repositories:
@@ -53,6 +55,7 @@ class Repositories:
         credential, or for None with what the organization has for the host. With `queued`, its
         first sync is asked for at the same time. Raises ConflictError where the organization follows it already.
         """
+        at = now()
         async with self._database.transaction(organization_id=organization.id) as db:
             if (url := await _followed(db, organization.id, address)) is not None:
                 raise ConflictError(
@@ -63,7 +66,7 @@ class Repositories:
                 f"""
                 INSERT INTO repositories (id, organization_id, provider, identifier, url, url_key, confined,
                     refs_digest, sync_status, created_at, next_sync_at, paths, credential_id)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', 'pending', ?8, ?8 + 60, ?9, ?10)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', 'pending', ?8, ?9, ?10, ?11)
                 RETURNING {_COLUMNS}
                 """,
                 (
@@ -74,7 +77,8 @@ class Repositories:
                     address.url,
                     address.key,
                     confined,
-                    now(),
+                    at,
+                    at + _FIRST_LOOK,
                     msgspec.json.encode(paths).decode(),
                     credential_id,
                 ),
@@ -99,8 +103,8 @@ class Repositories:
             rows: Any = await db.execute_fetchall(
                 f"""
                 UPDATE repositories SET provider = ?, identifier = ?, url = ?, url_key = ?, confined = ?,
-                    refs_digest = {READ_ANEW}, failed_digest = NULL, sync_status = 'pending', sync_error = NULL,
-                    credential_id = iif(?, credential_id, NULL)
+                    refs_digest = ?, failed_digest = NULL, sync_status = 'pending', sync_error = NULL,
+                    credential_id = CASE WHEN ? THEN credential_id END
                 WHERE id = ? RETURNING {_COLUMNS}
                 """,
                 (
@@ -109,6 +113,7 @@ class Repositories:
                     address.url,
                     address.key,
                     confined,
+                    read_anew(),
                     login_place(address.url) == login_place(repository.url),
                     repository.id,
                 ),
@@ -122,8 +127,8 @@ class Repositories:
         """Say which folders are packages, by patterns; none: the repository is one. A sync of all is asked for."""
         async with self._database.transaction(revise=False) as db:
             await db.execute(
-                f"UPDATE repositories SET paths = ?, refs_digest = {READ_ANEW}, failed_digest = NULL WHERE id = ?",
-                (msgspec.json.encode(paths).decode(), repository_id),
+                "UPDATE repositories SET paths = ?, refs_digest = ?, failed_digest = NULL WHERE id = ?",
+                (msgspec.json.encode(paths).decode(), read_anew(), repository_id),
             )
             await jobs.insert(db, repository_id)
 
@@ -141,15 +146,15 @@ class Repositories:
         """
         async with self._database.transaction(revise=False) as db:
             await db.execute(
-                f"UPDATE repositories SET vanished_versions = ?, refs_digest = {READ_ANEW} WHERE id = ?",
-                (policy, repository_id),
+                "UPDATE repositories SET vanished_versions = ?, refs_digest = ? WHERE id = ?",
+                (policy, read_anew(), repository_id),
             )
             await jobs.insert(db, repository_id)
 
     async def of_organization(self, organization_id: str) -> list[Repository]:
         """The repositories of an organization, oldest first."""
         rows = await self._database.fetch_all(
-            f"SELECT {_COLUMNS} FROM repositories WHERE organization_id = ? ORDER BY created_at, rowid",
+            f"SELECT {_COLUMNS} FROM repositories WHERE organization_id = ? ORDER BY created_at, number",
             (organization_id,),
         )
         return [_repository(row) for row in rows]
@@ -192,8 +197,11 @@ class Repositories:
         """Put a secret in the place of the one that was read; where another is there by now, that one stays."""
         async with self._database.transaction(revise=False) as db:
             await db.execute(
-                "UPDATE repositories SET webhook_secret = ? WHERE id = ? AND webhook_secret IS ?",
-                (sealed, repository_id, replacing),
+                """
+                UPDATE repositories SET webhook_secret = ?2
+                WHERE id = ?1 AND (webhook_secret = ?3 OR (webhook_secret IS NULL AND ?3 IS NULL))
+                """,
+                (repository_id, sealed, replacing),
             )
 
     async def refs(self, repository_id: str) -> dict[str, Ref]:
@@ -265,7 +273,7 @@ class Repositories:
                 """
                 UPDATE repositories SET sync_status = 'failed', sync_error = ?,
                     -- not where it is to be read anew since: then the next sync may succeed
-                    failed_digest = iif(refs_digest = ?, ?, NULL)
+                    failed_digest = CASE WHEN refs_digest = ? THEN ? END
                 WHERE id = ?
                 """,
                 (error, refs_digest, None if retry else digest, repository_id),
@@ -308,7 +316,7 @@ class Repositories:
             await deletion.read_others_anew(db, repository.organization_id, repository_id=repository.id)
             if packages:
                 await organizations.touch_root(db, repository.organization_id, names_changed=True)
-            return await deletion.unused(db, shasums)
+            return await archives.unused(db, shasums)
 
 
 async def _followed(

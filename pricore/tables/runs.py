@@ -26,13 +26,14 @@ _MOST_RUNS: Final = 100
 
 _COLUMNS: Final = "id, status, error, started_at, finished_at, report, cause"
 _HISTORY: Final = """
-    SELECT id, status, error, started_at, finished_at, report, cause, 0 AS asked, rowid AS number
+    SELECT id, status, error, started_at, finished_at, report, cause, 0 AS asked, number
     FROM sync_runs WHERE repository_id = ?1
     UNION ALL
-    SELECT id, 'queued', NULL, started_at, NULL, NULL, cause, 1 + (started_at IS NULL), rowid
+    SELECT id, 'queued', NULL, started_at, NULL, NULL, cause,
+        CASE WHEN started_at IS NULL THEN 2 ELSE 1 END, number
     FROM jobs WHERE repository_id = ?1 AND id NOT IN (SELECT id FROM sync_runs WHERE repository_id = ?1)
 """
-_NEWEST: Final = "SELECT id FROM sync_runs WHERE repository_id = ? ORDER BY rowid DESC LIMIT 1"
+_NEWEST: Final = "SELECT id FROM sync_runs WHERE repository_id = ? ORDER BY number DESC LIMIT 1"
 
 
 class Runs:
@@ -60,16 +61,16 @@ class Runs:
                 ("failed" if error else "ok", error, now(), _pack(outcome), run_id),
             )
             rows: Any = await db.execute_fetchall("SELECT repository_id FROM sync_runs WHERE id = ?", (run_id,))
+            failed = error is not None
             for (repository_id,) in rows:
                 await db.execute(
                     """
-                    UPDATE repositories SET failed_digest = NULL, sync_error = ?1,
-                        sync_status = iif(?1 IS NULL, sync_status, 'failed')
-                    WHERE id = ?2
+                    UPDATE repositories SET failed_digest = NULL, sync_error = ?2,
+                        sync_status = CASE WHEN ?3 THEN 'failed' ELSE sync_status END
+                    WHERE id = ?1
                     """,
-                    (error, repository_id),
+                    (repository_id, error, failed),
                 )
-                failed = error is not None
                 await db.execute(*self._schedule.settled(repository_id, failed=failed, retry=failed))
         if not cursor.rowcount:
             raise NotFoundError("the repository was removed while it was being read")
@@ -83,10 +84,12 @@ class Runs:
 
     async def of_repository(self, repository_id: str, *, limit: int, offset: int) -> tuple[list[SyncRun], int]:
         """A part of the runs of a repository, newest first, and how many there are in all."""
-        ((total,),) = await self._database.fetch_all(f"SELECT count(*) FROM ({_HISTORY})", (repository_id,))
+        ((total,),) = await self._database.fetch_all(
+            f"SELECT count(*) FROM ({_HISTORY}) AS history", (repository_id,)
+        )
         rows = await self._database.fetch_all(
             f"""
-            SELECT {_COLUMNS} FROM ({_HISTORY}) ORDER BY asked DESC, number DESC LIMIT ?2 OFFSET ?3
+            SELECT {_COLUMNS} FROM ({_HISTORY}) AS history ORDER BY asked DESC, number DESC LIMIT ?2 OFFSET ?3
             """,
             (repository_id, limit, offset),
         )
@@ -98,7 +101,7 @@ class Runs:
         It is queued until there is something to tell of it; one that was taken up has begun.
         """
         row = await self._database.fetch_one(
-            f"SELECT {_COLUMNS} FROM ({_HISTORY}) WHERE id = ?2", (repository_id, run_id)
+            f"SELECT {_COLUMNS} FROM ({_HISTORY}) AS history WHERE id = ?2", (repository_id, run_id)
         )
         return None if row is None else _run(row)
 
@@ -131,8 +134,8 @@ async def _insert(
     )
     await db.execute(
         """
-        DELETE FROM sync_runs WHERE repository_id = ?1 AND rowid <= (
-            SELECT rowid FROM sync_runs WHERE repository_id = ?1 ORDER BY rowid DESC LIMIT 1 OFFSET ?2
+        DELETE FROM sync_runs WHERE repository_id = ?1 AND number <= (
+            SELECT number FROM sync_runs WHERE repository_id = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2
         )
         """,
         (repository_id, _MOST_RUNS),

@@ -1,13 +1,12 @@
 """When each repository is looked at without being asked: on an interval, and sooner or later where it failed."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
 
 from pricore.models import Due
 from pricore.system.clock import now
+from pricore.tables.sql import chosen
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -24,7 +23,20 @@ _INTERVAL: Final = """
     ), ?1)
 """
 
-_NEXT: Final = f"iif({_INTERVAL} = 0, NULL, ?4 + CAST({_INTERVAL} * ?5 AS INTEGER))"
+_NEXT: Final = f"CASE WHEN {_INTERVAL} > 0 THEN ?2 + {_INTERVAL} * ?3 / 1000 END"
+"""When to look again, out of the instance's interval, the time now, and `_jitter`."""
+
+_RETRY: Final = " ".join(
+    (
+        "CASE failures",
+        *(f"WHEN {number} THEN {_FIRST_RETRY << number}" for number in range(7)),
+        f"ELSE {_LONGEST_RETRY} END",
+    )
+)
+"""Seconds until the next retry."""
+
+_TIMED: Final = f"id, failures, next_sync_at, {_INTERVAL}"
+"""What a repository's next time depends on, with its interval."""
 
 
 class Schedule:
@@ -37,44 +49,46 @@ class Schedule:
         self._database = database
         self.interval = interval
 
-    async def due(self, busy: Iterable[str]) -> list[Due]:
+    async def due(self, busy: Collection[str]) -> list[Due]:
         """Of each organization the repository that has been due longest, without those at work."""
         rows = await self._database.fetch_all(
-            """
-            SELECT id, organization_id, min(next_sync_at) FROM repositories
-            WHERE next_sync_at <= ? AND id NOT IN (SELECT value FROM json_each(?))
-            GROUP BY organization_id
+            f"""
+            SELECT id, organization_id, next_sync_at FROM (
+                SELECT id, organization_id, next_sync_at,
+                    row_number() OVER (PARTITION BY organization_id ORDER BY next_sync_at, number) AS place
+                FROM repositories WHERE next_sync_at <= ? AND id NOT IN {chosen(busy)}
+            ) AS ranked WHERE place = 1
             """,
-            (now(), msgspec.json.encode(list(busy)).decode()),
+            (now(), *busy),
         )
         return [Due(*row) for row in rows]
 
-    async def next_at(self, busy: Iterable[str], *, held: Iterable[str] = ()) -> int | None:
+    async def next_at(self, busy: Collection[str], *, held: Collection[str] = ()) -> int | None:
         """When the next repository is due that isn't at work, seconds; None where none ever is.
 
         None of the organizations that are `held` back.
         """
         ((at,),) = await self._database.fetch_all(
-            """
+            f"""
             SELECT min(next_sync_at) FROM repositories
-            WHERE id NOT IN (SELECT value FROM json_each(?))
-                AND organization_id NOT IN (SELECT value FROM json_each(?))
+            WHERE id NOT IN {chosen(busy)} AND organization_id NOT IN {chosen(held)}
             """,
-            (msgspec.json.encode(list(busy)).decode(), msgspec.json.encode(list(held)).decode()),
+            (*busy, *held),
         )
         return None if at is None else int(at)
 
     async def begin(self) -> None:
         """Take over the instance's interval at the start: each repository gets a time that is no farther."""
         async with self._database.transaction(revise=False) as db:
-            await self._spread(db, where="TRUE")
+            rows: Any = await db.execute_fetchall(f"SELECT {_TIMED} FROM repositories", (self.interval,))
+            await _spread(db, rows)
 
     async def put_off(self, repository_id: str) -> None:
         """Look at a repository again when its interval is over; all else about it stands."""
         async with self._database.transaction(revise=False) as db:
             await db.execute(
-                f"UPDATE repositories SET next_sync_at = {_NEXT} WHERE id = ?2 AND ?3",
-                (self.interval, repository_id, True, now(), _jitter()),
+                f"UPDATE repositories SET next_sync_at = {_NEXT} WHERE id = ?4",
+                (self.interval, now(), _jitter(), repository_id),
             )
 
     def settled(
@@ -93,19 +107,15 @@ class Schedule:
         return (
             f"""
             UPDATE repositories SET
-                sync_status = iif(?7, 'ok', sync_status),
-                sync_error = iif(?7, NULL, sync_error),
-                last_synced_at = iif(?7, ?4, last_synced_at),
-                failures = iif(?2, failures + 1, 0),
-                failing_since = iif(?2, coalesce(failing_since, ?4), NULL),
-                next_sync_at = CASE
-                    WHEN ?3 THEN
-                        ?4 + CAST(min({_FIRST_RETRY} << min(failures, 20), {_LONGEST_RETRY}) * ?5 AS INTEGER)
-                    ELSE {_NEXT}
-                END
-            WHERE id = ?6
+                sync_status = CASE WHEN ?7 THEN 'ok' ELSE sync_status END,
+                sync_error = CASE WHEN ?7 THEN NULL ELSE sync_error END,
+                last_synced_at = CASE WHEN ?7 THEN ?2 ELSE last_synced_at END,
+                failures = CASE WHEN ?5 THEN failures + 1 ELSE 0 END,
+                failing_since = CASE WHEN ?5 THEN coalesce(failing_since, ?2) END,
+                next_sync_at = CASE WHEN ?6 THEN ?2 + {_RETRY} * ?3 / 1000 ELSE {_NEXT} END
+            WHERE id = ?4
             """,
-            (self.interval, failed, retry, now(), _jitter(), repository_id, unchanged),
+            (self.interval, now(), _jitter(), repository_id, failed, retry, unchanged),
         )
 
     async def set_interval(self, organization_id: str, repository_id: str | None, interval: int | None) -> None:
@@ -122,25 +132,27 @@ class Schedule:
                 await db.execute(
                     "UPDATE repositories SET sync_interval = ? WHERE id = ?", (interval, repository_id)
                 )
-            await self._spread(db, where="organization_id = ?2", parameters=(organization_id,))
-
-    async def _spread(self, db: "aiosqlite.Connection", *, where: str, parameters: tuple[str, ...] = ()) -> None:
-        """Bring the times of repositories into their intervals, at random, so that not all come at once."""
-        await db.execute(
-            f"""
-            UPDATE repositories SET next_sync_at = CASE
-                WHEN failures > 0 AND next_sync_at IS NOT NULL THEN next_sync_at
-                WHEN {_INTERVAL} = 0 THEN NULL
-                ELSE unixepoch() + abs(random()) % {_INTERVAL}
-            END
-            WHERE {where} AND (
-                next_sync_at IS NULL OR {_INTERVAL} = 0 OR next_sync_at > unixepoch() + 1.1 * {_INTERVAL}
+            rows: Any = await db.execute_fetchall(
+                f"SELECT {_TIMED} FROM repositories WHERE organization_id = ?2", (self.interval, organization_id)
             )
-            """,
-            (self.interval, *parameters),
-        )
+            await _spread(db, rows)
 
 
-def _jitter() -> float:
-    """A tenth more or less, so that those that began together don't stay together."""
-    return random.uniform(0.9, 1.1)  # noqa: S311  # nothing depends on nobody guessing it
+async def _spread(db: "aiosqlite.Connection", rows: Iterable[tuple[str, int, int | None, int]]) -> None:
+    """Bring the times of repositories (_TIMED) into their intervals, at random, so that not all come at once."""
+    at = now()
+    times: dict[str, int | None] = {}
+    for repository_id, failures, next_sync_at, interval in rows:
+        if next_sync_at is None or interval == 0 or next_sync_at > at + 1.1 * interval:
+            if next_sync_at is not None and failures > 0:
+                continue  # it is tried again
+            times[repository_id] = at + random.randrange(interval) if interval else None  # noqa: S311  # as below
+    await db.executemany(
+        "UPDATE repositories SET next_sync_at = ? WHERE id = ?",
+        ((moment, repository_id) for repository_id, moment in times.items()),
+    )
+
+
+def _jitter() -> int:
+    """A tenth more or less, in thousandths, so that those that began together don't stay together."""
+    return random.randint(900, 1100)  # noqa: S311  # nothing depends on nobody guessing it

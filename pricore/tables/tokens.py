@@ -1,6 +1,8 @@
 """Access tokens, by the sha256 of their secret."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -14,12 +16,10 @@ if TYPE_CHECKING:
     from pricore.engine.database import Database
 
 _SELECT = """
-    SELECT tokens.id, organization_id, organizations.slug, tokens.name, scopes,
-        CASE WHEN restricted THEN
-            (SELECT json_group_array(package) FROM token_packages WHERE token_id = tokens.id)
-        END,
+    SELECT tokens.id, organization_id, organizations.slug, tokens.name, scopes, restricted, package,
         expires_at, last_used_at, tokens.created_at
     FROM tokens LEFT JOIN organizations ON organizations.id = tokens.organization_id
+    LEFT JOIN token_packages ON token_id = tokens.id
 """
 
 
@@ -80,22 +80,30 @@ class Tokens:
 
     async def of_organization(self, organization_id: str | None) -> list[Token]:
         """The tokens of an organization, or for None those of the instance, oldest first."""
-        rows = await self._database.fetch_all(
-            f"{_SELECT} WHERE organization_id IS ? ORDER BY tokens.created_at, tokens.rowid", (organization_id,)
-        )
-        return [_token(row) for row in rows]
+        order = "ORDER BY tokens.created_at, tokens.number"
+        if organization_id is None:
+            rows = await self._database.fetch_all(f"{_SELECT} WHERE organization_id IS NULL {order}")
+        else:
+            rows = await self._database.fetch_all(
+                f"{_SELECT} WHERE organization_id = ? {order}", (organization_id,)
+            )
+        return _tokens(rows)
 
     async def find(self, token_hash: bytes) -> Token | None:
         """The token whose secret has that sha256, expired or not; None where there is none."""
-        row = await self._database.fetch_one(f"{_SELECT} WHERE hash = ?", (token_hash,), by_key=True)
-        return None if row is None else _token(row)
+        rows = await self._database.fetch_all(f"{_SELECT} WHERE hash = ?", (token_hash,), by_key=True)
+        return next(iter(_tokens(rows)), None)
 
     async def revoke(self, organization: Organization | None, token_id: str) -> None:
         """Remove a token: the next request with it is refused. Raises NotFoundError."""
         organization_id = organization.id if organization else None
         async with self._database.transaction(organization_id=organization_id) as db:
             cursor = await db.execute(
-                "DELETE FROM tokens WHERE organization_id IS ? AND id = ?", (organization_id, token_id)
+                """
+                DELETE FROM tokens
+                WHERE id = ?1 AND (organization_id = ?2 OR (organization_id IS NULL AND ?2 IS NULL))
+                """,
+                (token_id, organization_id),
             )
             if not cursor.rowcount:
                 where = organization.slug if organization else "this instance"
@@ -103,16 +111,21 @@ class Tokens:
                 raise NotFoundError(f"{where} has no token {token_id}; `{listing}` shows those it has")
 
 
-def _token(row: Any) -> Token:
-    scopes, packages = row[4], row[5]
+def _tokens(rows: Iterable[Sequence[Any]]) -> list[Token]:
+    """Tokens of which each has a row for every package that it may see, or one alone."""
+    return [_token(list(own)) for _, own in groupby(rows, key=itemgetter(0))]
+
+
+def _token(rows: Sequence[Sequence[Any]]) -> Token:
+    token_id, organization_id, slug, name, scopes, restricted, _, expires_at, last_used_at, created_at = rows[0]
     return Token(
-        id=row[0],
-        organization_id=row[1],
-        organization=row[2],
-        name=row[3],
+        id=token_id,
+        organization_id=organization_id,
+        organization=slug,
+        name=name,
         scopes=tuple(msgspec.json.decode(scopes, type=list[str])),
-        packages=None if packages is None else frozenset(msgspec.json.decode(packages, type=list[str])),
-        expires_at=row[6],
-        last_used_at=row[7],
-        created_at=row[8],
+        packages=frozenset(row[6] for row in rows if row[6] is not None) if restricted else None,
+        expires_at=expires_at,
+        last_used_at=last_used_at,
+        created_at=created_at,
     )

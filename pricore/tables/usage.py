@@ -57,9 +57,13 @@ class Usage:
     ) -> Downloads:
         """The downloads of a package, or of a version as it is shown, that were written by now."""
         parameters = (package.id, version)
-        where = "package_id = ?1 AND (?2 IS NULL OR version = ?2)"
+        where = "package_id = ?1 AND version = coalesce(?2, version)"
         ((installs, archives),) = await self._database.fetch_all(
-            f"SELECT coalesce(sum(count), 0), coalesce(sum(archives), 0) FROM downloads WHERE {where}", parameters
+            f"""
+            SELECT CAST(coalesce(sum(count), 0) AS BIGINT), CAST(coalesce(sum(archives), 0) AS BIGINT)
+            FROM downloads WHERE {where}
+            """,
+            parameters,
         )
         rows = await self._database.fetch_all(
             f"""
@@ -156,7 +160,7 @@ class Usage:
             rows = await self._database.fetch_all(
                 f"""
                 WITH asked (number, owner, package, version, normalized) AS (
-                    VALUES {", ".join(["(?, ?, ?, ?, ?)"] * len(chunk))}
+                    VALUES {", ".join(["(CAST(? AS BIGINT), ?, ?, ?, ?)"] * len(chunk))}
                 ), known AS (
                     SELECT number, packages.id AS package_id, asked.version, asked.normalized FROM asked
                     JOIN organizations ON organizations.{owner} = asked.owner

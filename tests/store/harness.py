@@ -12,7 +12,7 @@ import zstandard
 
 from pricore.auth.access_tokens import create_secret, hash_secret
 from pricore.composer import metadata, versions
-from pricore.engine.sqlite import _statements
+from pricore.engine.sqlite import statements
 from pricore.hosts.addresses import parse_address
 from pricore.models import Document, NewVersion, Organization, Repository, Token
 from pricore.store import Store
@@ -118,7 +118,7 @@ def make_earlier(path: Path, version: int) -> None:
     )
     with outside(path) as connection:
         for script in scripts[:version]:
-            for statement in _statements(script.read_text(encoding="utf-8")):
+            for statement in statements(script.read_text(encoding="utf-8")):
                 connection.execute(statement)
         rows = ROWS
         if version > 1:  # what came to be needed

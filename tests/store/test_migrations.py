@@ -15,6 +15,8 @@ from tests.harness import Pricore
 from tests.store.harness import everything, make_earlier, outside
 
 NEWEST: Final = newest_schema()
+UNNUMBERED: Final = 17
+"""The last schema in which an order was SQLite's own."""
 
 
 def schema(path: Path) -> dict[str, tuple[tuple[object, ...], ...]]:
@@ -155,6 +157,36 @@ def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
 
     assert copies(path) == [f"{path.name}.schema-1"]
     assert everything(path.with_name(f"{path.name}.schema-1")) == before
+
+
+async def test_a_migration_that_is_killed_begins_again(tmp_path: Path) -> None:
+    """In its middle nothing of it is there; the next process finds everything, and brings it up to date."""
+    pricore = Pricore(tmp_path / "data")
+    path = pricore.data / "pricore.sqlite3"
+    path.parent.mkdir()
+    make_earlier(path, UNNUMBERED)
+    with outside(path) as connection:
+        connection.execute(
+            """
+            WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers LIMIT 40000)
+            INSERT INTO sync_runs (id, repository_id, status, started_at, report)
+            SELECT printf('%06d', 100000 - number), 'r1', 'ok', number, randomblob(500) FROM numbers
+            """
+        )
+    before, log = everything(path), path.with_name(f"{path.name}-wal")
+    process = pricore.start("org", "list", log=tmp_path / "log")
+    Pricore.wait(lambda: log.exists() and log.stat().st_size > 1_000_000)
+    process.kill()
+    process.communicate()
+
+    assert everything(path) == before
+    with outside(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (UNNUMBERED,)
+    assert "acme" in pricore.run("org", "list").stdout
+    with outside(path) as connection:
+        runs = connection.execute("SELECT id, started_at, report FROM sync_runs ORDER BY number").fetchall()
+    assert runs == [(id_, started_at, report) for id_, _, _, _, started_at, _, report, _ in before["sync_runs"]]
+    assert copies(path) == [f"{path.name}.schema-{UNNUMBERED}"]
 
 
 async def test_a_copy_that_cannot_be_made_stops_everything(path: Path) -> None:

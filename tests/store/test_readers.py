@@ -7,7 +7,7 @@ import pytest
 
 from pricore.auth.access_tokens import hash_secret
 from pricore.composer.metadata import MOST_PROVIDED
-from pricore.engine.sqlite import _scripts
+from pricore.engine.sqlite import scripts
 from pricore.models import Organization, Repository
 from pricore.store import Store
 from tests.store.harness import document, make_earlier, outside, publish, released
@@ -90,7 +90,7 @@ async def test_a_package_is_listed_for_so_many_names_and_no_more(
 async def test_what_earlier_versions_provide_is_found(path: Path, entry: bytes) -> None:
     """An earlier database is read once, whatever is in it."""
     path.parent.mkdir()
-    make_earlier(path, [script.stem.partition("_")[2] for script in _scripts()].index("provided_names"))
+    make_earlier(path, [script.stem.partition("_")[2] for script in scripts()].index("provided_names"))
     with outside(path) as connection:
         connection.execute(
             """

@@ -134,7 +134,7 @@ def held(world: World, repository: str) -> Iterator[None]:
 def jobs(world: World) -> list[bool]:
     """Whether each job that there is on disk was begun, oldest first."""
     with world.database() as connection:
-        rows = connection.execute("SELECT started_at IS NOT NULL FROM jobs ORDER BY rowid").fetchall()
+        rows = connection.execute("SELECT started_at IS NOT NULL FROM jobs ORDER BY number").fetchall()
     return [bool(begun) for (begun,) in rows]
 
 
