@@ -108,7 +108,7 @@ class _ObservedMirror(Mirror):
 async def _wait_for(store: Store, wanted: int) -> float:
     """When a client would have got so many versions."""
     while True:
-        halves = [await store.packages.document(registries.ORGANIZATION, _PACKAGE, h) for h in ("stable", "dev")]
+        halves = [await store.documents.find(registries.ORGANIZATION, _PACKAGE, h) for h in ("stable", "dev")]
         bodies = [
             zstandard.ZstdDecompressor().decompressobj().decompress(half.body)
             for half in halves

@@ -5,6 +5,7 @@ from pathlib import Path
 from pricore.engine.database import Database
 from pricore.tables.archives import Archives
 from pricore.tables.credentials import Credentials
+from pricore.tables.documents import Documents
 from pricore.tables.health import Health
 from pricore.tables.jobs import Jobs
 from pricore.tables.locks import Locks
@@ -33,6 +34,7 @@ class Store(Database):
         self.credentials = Credentials(self)
         self.runs = Runs(self, self.schedule)
         self.packages = Packages(self)
+        self.documents = Documents(self)
         self.tokens = Tokens(self)
         self.jobs = Jobs(self)
         self.usage = Usage(self)

@@ -111,7 +111,7 @@ class Uploads:
     async def _known(self, organization: Organization, item: NewVersion, before: str) -> str | None:
         """The checksum of the archive with which a content is there already, as now or as before."""
         for reference in (before, item.reference):
-            known = await self._store.packages.uploaded_as(organization.id, item.package, reference)
+            known = await self._store.archives.uploaded_as(organization.id, item.package, reference)
             if known is not None:
                 return known
         return None
@@ -138,7 +138,7 @@ class Uploads:
 
     async def remove(self, shasums: Iterable[str]) -> None:
         """Delete those of some archives that no version names any more."""
-        async with self._store.packages.unnamed(shasums) as gone:
+        async with self._store.archives.unnamed(shasums) as gone:
             await asyncio.to_thread(_unlink, [self.path(shasum) for shasum in gone])
 
     async def sweep(self, *, before: float) -> None:
@@ -149,7 +149,7 @@ class Uploads:
         """
         await asyncio.to_thread(_unlink_halves, self._folder, before)
         there = await asyncio.to_thread(lambda: {path.name for path in self._folder.glob(f"*/*{_SUFFIX}")})
-        known = await self._store.packages.uploaded_checksums()
+        known = await self._store.archives.uploaded_checksums()
         if known and (left := {name.removesuffix(_SUFFIX) for name in there} - known):
             await self.remove(left)
 

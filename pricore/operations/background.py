@@ -69,7 +69,7 @@ class Background:
         services = self._services
         try:
             await services.syncer.sweep()
-            if known := await self._store.packages.all_checksums():
+            if known := await self._store.archives.all_checksums():
                 await services.dists.folder.sweep(known, before=before)
             await services.uploads.sweep(before=before)
         except Exception:  # noqa: BLE001  # what is left over takes room, and nothing else

@@ -164,9 +164,9 @@ def _seal_key(config: Config, passphrase: str) -> bytes | None:
 async def _archives(store: Store, config: Config, *, kept: bool) -> Mapping[str, Sequence[Path]]:
     """The archives that a backup has, by their folder: what was uploaded, and those that are `kept` on request."""
     uploads = Uploads(store, config.uploads)
-    files = {UPLOADS: [uploads.path(shasum) for shasum in sorted(await store.packages.uploaded_checksums())]}
+    files = {UPLOADS: [uploads.path(shasum) for shasum in sorted(await store.archives.uploaded_checksums())]}
     if kept:
-        dists, known = Dists(config.dists), sorted(await store.packages.all_checksums())
+        dists, known = Dists(config.dists), sorted(await store.archives.all_checksums())
         files[DISTS] = [path for shasum in known for path in dists.kept(shasum)]
     return files
 

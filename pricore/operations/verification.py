@@ -61,7 +61,7 @@ async def verify(services: Services, *, make_all: bool, progress: OnDone) -> Ver
                 mended=False,
             )
         )
-    uploads = await store.packages.uploaded_checksums()
+    uploads = await store.archives.uploaded_checksums()
     await each(sorted(uploads), verifier.compare, "Reading uploads", progress)
     kept = [(storage, item) for storage in dists.storages for item in await storage.list()]
     await each(kept, lambda place: verifier.read(*place), "Reading archives", progress)

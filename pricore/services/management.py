@@ -170,7 +170,7 @@ async def delete_organization(services: Services, organization: Organization) ->
     await services.store.locks.check_unused(organization)
     for repository in await services.store.repositories.of_organization(organization.id):
         await services.syncer.remove(repository)
-    uploaded = await services.store.packages.uploaded_checksums(organization.id)
+    uploaded = await services.store.archives.uploaded_checksums(organization.id)
     await services.store.organizations.delete(organization)
     await _remove(services, uploaded)
 

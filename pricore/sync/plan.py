@@ -21,10 +21,10 @@ from pricore.composer.discovery import (
     place,
     split_place,
 )
+from pricore.composer.publication import Publication
 from pricore.hosts.addresses import is_local
 from pricore.models import Candidate, NewVersion, Ref, Repository, Version
 from pricore.store import Store
-from pricore.tables.publishing import Publication
 
 _MOST_AHEAD: Final = 4
 """Archives that are begun before it is known what they are for; after a push there are one or two to make."""
@@ -50,7 +50,7 @@ class PreviousState(msgspec.Struct, frozen=True, dict=True):
             served=await store.packages.of_repository(repository_id),
             refs=await store.repositories.refs(repository_id),
             names=await store.repositories.default_names(repository_id),
-            made=await store.packages.checksums(repository_id),
+            made=await store.archives.checksums(repository_id),
         )
 
     def packages(self) -> frozenset[str]:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from pricore.composer.discovery import BRANCHES, TAGS
+from pricore.composer.publication import Publication
 from pricore.errors import NoPackageError, SyncError
 from pricore.models import Candidate, LeftOut, Outcome, Version
-from pricore.tables.publishing import Publication
 
 
 class Report(Outcome, frozen=True, kw_only=True):

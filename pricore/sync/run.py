@@ -16,6 +16,7 @@ from pricore.archives.checksums import Checksums
 from pricore.auth.credentials import find_access
 from pricore.composer import discovery
 from pricore.composer.discovery import CommitFile, Discovery
+from pricore.composer.publication import Publication
 from pricore.config import Config
 from pricore.errors import ConflictError, GitUnavailableError, SyncError
 from pricore.git import Git, Remote
@@ -36,7 +37,7 @@ from pricore.sync.report import Report, nothing_found, summarize
 from pricore.system.clock import now
 from pricore.system.concurrency import both, from_thread
 from pricore.system.threads import SYNCS
-from pricore.tables.publishing import Publication, name_taken
+from pricore.tables.publishing import name_taken
 from pricore.vcs.mirror import Mirror
 
 RULES: Final = "2"

@@ -1,9 +1,11 @@
 """The archives that were ever advertised, for who looks after those that are kept."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from pricore.models import Advertised, Dist
+from pricore.system.threads import SYNCS
 from pricore.tables.sql import chosen, in_chunks
 
 if TYPE_CHECKING:
@@ -58,6 +60,49 @@ class Archives:
         async with self._database.transaction(revise=False) as db:
             await db.executemany("DELETE FROM dist_uses WHERE shasum = ?", ((shasum,) for shasum in shasums))
             await db.execute("DELETE FROM dist_uses WHERE shasum NOT IN (SELECT shasum FROM dists)")
+
+    async def checksums(self, repository_id: str) -> dict[str, tuple[str, int]]:
+        """Every archive that was advertised for a repository: commit, or commit:folder, to (sha1, bytes)."""
+        rows = await self._database.fetch_all(
+            """
+            SELECT coalesce(treeish, reference), shasum, size FROM dists
+            JOIN packages ON packages.id = dists.package_id WHERE repository_id = ?
+            """,
+            (repository_id,),
+        )
+        return await SYNCS.for_all(len(rows), lambda: {treeish: (shasum, size) for treeish, shasum, size in rows})
+
+    async def all_checksums(self) -> set[str]:
+        """The sha1 of every archive that was ever advertised and may be asked for."""
+        return {shasum for (shasum,) in await self._database.fetch_all("SELECT DISTINCT shasum FROM dists")}
+
+    async def uploaded_checksums(self, organization_id: str | None = None) -> set[str]:
+        """The sha1 of every archive that was uploaded, of an organization or of all: nobody can make it again."""
+        rows = await self._database.fetch_all(
+            """
+            SELECT DISTINCT shasum FROM dists JOIN packages ON packages.id = dists.package_id
+            WHERE repository_id IS NULL AND organization_id = coalesce(?, organization_id)
+            """,
+            (organization_id,),
+        )
+        return {shasum for (shasum,) in rows}
+
+    async def uploaded_as(self, organization_id: str, name: str, reference: str) -> str | None:
+        """The checksum of the archive with which a content was uploaded to a package; None for a new one."""
+        row = await self._database.fetch_one(
+            """
+            SELECT shasum FROM dists JOIN packages ON packages.id = package_id
+            WHERE organization_id = ? AND repository_id IS NULL AND name = ? AND reference = ?
+            """,
+            (organization_id, name.lower(), reference),
+        )
+        return None if row is None else str(row[0])
+
+    @asynccontextmanager
+    async def unnamed(self, shasums: Iterable[str]) -> AsyncIterator[set[str]]:
+        """Those of some checksums that no archive has; until the block ends, none gets one."""
+        async with self._database.transaction(revise=False) as db:
+            yield await unused(db, shasums)
 
 
 async def unused(db: "aiosqlite.Connection", shasums: Iterable[str]) -> set[str]:

@@ -1,15 +1,13 @@
 """What deleting does inside its transaction, and what keeps the deleted from coming back."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from pricore.composer import discovery
+from pricore.composer.publication import Marks, Publication, delete_refs, find_late, leave_out
 from pricore.models import Package, Repository
 from pricore.system.clock import now
 from pricore.system.threads import PUBLISHING
-from pricore.tables.publishing import Publication, deleted_on, read_anew
+from pricore.tables.publishing import deleted_on, read_anew
 from pricore.tables.sql import sooner
 
 if TYPE_CHECKING:
@@ -30,29 +28,9 @@ async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Seque
         "SELECT name, reference, lower(package), reason FROM refs WHERE repository_id = ?",
         (package.repository_id,),
     )
-
-    def choose() -> tuple[dict[str, tuple[str | None, str | None, str]], set[str], bool]:
-        others = {ref for ref, _, supplies, _ in rows if supplies not in (None, package.name)}
-        commits = {ref: commit for ref, commit, _, _ in rows if ref not in others}
-        there = {ref for ref, *_ in rows}
-        # not the commit of the ref, but of what it made: a tag that moved and was refused is let in now
-        made = {ref: (package.name, version) for ref, version, _ in deleted}
-        marks = {ref: commit for ref, _, commit in deleted if ref not in others}
-        claims = {discovery.claim(ref) for ref in made} - {None}
-        gone = {discovery.claim(ref): commit for ref, _, commit in deleted if ref not in there}
-        same = {ref: commit for ref, commit in commits.items() if discovery.claim(ref) in claims}
-        let_in = {ref for ref, commit in same.items() if gone.get(discovery.claim(ref), commit) != commit}
-        marked = {ref: commit for ref, commit in same.items() if ref not in let_in} | marks
-        moved = any(commits.get(ref, commit) != commit for ref, commit in marks.items())
-        # what there was no room for, too
-        waiting = any((reason or "").startswith(discovery.NO_ROOM) for _, _, _, reason in rows)
-        return (
-            {ref: (*made.get(ref, (None, None)), commit) for ref, commit in marked.items()},
-            marked.keys() - there,
-            bool(let_in) or moved or waiting,
-        )
-
-    marked, nowhere, anew = await PUBLISHING.for_all(len(rows) + len(deleted), choose)
+    marked, nowhere, anew = await PUBLISHING.for_all(
+        len(rows) + len(deleted), delete_refs, package.name, rows, deleted
+    )
     await _mark(db, package.repository_id, marked, nowhere=nowhere)
     if anew:
         await db.execute(
@@ -68,42 +46,18 @@ async def without_deleted(db: "aiosqlite.Connection", repository: Repository, ch
     )
     deleted: dict[str, str] = dict(rows)
     rows = await db.execute_fetchall("SELECT name FROM packages WHERE repository_id = ?", (repository.id,))
-    gone = change.there - {name for (name,) in rows}
-
-    def find_late() -> dict[str, tuple[str | None, str | None, str]]:
-        late = [item for item in change.versions if item.package.lower() in gone]
-        # of a package that was deleted between two batches: the refs of this one make nothing either
-        marks: dict[str, tuple[str | None, str | None, str]] = {
-            item.ref: (item.package, item.version, item.reference) for item in late
-        }
-        # and those that were left out because they mean the same
-        claims = {discovery.claim(ref) for ref in (deleted.keys() | marks.keys()) - change.deleted} - {None}
-        return marks | {
-            ref.name: (None, None, ref.commit)
-            for ref in change.refs
-            if ref.reason and ref.name not in deleted and discovery.claim(ref.name) in claims
-        }
-
-    def leave_out() -> Publication:
-        return msgspec.structs.replace(
-            change,
-            versions=[item for item in change.versions if deleted.get(item.ref) != item.reference],
-            refs=[ref for ref in change.refs if deleted.get(ref.name) != ref.commit],
-            # the sync decided by what was served when it began: the next one looks at everything
-            digest="" if change.digest is not None and deleted.keys() - change.deleted else change.digest,
-        )
-
+    left = {name for (name,) in rows}
     size = change.size + len(deleted)
-    marks = await PUBLISHING.for_all(size, find_late)
+    marks = await PUBLISHING.for_all(size, find_late, change, deleted=deleted, left=left)
     await _mark(db, repository.id, marks)
     deleted |= {ref: commit for ref, (_, _, commit) in marks.items()}
-    return await PUBLISHING.for_all(size, leave_out)
+    return await PUBLISHING.for_all(size, leave_out, change, deleted)
 
 
 async def _mark(
     db: "aiosqlite.Connection",
     repository_id: str,
-    refs: Mapping[str, tuple[str | None, str | None, str]],
+    refs: Marks,
     *,
     nowhere: Collection[str] = (),
 ) -> None:

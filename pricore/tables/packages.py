@@ -1,22 +1,19 @@
-"""Packages, their versions, the documents made of them, and the archives that were ever advertised."""
+"""Packages and their versions."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from pricore.composer import metadata, versions
+from pricore.composer import versions
 from pricore.errors import ConflictError, NotFoundError
-from pricore.models import Dist, Document, NewVersion, Organization, Package, Repository, Version
+from pricore.models import Dist, NewVersion, Organization, Package, Repository, Version
 from pricore.system.concurrency import OnShare, counted
 from pricore.system.threads import DOCUMENTS, PUBLISHING, SYNCS
-from pricore.tables import archives, deletion, locks, organizations, pins, publishing
-from pricore.tables.publishing import Publication, read_anew
+from pricore.tables import archives, deletion, documents, locks, organizations, pins, publishing, uploads
+from pricore.tables.publishing import read_anew
 from pricore.tables.sql import chosen, in_chunks
 
 if TYPE_CHECKING:
-    from pricore.composer.metadata import Published
+    from pricore.composer.publication import Publication
     from pricore.engine.database import Database
 
 _COLUMNS: Final = ", ".join(f"packages.{name}" for name in Package.__struct_fields__)
@@ -45,7 +42,7 @@ class Packages:
         self._database = database
 
     async def publish(
-        self, repository: Repository, change: Publication, *, on_share: OnShare = lambda share: None
+        self, repository: Repository, change: "Publication", *, on_share: OnShare = lambda share: None
     ) -> None:
         """Bring what a sync found into service, documents included, all or nothing.
 
@@ -68,7 +65,7 @@ class Packages:
             for name, package_id in counted(
                 touched.items(), len(touched), lambda share: on_share((1 + share) / 2)
             ):
-                await publishing.rebuild(db, package_id, name)
+                await documents.rebuild(db, package_id, name)
             if touched:
                 await organizations.touch_root(db, repository.organization_id, names_changed=names_changed)
 
@@ -82,13 +79,13 @@ class Packages:
         where the organization was deleted in the meantime.
         """
         async with self._database.transaction(organization_id=organization.id) as db:
-            package_id, made = await publishing.uploaded_package(db, organization.id, item.package.lower())
-            version = await publishing.same_version(db, package_id, item)
+            package_id, made = await uploads.uploaded_package(db, organization.id, item.package.lower())
+            version = await uploads.same_version(db, package_id, item)
             if version is None:
                 version = item.version
-                await publishing.check_room(db, package_id, item)
+                await uploads.check_room(db, package_id, item)
                 await publishing.put_versions(db, {item.package.lower(): package_id}, [item])
-                await publishing.rebuild(db, package_id, item.package.lower())
+                await documents.rebuild(db, package_id, item.package.lower())
                 await organizations.touch_root(db, organization.id, names_changed=made)
             await keep()
             rows: Any = await db.execute_fetchall(
@@ -99,17 +96,6 @@ class Packages:
                 (package_id, version),
             )
         return _version(rows[0])
-
-    async def uploaded_as(self, organization_id: str, name: str, reference: str) -> str | None:
-        """The checksum of the archive with which a content was uploaded to a package; None for a new one."""
-        row = await self._database.fetch_one(
-            """
-            SELECT shasum FROM dists JOIN packages ON packages.id = package_id
-            WHERE organization_id = ? AND repository_id IS NULL AND name = ? AND reference = ?
-            """,
-            (organization_id, name.lower(), reference),
-        )
-        return None if row is None else str(row[0])
 
     async def delete(self, organization: Organization, package: Package) -> set[str]:
         """Take a package out of service with its history; what it had stays out until its refs move.
@@ -172,7 +158,7 @@ class Packages:
             dists = [shasum for (shasum,) in gone]
             await locks.check_unlocked(db, organization.id, [package.id], shasums=dists, address=version)
             await deletion.mark_refs(db, package, [(ref, version, commit)])
-            await publishing.rebuild(db, package.id, package.name)
+            await documents.rebuild(db, package.id, package.name)
             await organizations.touch_root(db, organization.id, names_changed=False)
             return await archives.unused(db, dists)
 
@@ -326,71 +312,6 @@ class Packages:
             (repository_id,),
         )
         return await SYNCS.for_all(len(rows), lambda: {(name, version): size for name, version, size in rows})
-
-    async def checksums(self, repository_id: str) -> dict[str, tuple[str, int]]:
-        """Every archive that was advertised for a repository: commit, or commit:folder, to (sha1, bytes)."""
-        rows = await self._database.fetch_all(
-            """
-            SELECT coalesce(treeish, reference), shasum, size FROM dists
-            JOIN packages ON packages.id = dists.package_id WHERE repository_id = ?
-            """,
-            (repository_id,),
-        )
-        return await SYNCS.for_all(len(rows), lambda: {treeish: (shasum, size) for treeish, shasum, size in rows})
-
-    async def all_checksums(self) -> set[str]:
-        """The sha1 of every archive that was ever advertised and may be asked for."""
-        return {shasum for (shasum,) in await self._database.fetch_all("SELECT DISTINCT shasum FROM dists")}
-
-    async def uploaded_checksums(self, organization_id: str | None = None) -> set[str]:
-        """The sha1 of every archive that was uploaded, of an organization or of all: nobody can make it again."""
-        rows = await self._database.fetch_all(
-            """
-            SELECT DISTINCT shasum FROM dists JOIN packages ON packages.id = dists.package_id
-            WHERE repository_id IS NULL AND organization_id = coalesce(?, organization_id)
-            """,
-            (organization_id,),
-        )
-        return {shasum for (shasum,) in rows}
-
-    @asynccontextmanager
-    async def unnamed(self, shasums: Iterable[str]) -> AsyncIterator[set[str]]:
-        """Those of some checksums that no archive has; until the block ends, none gets one."""
-        async with self._database.transaction(revise=False) as db:
-            yield await archives.unused(db, shasums)
-
-    async def document(self, slug: str, name: str, half: str) -> Document | None:
-        """A finished half (`stable` or `dev`) of a package's metadata, or None where there is no such package."""
-        row = await self._database.fetch_one(
-            """
-            SELECT documents.body, documents.last_modified FROM documents
-            JOIN packages ON packages.id = documents.package_id
-            JOIN organizations ON organizations.id = packages.organization_id
-            WHERE organizations.slug = ? AND packages.name = ? AND documents.half = ?
-            """,
-            (slug, name, half),
-            by_key=True,
-        )
-        return None if row is None else Document(*row)
-
-    async def inline(self, organization_id: str, only: frozenset[str] | None) -> dict[str, msgspec.Raw]:
-        """The versions of an organization's packages as packages.json carries them, for the names in `only`."""
-        rows = await self._database.fetch_all(
-            f"""
-            SELECT packages.name, replaced_by, {publishing.PUBLISHED}
-            FROM versions JOIN packages ON packages.id = versions.package_id
-            WHERE organization_id = ? ORDER BY packages.name
-            """,
-            (organization_id,),
-        )
-        found: dict[tuple[str, str | None], list[Published]] = {}
-        for name, replaced_by, *fields in rows:
-            if only is None or name in only:
-                found.setdefault((name, replaced_by), []).append(publishing.as_published(name, fields))
-        return {
-            name: metadata.build_inline(metadata.newest_first(items), replaced_by=replaced_by)
-            for (name, replaced_by), items in found.items()
-        }
 
     async def providers(self, organization_id: str, name: str) -> list[Package]:
         """The packages that say they provide `name`."""

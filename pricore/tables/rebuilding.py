@@ -7,7 +7,7 @@ from pricore.composer.discovery import TAGS, split_place
 from pricore.composer.metadata import DOCUMENT_FORMAT
 from pricore.models import Repository
 from pricore.system.clock import now
-from pricore.tables import organizations, publishing, runs
+from pricore.tables import documents, organizations, runs
 
 if TYPE_CHECKING:
     from pricore.engine.database import Database
@@ -77,7 +77,7 @@ class Rebuilding:
                 there: Any = await db.execute_fetchall("SELECT 1 FROM packages WHERE id = ?", (item.id,))
                 if there:  # it may have been deleted meanwhile
                     gone = False
-                    await publishing.rebuild(db, item.id, item.name)
+                    await documents.rebuild(db, item.id, item.name)
             if not gone:
                 await organizations.touch_root(db, organization_id, names_changed=False)
         return True
@@ -106,7 +106,7 @@ class Rebuilding:
                 "UPDATE versions SET published_at = ? WHERE id = ?", [(at, item) for item, at in earlier.items()]
             )
             for package_id, name in touched.items():
-                await publishing.rebuild(db, package_id, name)
+                await documents.rebuild(db, package_id, name)
             if touched:
                 await organizations.touch_root(db, repository.organization_id, names_changed=False)
         return len(earlier)

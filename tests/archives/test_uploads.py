@@ -59,7 +59,7 @@ async def test_a_sweep_leaves_what_a_version_names(store: Store, acme: Organizat
     half.write_bytes(b"killed before it was whole")
     await uploads.sweep(before=LATER)
 
-    assert await store.packages.uploaded_checksums() == kept
+    assert await store.archives.uploaded_checksums() == kept
     assert all(uploads.path(shasum).exists() for shasum in kept)
     assert not stray.exists()
     assert not half.exists()
@@ -110,7 +110,7 @@ async def test_deleting_and_uploading_the_same_loses_nothing(
             await uploads.remove(await store.packages.delete(acme, package))  # noqa: B023  # awaited below
 
         await asyncio.gather(delete(), add(uploads, acme), add(uploads, acme, version="2.0.0"))
-        for shasum in await store.packages.uploaded_checksums():
+        for shasum in await store.archives.uploaded_checksums():
             assert uploads.path(shasum).exists()
 
 
@@ -164,7 +164,7 @@ async def test_a_release_keeps_its_archive_when_it_is_uploaded_with_other_times(
 
     assert first == again
     assert (branch.reference, branch.shasum) == (first.reference, first.shasum)
-    assert await store.packages.uploaded_checksums() == {first.shasum}
+    assert await store.archives.uploaded_checksums() == {first.shasum}
     kept = [path for path in uploads.path(first.shasum).parent.parent.rglob("*") if path.is_file()]
     assert kept == [uploads.path(first.shasum)]
 

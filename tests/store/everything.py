@@ -176,9 +176,9 @@ async def use_packages(store: Store, acme: Organization, repository: Repository)
     await store.packages.accept(package, version)
     assert len(await store.packages.of_repository(repository.id)) == 3
     assert len(await store.packages.metadata_sizes(repository.id)) == 3
-    assert await store.packages.checksums(repository.id)
-    assert await store.packages.document("acme", NAME, "stable") is not None
-    assert await store.packages.inline(acme.id, None)
+    assert await store.archives.checksums(repository.id)
+    assert await store.documents.find("acme", NAME, "stable") is not None
+    assert await store.documents.inline(acme.id, None)
     for names in (None, frozenset([NAME])):
         assert await store.organizations.root("acme", names) is not None
     await publish(store, repository, released("1.3.0", provide={"psr/log": "1"}), released("2.0.0"))
@@ -200,11 +200,11 @@ async def use_uploads(store: Store, acme: Organization) -> None:
     item = released(package="acme/uploaded", reference=THIRD_COMMIT)
     for _ in range(2):
         await store.packages.upload(acme, item, keep=keep)
-    assert await store.packages.uploaded_as(acme.id, "acme/uploaded", THIRD_COMMIT) == THIRD_COMMIT
+    assert await store.archives.uploaded_as(acme.id, "acme/uploaded", THIRD_COMMIT) == THIRD_COMMIT
     for organization_id in (acme.id, None):
-        assert await store.packages.uploaded_checksums(organization_id) == {THIRD_COMMIT}
-    assert THIRD_COMMIT in await store.packages.all_checksums()
-    async with store.packages.unnamed([THIRD_COMMIT, "none"]) as unnamed:
+        assert await store.archives.uploaded_checksums(organization_id) == {THIRD_COMMIT}
+    assert THIRD_COMMIT in await store.archives.all_checksums()
+    async with store.archives.unnamed([THIRD_COMMIT, "none"]) as unnamed:
         assert unnamed == {"none"}
 
 

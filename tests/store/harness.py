@@ -12,11 +12,11 @@ import zstandard
 
 from pricore.auth.access_tokens import create_secret, hash_secret
 from pricore.composer import metadata, versions
+from pricore.composer.publication import Publication
 from pricore.engine.sqlite import statements
 from pricore.hosts.addresses import parse_address
 from pricore.models import Document, NewVersion, Organization, Repository, Token
 from pricore.store import Store
-from pricore.tables.publishing import Publication
 
 COMMIT = "a" * 40
 OTHER_COMMIT = "b" * 40
@@ -81,7 +81,7 @@ async def publish(store: Store, repository: Repository, *versions: NewVersion, *
 
 
 async def document(store: Store, half: str, name: str = "acme/library") -> Document:
-    found = await store.packages.document("acme", name, half)
+    found = await store.documents.find("acme", name, half)
     assert found is not None
     return found
 

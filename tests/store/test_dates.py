@@ -14,7 +14,7 @@ from tests.store.harness import OTHER_COMMIT, dates, document, follow, make_earl
 def frozen(monkeypatch: pytest.MonkeyPatch) -> int:
     """The one second in which everything happens."""
     moment = now()
-    for table in ("organizations", "publishing", "repositories"):
+    for table in ("documents", "organizations", "publishing", "repositories"):
         monkeypatch.setattr(f"pricore.tables.{table}.now", lambda: moment)
     return moment
 

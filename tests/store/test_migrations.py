@@ -49,7 +49,7 @@ async def test_an_earlier_database_is_brought_up_to_date(version: int, tmp_path:
         assert [item.id for item in await store.repositories.of_organization(acme.id)] == ["r1", "r2"]
         assert list(await store.repositories.refs("r1")) == ["refs/tags/1"]
         assert [item.name for item in await store.packages.of_organization(acme.id)] == ["a/b"]
-        assert await store.packages.all_checksums() == {"s"}
+        assert await store.archives.all_checksums() == {"s"}
         assert [item.name for item in await store.tokens.of_organization(acme.id)] == ["CI"]
         ((_, number),) = (await store.jobs.first([])).values()
         job = await store.jobs.take(number)

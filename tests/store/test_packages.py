@@ -34,7 +34,7 @@ async def test_equal_names_in_two_organizations_are_two_packages(
     """One organization's packages are nothing to another's."""
     await publish(store, repository, released())
     await publish(store, await follow(store, other, "library"), released("2.0.0"))
-    found = await store.packages.document("other", "acme/library", "stable")
+    found = await store.documents.find("other", "acme/library", "stable")
     assert found is not None
 
     assert served(await document(store, "stable")) == ["1.0.0"]
@@ -46,4 +46,4 @@ async def test_a_package_without_one_half_has_an_empty_one(store: Store, reposit
     await publish(store, repository, released())
 
     assert served(await document(store, "dev")) == []
-    assert await store.packages.document("acme", "acme/missing", "stable") is None
+    assert await store.documents.find("acme", "acme/missing", "stable") is None

@@ -11,7 +11,7 @@ from pricore.models import Organization, Outcome, Repository
 from pricore.store import Store
 from tests.store.harness import COMMIT, OTHER_COMMIT, dates, document, outside, publish, released
 
-WAITING = ("organizations", "publishing", "repositories", "rebuilding", "runs")
+WAITING = ("documents", "organizations", "publishing", "repositories", "rebuilding", "runs")
 
 
 class Clock:

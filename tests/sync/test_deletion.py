@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from pricore.composer.publication import Publication
 from pricore.errors import NotFoundError
 from pricore.models import Repository
 from pricore.sync import run
 from pricore.sync.report import Report
-from pricore.tables.publishing import Publication
 from tests.harness import GitRepository
 from tests.registry import MakeRepository, Registry
 
@@ -276,7 +276,7 @@ async def test_a_checksum_is_in_use_while_any_package_has_it(registry: Registry,
     await registry.add(upstream)
     upstream.commit({"name": "acme/renamed"})
     await registry.sync(upstream)
-    found = await registry.store.packages.checksums((await registry.repository(upstream)).id)
+    found = await registry.store.archives.checksums((await registry.repository(upstream)).id)
     released = found[upstream.git("rev-parse", "1.0.0")][0]
 
     assert await delete_package(registry) == set()

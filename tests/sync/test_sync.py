@@ -25,7 +25,7 @@ from tests.registry import MakeRepository, Registry
 
 async def marked(registry: Registry) -> set[str]:
     """The versions that say they are the default branch."""
-    (package,) = (await registry.store.packages.inline(registry.organization.id, None)).values()
+    (package,) = (await registry.store.documents.inline(registry.organization.id, None)).values()
     return {name for name, entry in json.loads(bytes(package)).items() if entry.get("default-branch")}
 
 
@@ -490,7 +490,7 @@ async def test_a_remote_is_read_over_the_wire(
     finally:
         os.killpg(daemon.pid, signal.SIGTERM)
         await daemon.wait()
-    (package,) = (await registry.store.packages.inline(registry.organization.id, None)).values()
+    (package,) = (await registry.store.documents.inline(registry.organization.id, None)).values()
     assert json.loads(bytes(package))["1.0.0"]["source"] == {
         "type": "git",
         "url": url,

@@ -71,7 +71,7 @@ class Metadata:
         return cached.response.respond(request)
 
     async def _document(self, visit: Visit, package: str, half: str) -> Document:
-        document = await self._store.packages.document(visit.slug, package, half)
+        document = await self._store.documents.find(visit.slug, package, half)
         if document is None:
             raise NotFoundError(access_tokens.NOT_HERE)
         return document
@@ -100,7 +100,7 @@ class Metadata:
         organization_id, last_modified, inline = found
         packages = await self._store.packages.of_organization(organization_id)
         names = {item.name for item in packages if access_tokens.may_see(visit.token, item.name)}
-        carried = await self._store.packages.inline(organization_id, only) if inline else {}
+        carried = await self._store.documents.inline(organization_id, only) if inline else {}
         last_modified -= _view_offset(only)
         return await DOCUMENTS.run(
             lambda: document_response(

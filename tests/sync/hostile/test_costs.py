@@ -46,7 +46,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Room for five versions of LARGE."""
     monkeypatch.setattr("pricore.composer.discovery.MOST_OF_PACKAGE", 1024**2)
-    monkeypatch.setattr("pricore.tables.publishing.MOST_OF_PACKAGE", 1024**2)
+    monkeypatch.setattr("pricore.tables.uploads.MOST_OF_PACKAGE", 1024**2)
 
 
 def release(

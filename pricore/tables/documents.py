@@ -1,0 +1,157 @@
+"""The documents that are made of a package's versions, and what lists show of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from pricore.composer import documents, metadata
+from pricore.composer.metadata import DOCUMENT_FORMAT, Published
+from pricore.models import Document
+from pricore.system.clock import now
+from pricore.system.threads import PUBLISHING
+from pricore.tables.sql import later
+
+if TYPE_CHECKING:
+    import aiosqlite
+    import msgspec
+
+    from pricore.engine.database import Database
+
+PUBLISHED: Final = """
+    version, normalized, reference, shasum, entry, published_at, first_reference IS NOT NULL
+"""
+"""The columns of a version that documents are made of."""
+
+
+class Documents:
+    """The part of the store that holds what clients read of packages."""
+
+    def __init__(self, database: "Database") -> None:
+        self._database = database
+
+    async def find(self, slug: str, name: str, half: str) -> Document | None:
+        """A finished half (`stable` or `dev`) of a package's metadata, or None where there is no such package."""
+        row = await self._database.fetch_one(
+            """
+            SELECT documents.body, documents.last_modified FROM documents
+            JOIN packages ON packages.id = documents.package_id
+            JOIN organizations ON organizations.id = packages.organization_id
+            WHERE organizations.slug = ? AND packages.name = ? AND documents.half = ?
+            """,
+            (slug, name, half),
+            by_key=True,
+        )
+        return None if row is None else Document(*row)
+
+    async def inline(self, organization_id: str, only: frozenset[str] | None) -> dict[str, "msgspec.Raw"]:
+        """The versions of an organization's packages as packages.json carries them, for the names in `only`."""
+        rows = await self._database.fetch_all(
+            f"""
+            SELECT packages.name, replaced_by, {PUBLISHED}
+            FROM versions JOIN packages ON packages.id = versions.package_id
+            WHERE organization_id = ? ORDER BY packages.name
+            """,
+            (organization_id,),
+        )
+        found: dict[tuple[str, str | None], list[Published]] = {}
+        for name, replaced_by, *fields in rows:
+            if only is None or name in only:
+                found.setdefault((name, replaced_by), []).append(as_published(name, fields))
+        return {
+            name: metadata.build_inline(metadata.newest_first(items), replaced_by=replaced_by)
+            for (name, replaced_by), items in found.items()
+        }
+
+
+async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> None:
+    """Make both documents of a package anew out of its versions, and what lists show of it."""
+    ((replaced_by, views_modified, last_modified),) = await db.execute_fetchall(
+        """
+        SELECT replaced_by, views_modified, coalesce(last_modified, 0) FROM packages
+        JOIN organizations ON organizations.id = packages.organization_id
+        LEFT JOIN package_dates ON package_dates.organization_id = packages.organization_id
+            AND package_dates.name = packages.name
+        WHERE packages.id = ?
+        """,
+        (package_id,),
+    )
+    built = await _build(db, package_id, name, replaced_by)
+    await db.execute("DELETE FROM provided_names WHERE package_id = ?", (package_id,))
+    await db.executemany(
+        "INSERT INTO provided_names (package_id, name) VALUES (?, ?)",
+        [(package_id, item) for item in sorted(built.provided)],
+    )
+    # of a new half: after all that the package had before under its name, and owing nothing to other packages
+    await _put(db, package_id, built.documents, at=max(now(), 1 + views_modified, 1 + last_modified))
+    await db.execute(
+        """
+        UPDATE packages SET description = ?, type = ?, latest_version = ?, inline_size = ?, document_format = ?,
+            abandoned = ?
+        WHERE id = ?
+        """,
+        (
+            built.shown.description,
+            built.shown.type,
+            built.latest_version,
+            built.inline_size,
+            DOCUMENT_FORMAT,
+            built.shown.abandoned,
+            package_id,
+        ),
+    )
+
+
+async def _build(
+    db: "aiosqlite.Connection", package_id: str, name: str, replaced_by: str | None
+) -> documents.Built:
+    rows: Any = await db.execute_fetchall(f"SELECT {PUBLISHED} FROM versions WHERE package_id = ?", (package_id,))
+    main: Any = await db.execute_fetchall(
+        "SELECT entry FROM versions WHERE package_id = ? AND default_branch ORDER BY id LIMIT 1", (package_id,)
+    )
+    return await PUBLISHING.run(
+        documents.build,
+        name,
+        # the rows are let go as they get into documents
+        (as_published(name, row) for row in documents.take(rows)),
+        main=next((entry for (entry,) in main), None),
+        replaced_by=replaced_by,
+    )
+
+
+async def _put(db: "aiosqlite.Connection", package_id: str, halves: Mapping[str, bytes], *, at: int) -> None:
+    """Store a package's documents; an unchanged half keeps its Last-Modified, and every client its copy."""
+    changed = False
+    for half, body in halves.items():
+        cursor = await db.execute(
+            f"""
+            INSERT INTO documents (package_id, half, body, last_modified) VALUES (?, ?, ?, ?)
+            ON CONFLICT (package_id, half) DO UPDATE SET body = excluded.body,
+                last_modified = {later("documents.last_modified + 1", "excluded.last_modified")}
+            WHERE documents.body <> excluded.body
+            """,
+            (package_id, half, body, at),
+        )
+        changed |= cursor.rowcount > 0
+    if changed:
+        await db.execute(
+            """
+            INSERT INTO package_dates (organization_id, name, changes, last_modified)
+            SELECT organization_id, name, 1, 0 FROM packages WHERE id = ?
+            ON CONFLICT (organization_id, name) DO UPDATE SET changes = package_dates.changes + 1
+            """,
+            (package_id,),
+        )
+
+
+def as_published(name: str, fields: Sequence[Any]) -> Published:
+    """A row of versions (PUBLISHED) as documents are made of it."""
+    version, normalized, reference, shasum, entry, published_at, moved = fields
+    return Published(
+        name=name,
+        version=version,
+        normalized=normalized,
+        reference=reference,
+        shasum=shasum,
+        entry=entry,
+        published_at=published_at,
+        moved=bool(moved),
+    )
