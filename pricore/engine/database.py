@@ -18,6 +18,7 @@ import aiosqlite
 from pricore.engine import sqlite
 from pricore.engine.readers import Readers
 from pricore.engine.sqlite import BUSY_SECONDS, uri
+from pricore.engine.transaction import Transaction
 from pricore.errors import NotFoundError, StoreError
 from pricore.system.files import LockedError, hold_lock
 
@@ -157,7 +158,7 @@ class Database:
     @asynccontextmanager
     async def transaction(
         self, *, revise: bool = True, organization_id: str | None = None
-    ) -> AsyncIterator[aiosqlite.Connection]:
+    ) -> AsyncIterator[Transaction]:
         """All or nothing: commits at the end, rolls back on any exception, cancellation included.
 
         It ends what is kept of the organization's answers, for None of all. `revise` False is for bookkeeping that

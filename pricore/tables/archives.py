@@ -9,9 +9,8 @@ from pricore.system.threads import SYNCS
 from pricore.tables.sql import chosen, in_chunks
 
 if TYPE_CHECKING:
-    import aiosqlite
-
     from pricore.engine.database import Database
+    from pricore.engine.transaction import Transaction
 
 
 class Archives:
@@ -105,7 +104,7 @@ class Archives:
             yield await unused(db, shasums)
 
 
-async def unused(db: "aiosqlite.Connection", shasums: Iterable[str]) -> set[str]:
+async def unused(db: "Transaction", shasums: Iterable[str]) -> set[str]:
     """Those of some checksums that no archive has any more."""
     wanted = set(shasums)
     for chunk in in_chunks(list(wanted)):

@@ -11,10 +11,10 @@ from pricore.tables.publishing import deleted_on, read_anew
 from pricore.tables.sql import sooner
 
 if TYPE_CHECKING:
-    import aiosqlite
+    from pricore.engine.transaction import Transaction
 
 
-async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Sequence[tuple[str, str, str]]) -> None:
+async def mark_refs(db: "Transaction", package: Package, deleted: Sequence[tuple[str, str, str]]) -> None:
     """Keep versions, given as (ref, version, commit), from being published again before their refs move.
 
     Marked too are the refs that were left out because they mean the same versions (1.0.0 beside v1.0.0). Where a
@@ -39,7 +39,7 @@ async def mark_refs(db: "aiosqlite.Connection", package: Package, deleted: Seque
         )
 
 
-async def without_deleted(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> Publication:
+async def without_deleted(db: "Transaction", repository: Repository, change: Publication) -> Publication:
     """What a sync found without what was deleted while it ran."""
     rows: Any = await db.execute_fetchall(
         "SELECT name, reference FROM refs WHERE repository_id = ? AND deleted_at IS NOT NULL", (repository.id,)
@@ -55,7 +55,7 @@ async def without_deleted(db: "aiosqlite.Connection", repository: Repository, ch
 
 
 async def _mark(
-    db: "aiosqlite.Connection",
+    db: "Transaction",
     repository_id: str,
     refs: Marks,
     *,
@@ -88,7 +88,7 @@ async def _mark(
     )
 
 
-async def read_others_anew(db: "aiosqlite.Connection", organization_id: str, *, repository_id: str | None) -> None:
+async def read_others_anew(db: "Transaction", organization_id: str, *, repository_id: str | None) -> None:
     """Let an organization's other repositories be read again: they may have left refs out for this one's sake.
 
     `repository_id` None is what was uploaded: all of them are others.

@@ -11,10 +11,10 @@ from pricore.system.threads import PUBLISHING
 from pricore.tables.sql import later
 
 if TYPE_CHECKING:
-    import aiosqlite
     import msgspec
 
     from pricore.engine.database import Database
+    from pricore.engine.transaction import Transaction
 
 PUBLISHED: Final = """
     version, normalized, reference, shasum, entry, published_at, first_reference IS NOT NULL
@@ -62,7 +62,7 @@ class Documents:
         }
 
 
-async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> None:
+async def rebuild(db: "Transaction", package_id: str, name: str) -> None:
     """Make both documents of a package anew out of its versions, and what lists show of it."""
     ((replaced_by, views_modified, last_modified),) = await db.execute_fetchall(
         """
@@ -100,9 +100,7 @@ async def rebuild(db: "aiosqlite.Connection", package_id: str, name: str) -> Non
     )
 
 
-async def _build(
-    db: "aiosqlite.Connection", package_id: str, name: str, replaced_by: str | None
-) -> documents.Built:
+async def _build(db: "Transaction", package_id: str, name: str, replaced_by: str | None) -> documents.Built:
     rows: Any = await db.execute_fetchall(f"SELECT {PUBLISHED} FROM versions WHERE package_id = ?", (package_id,))
     main: Any = await db.execute_fetchall(
         "SELECT entry FROM versions WHERE package_id = ? AND default_branch ORDER BY id LIMIT 1", (package_id,)
@@ -117,7 +115,7 @@ async def _build(
     )
 
 
-async def _put(db: "aiosqlite.Connection", package_id: str, halves: Mapping[str, bytes], *, at: int) -> None:
+async def _put(db: "Transaction", package_id: str, halves: Mapping[str, bytes], *, at: int) -> None:
     """Store a package's documents; an unchanged half keeps its Last-Modified, and every client its copy."""
     changed = False
     for half, body in halves.items():

@@ -9,9 +9,8 @@ from pricore.system.clock import now
 from pricore.tables.sql import chosen, sooner
 
 if TYPE_CHECKING:
-    import aiosqlite
-
     from pricore.engine.database import Database
+    from pricore.engine.transaction import Transaction
 
 BY_WEBHOOK: Final = 0
 BY_HAND: Final = 1
@@ -97,7 +96,7 @@ class Jobs:
 
 
 async def insert(
-    db: "aiosqlite.Connection",
+    db: "Transaction",
     repository_id: str,
     *,
     priority: int = BY_HAND,

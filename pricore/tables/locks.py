@@ -11,9 +11,8 @@ from pricore.system.threads import PUBLISHING
 from pricore.tables.sql import chosen, in_chunks
 
 if TYPE_CHECKING:
-    import aiosqlite
-
     from pricore.engine.database import Database
+    from pricore.engine.transaction import Transaction
 
 
 class Locks:
@@ -126,7 +125,7 @@ class Locks:
 
 
 async def check_unlocked(
-    db: "aiosqlite.Connection",
+    db: "Transaction",
     organization_id: str,
     package_ids: Iterable[str],
     *,

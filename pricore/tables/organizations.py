@@ -10,9 +10,8 @@ from pricore.system.clock import now
 from pricore.tables.sql import later
 
 if TYPE_CHECKING:
-    import aiosqlite
-
     from pricore.engine.database import Database
+    from pricore.engine.transaction import Transaction
 
 _COLUMNS = "id, slug, name, description, created_at, sync_interval"
 
@@ -154,7 +153,7 @@ class Organizations:
                 await touch_root(db, organization_id, names_changed=False)
 
 
-async def _latest_date(db: "aiosqlite.Connection", organization_id: str) -> int:
+async def _latest_date(db: "Transaction", organization_id: str) -> int:
     """The latest date of anything that an organization has, or had; 0 where it is gone."""
     rows: Any = await db.execute_fetchall(
         """
@@ -173,7 +172,7 @@ async def _latest_date(db: "aiosqlite.Connection", organization_id: str) -> int:
     return max((date or 0 for row in rows for date in row), default=0)
 
 
-async def remember_dates(db: "aiosqlite.Connection", organization_id: str, package_ids: Iterable[str]) -> None:
+async def remember_dates(db: "Transaction", organization_id: str, package_ids: Iterable[str]) -> None:
     """Remember the dates of packages that go: one that comes back must have another."""
     ids = list(package_ids)
     await db.executemany(
@@ -197,7 +196,7 @@ async def remember_dates(db: "aiosqlite.Connection", organization_id: str, packa
     )
 
 
-async def touch_root(db: "aiosqlite.Connection", organization_id: str, *, names_changed: bool) -> None:
+async def touch_root(db: "Transaction", organization_id: str, *, names_changed: bool) -> None:
     """Move packages.json of an organization forward where a change of its packages shows in it.
 
     It shows when a name came or went, when versions travel inline, or when they begin or cease to.

@@ -9,9 +9,8 @@ from pricore.models import Dist
 from pricore.tables import archives
 
 if TYPE_CHECKING:
-    import aiosqlite
-
     from pricore.engine.database import Database
+    from pricore.engine.transaction import Transaction
 
 
 class Pinnable(NamedTuple):
@@ -120,7 +119,7 @@ class Pins:
         return [reference for (reference,) in rows]
 
 
-async def withdraw(db: "aiosqlite.Connection", package_id: str, references: Sequence[str]) -> None:
+async def withdraw(db: "Transaction", package_id: str, references: Sequence[str]) -> None:
     """Let nobody install commits of a package by pinning them: what was made of them is deleted."""
     await db.executemany(
         """
@@ -133,7 +132,7 @@ async def withdraw(db: "aiosqlite.Connection", package_id: str, references: Sequ
     )
 
 
-async def _check_served(db: "aiosqlite.Connection", found: Pinnable, reference: str) -> None:
+async def _check_served(db: "Transaction", found: Pinnable, reference: str) -> None:
     """Raise NotFoundError where what was looked up is not so any more."""
     rows: Any = await db.execute_fetchall(
         """
@@ -147,9 +146,7 @@ async def _check_served(db: "aiosqlite.Connection", found: Pinnable, reference: 
         raise NotFoundError("it was deleted in the meantime")
 
 
-async def _let_go(
-    db: "aiosqlite.Connection", organization_id: str, *, but: tuple[str, str], most: int
-) -> set[str]:
+async def _let_go(db: "Transaction", organization_id: str, *, but: tuple[str, str], most: int) -> set[str]:
     """Forget an organization's longest unused pinned archives until the others have at most `most` bytes."""
     rows: Any = await db.execute_fetchall(
         """

@@ -15,7 +15,7 @@ from pricore.system.clock import now, rfc3339
 from pricore.system.threads import PUBLISHING
 
 if TYPE_CHECKING:
-    import aiosqlite
+    from pricore.engine.transaction import Transaction
 
 
 def read_anew() -> str:
@@ -23,7 +23,7 @@ def read_anew() -> str:
     return f"anew:{secrets.token_hex(8)}"
 
 
-async def update_repository(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
+async def update_repository(db: "Transaction", repository: Repository, change: Publication) -> None:
     cursor = await db.execute(
         """
         -- none is one too: where it comes back it has to be marked again
@@ -57,7 +57,7 @@ async def update_repository(db: "aiosqlite.Connection", repository: Repository, 
 
 
 async def package_ids(
-    db: "aiosqlite.Connection", repository: Repository, change: Publication
+    db: "Transaction", repository: Repository, change: Publication
 ) -> tuple[dict[str, str], bool]:
     """The ids of all packages that the change touches, and whether one was made, as it is for new versions."""
     supplied, moved, names = await PUBLISHING.for_all(change.size, find_touched, change)
@@ -102,7 +102,7 @@ def name_taken(name: str, url: str | None) -> str:
     return f"the package {name} comes from {url} already; remove that repository first, or rename this package"
 
 
-async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items: Sequence[NewVersion]) -> None:
+async def put_versions(db: "Transaction", ids: Mapping[str, str], items: Sequence[NewVersion]) -> None:
     """Put versions and their archives into packages given by name; what is there already is brought up to date."""
     await db.executemany(
         """
@@ -155,7 +155,7 @@ async def put_versions(db: "aiosqlite.Connection", ids: Mapping[str, str], items
     )
 
 
-async def take_out(db: "aiosqlite.Connection", ids: Mapping[str, str], change: Publication) -> None:
+async def take_out(db: "Transaction", ids: Mapping[str, str], change: Publication) -> None:
     """Take out what is removed, and mark what is gone upstream."""
     # get: a package that was deleted in the meantime is not there, and its versions neither
     await db.executemany(
@@ -169,7 +169,7 @@ async def take_out(db: "aiosqlite.Connection", ids: Mapping[str, str], change: P
     )
 
 
-async def update_refs(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> None:
+async def update_refs(db: "Transaction", repository: Repository, change: Publication) -> None:
     """Remember what became of refs. A mark of deletion stays when its ref is gone: it may be back tomorrow.
 
     It has no reason as long: nobody wants to know why a ref makes no version that is nowhere.
@@ -209,7 +209,7 @@ def deleted_on(at: int) -> str:
     return f"deleted on {rfc3339(at)[:10]}: it comes back with another commit"
 
 
-async def mark_replaced(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> dict[str, str]:
+async def mark_replaced(db: "Transaction", repository: Repository, change: Publication) -> dict[str, str]:
     """Packages that a folder supplied under another name are frozen; gives those that changed, by name."""
     changed: dict[str, str] = {}
     for path, name in change.default_names.items():
@@ -224,7 +224,7 @@ async def mark_replaced(db: "aiosqlite.Connection", repository: Repository, chan
     return changed
 
 
-async def unmark(db: "aiosqlite.Connection", repository: Repository, change: Publication) -> dict[str, str]:
+async def unmark(db: "Transaction", repository: Repository, change: Publication) -> dict[str, str]:
     """Take the mark of the default branch from what others make, also unread; gives the packages, by name."""
     if change.digest is None:
         return {}

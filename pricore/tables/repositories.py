@@ -15,9 +15,8 @@ from pricore.tables import archives, deletion, jobs, locks, organizations, runs
 from pricore.tables.publishing import read_anew
 
 if TYPE_CHECKING:
-    import aiosqlite
-
     from pricore.engine.database import Database
+    from pricore.engine.transaction import Transaction
     from pricore.tables.schedule import Schedule
 
 _COLUMNS = ", ".join(Repository.__struct_fields__)
@@ -319,9 +318,7 @@ class Repositories:
             return await archives.unused(db, shasums)
 
 
-async def _followed(
-    db: "aiosqlite.Connection", organization_id: str, address: Address, *, but: str = ""
-) -> str | None:
+async def _followed(db: "Transaction", organization_id: str, address: Address, *, but: str = "") -> str | None:
     """The URL of an organization's repository that an address means, apart from one; None where there is none.
 
     By the URL too: keys that were made before ports counted are others.

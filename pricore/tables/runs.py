@@ -16,9 +16,8 @@ from pricore.models import LeftOut, Outcome, SyncRun, Trigger
 from pricore.system.clock import now
 
 if TYPE_CHECKING:
-    import aiosqlite
-
     from pricore.engine.database import Database
+    from pricore.engine.transaction import Transaction
     from pricore.tables.schedule import Schedule
 
 _MOST_RUNS: Final = 100
@@ -107,7 +106,7 @@ class Runs:
 
 
 async def _insert(
-    db: "aiosqlite.Connection",
+    db: "Transaction",
     repository_id: str,
     status: str,
     *,
@@ -176,7 +175,7 @@ def unchanged_again(
 
 
 async def add_unchanged(
-    db: "aiosqlite.Connection",
+    db: "Transaction",
     repository_id: str,
     *,
     run_id: str | None,
@@ -201,7 +200,7 @@ async def add_unchanged(
 
 
 async def add_failure(
-    db: "aiosqlite.Connection",
+    db: "Transaction",
     repository_id: str,
     *,
     run_id: str | None,

@@ -9,9 +9,8 @@ from pricore.system.clock import now
 from pricore.tables.sql import chosen
 
 if TYPE_CHECKING:
-    import aiosqlite
-
     from pricore.engine.database import Database
+    from pricore.engine.transaction import Transaction
 
 _FIRST_RETRY: Final = 30
 _LONGEST_RETRY: Final = 3600
@@ -138,7 +137,7 @@ class Schedule:
             await _spread(db, rows)
 
 
-async def _spread(db: "aiosqlite.Connection", rows: Iterable[tuple[str, int, int | None, int]]) -> None:
+async def _spread(db: "Transaction", rows: Iterable[tuple[str, int, int | None, int]]) -> None:
     """Bring the times of repositories (_TIMED) into their intervals, at random, so that not all come at once."""
     at = now()
     times: dict[str, int | None] = {}

@@ -10,10 +10,10 @@ from pricore.models import NewVersion
 from pricore.system.clock import now
 
 if TYPE_CHECKING:
-    import aiosqlite
+    from pricore.engine.transaction import Transaction
 
 
-async def uploaded_package(db: "aiosqlite.Connection", organization_id: str, name: str) -> tuple[str, bool]:
+async def uploaded_package(db: "Transaction", organization_id: str, name: str) -> tuple[str, bool]:
     """The id of a package that is uploaded, and whether it was made. Raises ConflictError where it is followed."""
     rows: Any = await db.execute_fetchall(
         """
@@ -41,7 +41,7 @@ async def uploaded_package(db: "aiosqlite.Connection", organization_id: str, nam
     return package_id, True
 
 
-async def same_version(db: "aiosqlite.Connection", package_id: str, item: NewVersion) -> str | None:
+async def same_version(db: "Transaction", package_id: str, item: NewVersion) -> str | None:
     """The version of a package, as it is shown, that an upload is already; None where it is new to it.
 
     Raises ConflictError for a release that is there with another content, and for a branch by another name.
@@ -65,7 +65,7 @@ async def same_version(db: "aiosqlite.Connection", package_id: str, item: NewVer
     return None
 
 
-async def check_room(db: "aiosqlite.Connection", package_id: str, item: NewVersion) -> None:
+async def check_room(db: "Transaction", package_id: str, item: NewVersion) -> None:
     """Refuse with ConflictError an upload for whose metadata its package has no room."""
     rows: Any = await db.execute_fetchall(
         "SELECT version, length(entry) FROM versions WHERE package_id = ?", (package_id,)
