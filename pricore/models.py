@@ -294,6 +294,11 @@ class Version(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     moved_to: str | None
     first_reference: str | None
 
+    @property
+    def kind(self) -> str:
+        """What it comes from: tag, branch or upload."""
+        return "upload" if not self.ref else "tag" if self.ref.startswith("refs/tags/") else "branch"
+
 
 class Count(msgspec.Struct, frozen=True):
     """How often something was installed, as clients report it, and how often its archive was sent."""

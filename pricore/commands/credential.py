@@ -22,6 +22,7 @@ from pricore.remotes import known_hosts
 from pricore.remotes.access import Access
 from pricore.services import views
 from pricore.store import Store
+from pricore.system.clock import rfc3339
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,7 +84,7 @@ def add(
         else:
             _print_public_key(console, made)
 
-    session.show(views.credential(made), render)
+    session.show(views.CredentialView.of(made), render)
 
 
 @command(app, "list")
@@ -93,13 +94,13 @@ def show_all(session: Session, org: Org) -> None:
     async def work(store: Store) -> list[Credential]:
         return await store.credentials.of_organization((await find_organization(store, org)).id)
 
-    found = [views.credential(item) for item in session.run(work)]
+    found = session.run(work)
     session.show(
-        found,
+        [views.CredentialView.of(item) for item in found],
         lambda console: print_table(
             console,
             ("name", "kind", "host", "user", "created"),
-            [(item.name, item.kind, item.host, item.username, item.created_at) for item in found],
+            [(item.name, item.kind, item.host, item.username or None, rfc3339(item.created_at)) for item in found],
         ),
     )
 
@@ -111,11 +112,11 @@ def show(session: Session, org: Org, name: Name) -> None:
 
     def render(console: "Console") -> None:
         if found.public_key is None:
-            print_fields(console, list(msgspec.structs.asdict(views.credential(found)).items()))
+            print_fields(console, list(msgspec.to_builtins(views.CredentialView.of(found)).items()))
         else:
             _print_public_key(console, found)
 
-    session.show(views.credential(found), render)
+    session.show(views.CredentialView.of(found), render)
 
 
 @command(app, "change")
@@ -132,7 +133,7 @@ def change(
 
     changed = session.run(work)
     session.show(
-        views.credential(changed), lambda console: console.print(f"Changed {changed.name}.", markup=False)
+        views.CredentialView.of(changed), lambda console: console.print(f"Changed {changed.name}.", markup=False)
     )
 
 

@@ -67,7 +67,7 @@ def register(
             title = f"{item.package.package} {item.package.version}"
             warn(f"warning: {title} cannot be installed now: {item.problem}")
 
-    session.show([views.lock(lock) for lock in made], render)
+    session.show([views.LockView.of(lock) for lock in made], render)
 
 
 @command(app, "check")
@@ -106,7 +106,7 @@ def show_all(session: Session, org: Org) -> None:
 
     found = session.run(work)
     session.show(
-        [views.lock(item) for item in found],
+        [views.LockView.of(item) for item in found],
         lambda console: print_table(
             console,
             ("name", "packages", "registered"),

@@ -45,7 +45,7 @@ def create(
 
     made = session.run(work, creates=True)
     session.show(
-        views.organization(made),
+        views.OrganizationView.of(made),
         lambda console: console.print(f"Created the organization {made.slug}.", markup=False),
     )
 
@@ -59,7 +59,7 @@ def show_all(session: Session) -> None:
 
     found = session.run(work)
     session.show(
-        [views.organization(item) for item in found],
+        [views.OrganizationView.of(item) for item in found],
         lambda console: print_table(
             console, ("slug", "name", "description"), [(item.slug, item.name, item.description) for item in found]
         ),
@@ -84,7 +84,7 @@ def show(
 
     found, repositories, packages, tokens = session.run(work)
     counts = {"repositories": repositories, "packages": packages, "tokens": tokens}
-    document = msgspec.structs.asdict(views.organization(found)) | counts
+    document = msgspec.to_builtins(views.OrganizationView.of(found)) | counts
     session.show(document, lambda console: print_fields(console, list(document.items())))
 
 
@@ -113,7 +113,7 @@ def change(
 
     changed = session.run(work)
     session.show(
-        views.organization(changed),
+        views.OrganizationView.of(changed),
         lambda console: console.print(f"Changed the organization {slug}.", markup=False),
     )
 

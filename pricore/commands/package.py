@@ -43,7 +43,7 @@ def show_all(session: Session, org: _Org) -> None:
 
     found = session.run(work)
     session.show(
-        [views.package_summary(item) for item in found],
+        [views.PackageSummary.of(item) for item in found],
         lambda console: print_table(
             console,
             ("name", "latest", "type", "description"),
@@ -65,8 +65,8 @@ def show(
         return found, await store.packages.versions(found)
 
     found, versions = session.run(work)
-    summary = msgspec.structs.asdict(views.package_summary(found))
-    document = summary | {"versions": [views.version(item) for item in versions]}
+    summary = msgspec.to_builtins(views.PackageSummary.of(found))
+    document = summary | {"versions": [views.VersionView.of(item) for item in versions]}
 
     def render(console: "Console") -> None:
         print_fields(console, list(summary.items()))
@@ -108,7 +108,7 @@ def upload(
 
     name, made = session.run_with_services(work)
     session.show(
-        views.upload(name, made),
+        views.UploadView.of(made, package=name),
         lambda console: console.print(f"{name} {made.version} is served.", markup=False, soft_wrap=True),
     )
 

@@ -136,7 +136,7 @@ def show_all(session: Session, org: Org) -> None:
 
     found = session.run(work)
     session.show(
-        [views.repository(item) for item in found],
+        [views.RepositoryView.of(item) for item in found],
         lambda console: print_table(
             console,
             ("id", "provider", "identifier", "status", "last synced"),
@@ -163,13 +163,13 @@ def show(session: Session, org: Org, repo: Repo) -> None:
 
     found, credential, packages, refs, notes = session.run(work)
     doing = progress.read(session.config.repositories, found.id)
-    shown = msgspec.structs.asdict(views.repository(found)) | {
+    shown = msgspec.to_builtins(views.RepositoryView.of(found)) | {
         "credential": credential,
-        "progress": None if doing is None else views.progress(doing),
+        "progress": None if doing is None else views.ProgressView.of(doing),
     }
     # a mark of a deletion outlives its ref
     refs = [item for item in refs if item.deleted_at is None or item.reason]
-    document = shown | {"packages": packages, "notes": notes, "refs": [views.ref(item) for item in refs]}
+    document = shown | {"packages": packages, "notes": notes, "refs": [views.RefView.of(item) for item in refs]}
 
     def render(console: "Console") -> None:
         words = {
@@ -282,7 +282,7 @@ def change(
             text = f"Changed how {changed.url} is followed."
         console.print(text, markup=False, soft_wrap=True)
 
-    session.show(views.repository(changed), render)
+    session.show(views.RepositoryView.of(changed), render)
 
 
 @command(app, "sync")

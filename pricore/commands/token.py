@@ -104,7 +104,7 @@ def create(
         console.print(secret, markup=False, soft_wrap=True)
         typer.echo("This is the only time that it is shown. Store it safely.", err=True)
 
-    session.show(views.new_token(made, secret), render)
+    session.show(views.NewTokenView.of(made, token=secret), render)
 
 
 @command(app, "list")
@@ -142,7 +142,7 @@ def show_all(
             ],
         )
 
-    session.show([views.token(item) for item in found], render)
+    session.show([views.TokenView.of(item) for item in found], render)
 
 
 @command(app, "revoke")

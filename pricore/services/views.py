@@ -1,36 +1,29 @@
-"""Records as the outside sees them: the shapes of the API, which the CLI's --json prints too."""
+"""Records as the outside sees them: the shapes of the API, which the CLI's --json prints too.
+
+A view has the attributes of its record by their names; `rename` has the names outside where those are others.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import date
-from typing import Annotated
+from datetime import date, datetime
+from typing import Annotated, Any, Self
 
 import msgspec
+from msgspec.structs import force_setattr
 
-from pricore.composer.discovery import TAGS
 from pricore.config import VANISHED
 from pricore.hosts.table import PROVIDERS
 from pricore.models import (
     LOCK_NAME,
     SCOPES,
     Count,
-    Credential,
     Downloads,
     Finding,
     LeftOut,
-    Lock,
-    Organization,
-    Package,
-    Progress,
-    Ref,
-    Repository,
     Step,
     SyncRun,
-    Token,
     Trigger,
-    Version,
 )
-from pricore.system.clock import rfc3339
 
 
 def _one_of(*values: str) -> msgspec.Meta:
@@ -39,7 +32,7 @@ def _one_of(*values: str) -> msgspec.Meta:
 
 
 Id = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
-Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+Time = Annotated[datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 Day = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date"})]
 Scope = Annotated[str, _one_of(*SCOPES)]
 ProviderName = Annotated[str, _one_of(*PROVIDERS)]
@@ -49,7 +42,28 @@ Interval = Annotated[int, msgspec.Meta(ge=0, le=31 * 24 * 3600)]
 Name = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 255})]
 
 
-class OrganizationSummary(msgspec.Struct, frozen=True, kw_only=True):
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What the outside sees of a record."""
+
+    @classmethod
+    def of(cls, record: object, **more: object) -> Self:
+        """The view of a record; `more` are attributes that it doesn't have itself."""
+        whole = _Extended(record, more) if more else record
+        return msgspec.convert(whole, cls, strict=False, from_attributes=True)  # not strict: numbers are times
+
+
+class _Extended:
+    """A record with more attributes."""
+
+    def __init__(self, record: object, more: Mapping[str, object]) -> None:
+        self._record = record
+        self._more = more
+
+    def __getattr__(self, name: str) -> Any:
+        return self._more[name] if name in self._more else getattr(self._record, name)
+
+
+class OrganizationSummary(View, frozen=True, kw_only=True):
     """An organization in a list."""
 
     id: Id
@@ -68,12 +82,12 @@ class OrganizationView(OrganizationSummary, frozen=True, kw_only=True):
     sync_interval: int | None
 
 
-class RepositorySummary(msgspec.Struct, frozen=True, kw_only=True):
+class RepositorySummary(View, frozen=True, kw_only=True, rename={"identifier": "repo_identifier"}):
     """A repository beside what comes from it; `repo_identifier` is owner/name where there is such a thing."""
 
     id: Id
     provider: ProviderName
-    repo_identifier: str
+    identifier: str
 
 
 class RepositoryView(RepositorySummary, frozen=True, kw_only=True):
@@ -99,7 +113,7 @@ class RepositoryView(RepositorySummary, frozen=True, kw_only=True):
     created_at: Time
 
 
-class ProgressView(msgspec.Struct, frozen=True, kw_only=True):
+class ProgressView(View, frozen=True, kw_only=True):
     """How far a sync is: `done` of the `total` in its step; a total of 0 means that nobody knows.
 
     It waits for another one of its repository, lists what is upstream, fetches it, reads each composer.json, and
@@ -111,7 +125,7 @@ class ProgressView(msgspec.Struct, frozen=True, kw_only=True):
     total: int
 
 
-class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
+class SyncRunView(View, frozen=True, kw_only=True):
     """A sync; `status` is queued, running, ok, unchanged (nothing was new), failed or interrupted.
 
     `cause` is what set it off: somebody on the command line (cli) or over the API, the schedule, a webhook, a
@@ -139,17 +153,17 @@ class SyncRunView(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
 
 
-class RefView(msgspec.Struct, frozen=True, kw_only=True):
+class RefView(View, frozen=True, kw_only=True, rename={"name": "ref", "reason": "left_out"}):
     """What became of a tag or branch; `left_out` is why it makes no version now."""
 
-    ref: str
+    name: str
     commit: str
     package: str | None
     version: str | None
-    left_out: str | None
+    reason: str | None
 
 
-class PackageSummary(msgspec.Struct, frozen=True, kw_only=True):
+class PackageSummary(View, frozen=True, kw_only=True, rename={"successor": "abandoned"}):
     """A package in a list; `abandoned` names the package to use instead, or is true where nobody names one."""
 
     id: Id
@@ -157,11 +171,13 @@ class PackageSummary(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     type: str
     latest_version: str | None
-    abandoned: str | bool | None
+    successor: str | bool | None
     created_at: Time
 
 
-class VersionView(msgspec.Struct, frozen=True, kw_only=True):
+class VersionView(
+    View, frozen=True, kw_only=True, rename={"normalized": "normalized_version", "gone_at": "gone_upstream_at"}
+):
     """A version as it is served.
 
     `gone_upstream_at` is since when its tag is missing; `moved_to` is the commit to which its tag has moved, while
@@ -170,12 +186,12 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     version: str
-    normalized_version: str
+    normalized: str
     kind: Annotated[str, _one_of("tag", "branch", "upload")]
     reference: str
     shasum: str
     released_at: Time
-    gone_upstream_at: Time | None
+    gone_at: Time | None
     moved_to: str | None
 
 
@@ -192,7 +208,7 @@ class PackageView(PackageSummary, frozen=True, kw_only=True):
     versions: list[VersionView]
 
 
-class VersionDownloads(msgspec.Struct, frozen=True, kw_only=True):
+class VersionDownloads(View, frozen=True, kw_only=True):
     """How often a version was installed in a period, and how often its archive was sent."""
 
     version: str
@@ -200,7 +216,7 @@ class VersionDownloads(msgspec.Struct, frozen=True, kw_only=True):
     archives: int
 
 
-class DayDownloads(msgspec.Struct, frozen=True, kw_only=True):
+class DayDownloads(View, frozen=True, kw_only=True):
     """How often a package was installed in a day (UTC), and how often its archives were sent.
 
     `versions` and `archive_versions` say of which versions; those without are left out.
@@ -213,7 +229,7 @@ class DayDownloads(msgspec.Struct, frozen=True, kw_only=True):
     archive_versions: dict[str, int]
 
 
-class DownloadsView(msgspec.Struct, frozen=True, kw_only=True):
+class DownloadsView(View, frozen=True, kw_only=True):
     """Installs that clients reported: `total` since ever; those from `from` to `to` by day, and by version.
 
     `total_archives`, and `archives` beside each `downloads`, count the archives that were sent: Composer installs
@@ -228,7 +244,7 @@ class DownloadsView(msgspec.Struct, frozen=True, kw_only=True):
     versions: list[VersionDownloads]
 
 
-class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
+class CredentialView(View, frozen=True, kw_only=True, rename={"plain": "plain_http"}):
     """A credential without its secret; `plain_http` ones may also go over http://."""
 
     id: Id
@@ -237,19 +253,25 @@ class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     username: str | None
     public_key: str | None
-    plain_http: bool
+    plain: bool
     created_at: Time
 
+    def __post_init__(self) -> None:
+        force_setattr(self, "username", self.username or None)
 
-class LockedPackageView(msgspec.Struct, frozen=True, kw_only=True):
+
+class LockedPackageView(View, frozen=True, kw_only=True, rename={"package": "name"}):
     """A package that a lock file names; `shasum` is that of its archive, null where there is none."""
 
-    name: str
+    package: str
     version: str
     shasum: str | None
 
+    def __post_init__(self) -> None:
+        force_setattr(self, "shasum", self.shasum or None)
 
-class LockView(msgspec.Struct, frozen=True, kw_only=True):
+
+class LockView(View, frozen=True, kw_only=True):
     """A registered lock file, with the packages in it that come from its `organization` here."""
 
     organization: str
@@ -259,17 +281,17 @@ class LockView(msgspec.Struct, frozen=True, kw_only=True):
     registered_at: Time
 
 
-class FindingView(msgspec.Struct, frozen=True, kw_only=True):
+class FindingView(View, frozen=True, kw_only=True, rename={"package": "name"}):
     """Whether a package in a lock file can be installed right now with its checksum, and if not, why."""
 
     organization: str
-    name: str
+    package: str
     version: str
     installable: bool
     problem: str | None
 
 
-class TokenView(msgspec.Struct, frozen=True, kw_only=True):
+class TokenView(View, frozen=True, kw_only=True):
     """An access token without its secret; `packages` are the only names that it may see, null means all."""
 
     id: Id
@@ -280,16 +302,23 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: Time | None
     created_at: Time
 
+    def __post_init__(self) -> None:
+        if self.packages is not None:
+            self.packages.sort()
 
-class AllowanceView(msgspec.Struct, frozen=True, kw_only=True):
+
+class AllowanceView(View, frozen=True, kw_only=True, rename={"left": "remaining", "reset": "resets_at"}):
     """How often something may be done in this minute, how often still, and when the minute is over."""
 
     limit: int
-    remaining: int
-    resets_at: Time
+    left: int
+    reset: Time
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "left", max(0, self.left))
 
 
-class LimitsView(msgspec.Struct, frozen=True, kw_only=True):
+class LimitsView(View, frozen=True, kw_only=True):
     """The rate limits of a token from one address; null means that there is none.
 
     `requests` are all of its requests, `downloads_per_minute` those of archives of one package. `address` is where
@@ -314,140 +343,12 @@ class NewTokenView(TokenView, frozen=True, kw_only=True):
     token: str
 
 
-def _time(seconds: int | None) -> str | None:
-    return None if seconds is None else rfc3339(seconds)
-
-
-def organization_summary(item: Organization) -> OrganizationSummary:
-    return OrganizationSummary(id=item.id, name=item.name, slug=item.slug, created_at=rfc3339(item.created_at))
-
-
-def organization(item: Organization) -> OrganizationView:
-    return OrganizationView(
-        id=item.id,
-        name=item.name,
-        slug=item.slug,
-        description=item.description,
-        sync_interval=item.sync_interval,
-        created_at=rfc3339(item.created_at),
-    )
-
-
-def repository(item: Repository) -> RepositoryView:
-    return RepositoryView(
-        id=item.id,
-        provider=item.provider,
-        repo_identifier=item.identifier,
-        url=item.url,
-        paths=list(item.paths),
-        default_branch=item.default_branch,
-        sync_status=item.sync_status,
-        sync_error=item.sync_error,
-        last_synced_at=_time(item.last_synced_at),
-        failures=item.failures,
-        failing_since=_time(item.failing_since),
-        next_sync_at=_time(item.next_sync_at),
-        sync_interval=item.sync_interval,
-        vanished_versions=item.vanished_versions,
-        created_at=rfc3339(item.created_at),
-    )
-
-
-def progress(item: Progress) -> ProgressView:
-    return ProgressView(step=item.step.value, done=item.done, total=item.total)
-
-
 def sync_run(item: SyncRun) -> SyncRunView:
-    return SyncRunView(
-        id=item.id,
-        status=item.status,
-        error=item.error,
-        progress=None if item.progress is None else progress(item.progress),
-        started_at=_time(item.started_at),
-        finished_at=_time(item.finished_at),
-        cause=item.cause,
-        read=item.outcome.read,
-        added=item.outcome.added,
-        updated=item.outcome.updated,
-        removed=item.outcome.removed,
-        kept=item.outcome.kept,
-        moved=item.outcome.moved,
-        left_out=item.outcome.left_out,
-        notes=item.outcome.notes,
-    )
-
-
-def ref(item: Ref) -> RefView:
-    return RefView(
-        ref=item.name,
-        commit=item.commit,
-        package=item.package,
-        version=item.version,
-        left_out=item.reason,
-    )
-
-
-def package_summary(item: Package) -> PackageSummary:
-    return PackageSummary(
-        id=item.id,
-        name=item.name,
-        description=item.description,
-        type=item.type,
-        latest_version=item.latest_version,
-        abandoned=item.successor,
-        created_at=rfc3339(item.created_at),
-    )
-
-
-def package(item: Package, source: Repository | None, versions: list[Version]) -> PackageView:
-    repository = None
-    if source is not None:
-        repository = RepositorySummary(id=source.id, provider=source.provider, repo_identifier=source.identifier)
-    return PackageView(
-        **msgspec.structs.asdict(package_summary(item)),
-        repository=repository,
-        versions=[version(found) for found in versions],
-    )
-
-
-def version(item: Version) -> VersionView:
-    return VersionView(
-        version=item.version,
-        normalized_version=item.normalized,
-        kind="upload" if not item.ref else "tag" if item.ref.startswith(TAGS) else "branch",
-        reference=item.reference,
-        shasum=item.shasum,
-        released_at=rfc3339(item.released_at),
-        gone_upstream_at=_time(item.gone_at),
-        moved_to=item.moved_to,
-    )
-
-
-def upload(name: str, item: Version) -> UploadView:
-    return UploadView(**msgspec.structs.asdict(version(item)), package=name)
-
-
-def lock(item: Lock) -> LockView:
-    return LockView(
-        organization=item.organization,
-        name=item.name,
-        packages=[
-            LockedPackageView(name=package.package, version=package.version, shasum=package.shasum or None)
-            for package in item.packages
-        ],
-        created_at=rfc3339(item.created_at),
-        registered_at=rfc3339(item.registered_at),
-    )
+    return SyncRunView.of(item, **msgspec.structs.asdict(item.outcome))
 
 
 def finding(item: Finding) -> FindingView:
-    return FindingView(
-        organization=item.package.organization,
-        name=item.package.package,
-        version=item.package.version,
-        installable=item.problem is None,
-        problem=item.problem,
-    )
+    return FindingView.of(item.package, installable=item.problem is None, problem=item.problem)
 
 
 def downloads(item: Downloads) -> DownloadsView:
@@ -480,44 +381,3 @@ def _day(day: date, counts: Mapping[str, Count]) -> DayDownloads:
         versions=installs,
         archive_versions=archives,
     )
-
-
-def credential(item: Credential) -> CredentialView:
-    return CredentialView(
-        id=item.id,
-        name=item.name,
-        kind=item.kind,
-        host=item.host,
-        username=item.username or None,
-        public_key=item.public_key,
-        plain_http=item.plain,
-        created_at=rfc3339(item.created_at),
-    )
-
-
-def token(item: Token) -> TokenView:
-    return TokenView(
-        id=item.id,
-        name=item.name,
-        scopes=list(item.scopes),
-        packages=None if item.packages is None else sorted(item.packages),
-        last_used_at=_time(item.last_used_at),
-        expires_at=_time(item.expires_at),
-        created_at=rfc3339(item.created_at),
-    )
-
-
-def allowance(limit: int, remaining: int, *, reset: int) -> AllowanceView:
-    return AllowanceView(limit=limit, remaining=remaining, resets_at=rfc3339(reset))
-
-
-def own_token(item: Token, *, address: str, requests: AllowanceView | None, downloads: int | None) -> OwnTokenView:
-    return OwnTokenView(
-        **msgspec.structs.asdict(token(item)),
-        organization=item.organization,
-        limits=LimitsView(address=address, requests=requests, downloads_per_minute=downloads),
-    )
-
-
-def new_token(item: Token, secret: str) -> NewTokenView:
-    return NewTokenView(**msgspec.structs.asdict(token(item)), token=secret)

@@ -62,7 +62,7 @@ def routes(services: Services, admission: Admission) -> list[Route]:
 
     async def list_locks(call: Call) -> Data[list[LockView]]:
         found = await store.locks.of_organization(await find_organization(store, call))
-        return Data([views.lock(item) for item in found if _visible(call.token, item)])
+        return Data([LockView.of(item) for item in found if _visible(call.token, item)])
 
     async def register_lock(call: Call) -> Data[LockView]:
         organization = await find_organization(store, call)
@@ -70,7 +70,7 @@ def routes(services: Services, admission: Admission) -> list[Route]:
         packages = await read(call)
         await hidden(call, name)
         packages = await checker.name_archives(packages, admit=counting(call), seconds=MOST_SECONDS)
-        return Data(views.lock(await store.locks.register(organization, name, packages)))
+        return Data(LockView.of(await store.locks.register(organization, name, packages)))
 
     async def check_lock(call: Call) -> Data[list[FindingView]]:
         await find_organization(store, call)

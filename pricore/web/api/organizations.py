@@ -7,7 +7,7 @@ import msgspec
 from pricore.auth import access_tokens
 from pricore.errors import ForbiddenError, InvalidError, NotFoundError
 from pricore.models import Organization
-from pricore.services import management, views
+from pricore.services import management
 from pricore.services.opening import Services
 from pricore.services.views import (
     Interval,
@@ -61,11 +61,11 @@ def routes(services: Services) -> list[Route]:
     async def list_organizations(call: Call) -> Data[list[OrganizationSummary]]:
         found = await store.organizations.all()
         return Data(
-            [views.organization_summary(item) for item in found if call.token.organization in (item.slug, None)]
+            [OrganizationSummary.of(item) for item in found if call.token.organization in (item.slug, None)]
         )
 
     async def get_organization(call: Call) -> Data[OrganizationView]:
-        return Data(views.organization(await find_organization(store, call)))
+        return Data(OrganizationView.of(await find_organization(store, call)))
 
     async def create_organization(call: Call) -> Data[OrganizationView]:
         wanted: NewOrganization = call.body
@@ -74,7 +74,7 @@ def routes(services: Services) -> list[Route]:
         name = access_tokens.check_name(wanted.name)
         slug = management.slug_of(name) if wanted.slug is None else management.check_slug(wanted.slug)
         description = management.check_description(wanted.description)
-        return Data(views.organization(await store.organizations.create(slug, name, description=description)))
+        return Data(OrganizationView.of(await store.organizations.create(slug, name, description=description)))
 
     async def change_organization(call: Call) -> Data[OrganizationView]:
         wanted: OrganizationChange = call.body
@@ -90,7 +90,7 @@ def routes(services: Services) -> list[Route]:
                 None if wanted.description is msgspec.UNSET else management.check_description(wanted.description)
             ),
         )
-        return Data(views.organization(changed))
+        return Data(OrganizationView.of(changed))
 
     async def delete_organization(call: Call) -> Message:
         await management.delete_organization(services, await whole_organization(call))

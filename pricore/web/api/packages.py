@@ -71,7 +71,7 @@ def routes(services: Services) -> list[Route]:
             limit=query.per_page,
             offset=query.offset,
         )
-        return Page([views.package_summary(item) for item in found], query.meta(total))
+        return Page([PackageSummary.of(item) for item in found], query.meta(total))
 
     async def find(call: Call) -> tuple[Organization, Package]:
         """The organization and the package in a call's path. Raises NotFoundError."""
@@ -87,14 +87,16 @@ def routes(services: Services) -> list[Route]:
         if repository is None and found.repository_id is not None:  # removed between the two questions
             raise NotFoundError(access_tokens.NOT_HERE)
         versions = await store.packages.versions(found)
-        return Data(await DOCUMENTS.for_all(len(versions), views.package, found, repository, versions))
+        return Data(
+            await DOCUMENTS.for_all(len(versions), PackageView.of, found, repository=repository, versions=versions)
+        )
 
     async def upload_package(call: Call) -> Data[UploadView]:
         query: UploadQuery = call.query
         organization = await find_organization(store, call)
         async with uploads.receive(call.body) as file:
             name, made = await uploads.add(organization, file, version=query.version, only=call.token.packages)
-        return Data(views.upload(name, made))
+        return Data(UploadView.of(made, package=name))
 
     async def delete_package(call: Call) -> Message:
         organization, package = await find(call)
@@ -106,7 +108,7 @@ def routes(services: Services) -> list[Route]:
         _, package = await find(call)
         found = await store.packages.versions(package)
         page = found[query.offset : query.offset + query.per_page]
-        return Page([views.version(item) for item in page], query.meta(len(found)))
+        return Page([VersionView.of(item) for item in page], query.meta(len(found)))
 
     async def delete_version(call: Call) -> Message:
         organization, package = await find(call)

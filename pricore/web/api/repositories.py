@@ -122,7 +122,7 @@ def routes(services: Services, queue: Queue) -> list[Route]:
         paths = management.parse_paths(wanted.paths)
         made = await store.repositories.add(organization, address, paths=paths, confined=True, queued=True)
         queue.notify()
-        return Data(views.repository(made))
+        return Data(RepositoryView.of(made))
 
     async def change_repository(call: Call) -> Data[RepositoryView]:
         wanted: RepositoryChange = call.body
@@ -138,7 +138,7 @@ def routes(services: Services, queue: Queue) -> list[Route]:
         if wanted.vanished_versions is not UNSET:
             await store.repositories.set_vanished(found.id, wanted.vanished_versions)
         queue.notify()
-        return Data(views.repository(await find_repository(call)))
+        return Data(RepositoryView.of(await find_repository(call)))
 
     async def change_place(found: Repository, wanted: RepositoryChange) -> None:
         url = None if wanted.url is UNSET else wanted.url
@@ -272,7 +272,7 @@ def _check_unrestricted(token: Token) -> None:
 
 
 def _repository(item: Repository, token: Token) -> RepositoryView:
-    view = views.repository(item)
+    view = RepositoryView.of(item)
     if token.packages is None or view.sync_error is None:
         return view
     return msgspec.structs.replace(view, sync_error=_NOT_SEEN)

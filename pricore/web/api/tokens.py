@@ -6,8 +6,9 @@ from pricore.auth import access_tokens
 from pricore.auth.rate_limits import Limits
 from pricore.errors import ForbiddenError, InvalidError, NotFoundError
 from pricore.models import Organization, Token
-from pricore.services import views
 from pricore.services.views import (
+    AllowanceView,
+    LimitsView,
     Name,
     NewTokenView,
     OwnTokenView,
@@ -47,7 +48,7 @@ def routes(store: Store, limits: Limits) -> list[Route]:
 
     async def list_tokens(call: Call) -> Data[list[TokenView]]:
         organization = await find_organization(store, call)
-        return Data([views.token(item) for item in await visible(call.token, organization)])
+        return Data([TokenView.of(item) for item in await visible(call.token, organization)])
 
     async def create_token(call: Call) -> Data[NewTokenView]:
         wanted: NewToken = call.body
@@ -72,7 +73,7 @@ def routes(store: Store, limits: Limits) -> list[Route]:
             packages=call.token.packages if packages is None else packages,
             expires_at=expires_at,
         )
-        return Data(views.new_token(made, secret))
+        return Data(NewTokenView.of(made, token=secret))
 
     async def names(organization: Organization, caller: Token, packages: list[str]) -> set[str]:
         """The names of packages given by id or name. Raises InvalidError for one that the caller can't see."""
@@ -93,11 +94,9 @@ def routes(store: Store, limits: Limits) -> list[Route]:
 
     async def get_token(call: Call) -> Data[OwnTokenView]:
         downloads = None if limits.downloads is None else limits.downloads.limit
-        requests = None
-        if call.allowance is not None:
-            left = max(0, call.allowance.left)
-            requests = views.allowance(call.allowance.limit, left, reset=call.allowance.reset)
-        return Data(views.own_token(call.token, address=call.address, requests=requests, downloads=downloads))
+        requests = None if call.allowance is None else AllowanceView.of(call.allowance)
+        own = LimitsView(address=call.address, requests=requests, downloads_per_minute=downloads)
+        return Data(OwnTokenView.of(call.token, limits=own))
 
     return [
         Route(
