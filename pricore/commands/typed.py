@@ -1,7 +1,8 @@
 """Groups and commands that take what is typed as it is.
 
-Typer loads pydantic for any value, none too, which takes longer than most commands. How it comes to values is
-private to it: with a Typer that has another way, nothing but the time is lost.
+Typer loads pydantic for any value, none too, which takes longer than most commands (docs/decisions/typer.md). Each
+parameter says by `get_runtime_param` how it comes to its value: with a Typer that has another way, nothing but the
+time is lost.
 """
 
 import re
@@ -33,8 +34,7 @@ class Group(TyperGroup):
 
 def _as_typed(parameters: Sequence[Any]) -> list[Any]:
     for item in parameters:
-        if getattr(item, "_runtime_param", ...) is None:
-            item._runtime_param = _Values()  # noqa: SLF001  # private, as said above
+        item.get_runtime_param = _Values
     return [*parameters]
 
 
@@ -54,8 +54,7 @@ class _Values:
                 return int(value)
             if kind == (list[str] if several else str):
                 return [*map(_check_text, texts)] if several else _check_text(value)
-        param._runtime_param = None  # noqa: SLF001  # Typer makes its own then
-        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+        return type(param).get_runtime_param(param).coerce(value, param=param, ctx=ctx)
 
 
 def _check_text(text: str) -> str:
