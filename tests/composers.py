@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 import platformdirs
 
-_CACHE: Final = platformdirs.user_cache_path("pricore-tests") / "composer"
+CACHE: Final = platformdirs.user_cache_path("pricore-tests") / "composer"
 _FRESH_SECONDS: Final = 7 * 86400
 _FAILED_SECONDS: Final = 600
 """How long it isn't looked for again: not by every worker of a run, where there is no network."""
@@ -94,8 +94,8 @@ def installed() -> Release:
 
 def newest() -> Release:
     """The newest Composer that can be had, unpacked where it isn't yet; many processes may ask at once."""
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    with (_CACHE / "lock").open("w") as lock:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as long as another one looks, which is bounded
         looked = _look()
     if looked.release is None:
@@ -104,7 +104,7 @@ def newest() -> Release:
 
 
 def _look() -> _Looked:
-    file = _CACHE / "newest.json"
+    file = CACHE / "newest.json"
     before = _Looked()
     if file.exists():
         before = msgspec.json.decode(file.read_bytes(), type=_Looked)
@@ -113,7 +113,7 @@ def _look() -> _Looked:
             return before
         before = before if there else _Looked()
     try:
-        with tempfile.TemporaryDirectory(dir=_CACHE) as folder:
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
             looked = _Looked(_fetch(Path(folder)))
     except (UnavailableError, OSError) as error:
         looked = _Looked(before.release, str(error))
@@ -133,7 +133,7 @@ def _fetch(folder: Path) -> Release:
     found = re.search(r"^Version: (\S+)", apt("apt-cache", "show", "--no-all-versions", "composer"), re.MULTILINE)
     if found is None:
         raise UnavailableError("apt knows no Composer in Debian unstable")
-    home = _CACHE / found[1].replace(":", "_")
+    home = CACHE / found[1].replace(":", "_")
     if not home.exists():
         others = ("recommends", "suggests", "enhances", "conflicts", "breaks", "replaces")
         needed = ("depends", "--recurse", *(f"--no-{relation}" for relation in others))

@@ -24,8 +24,8 @@ class GitHost:
         self.gate: threading.Event | None = None
         """What is waited for before a pack is sent."""
         self.waiting = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.host = f"127.0.0.1:{self._server.server_port}"
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.host = f"127.0.0.1:{self.server.server_port}"
 
     def url(self, name: str) -> str:
         return f"http://{self.host}/{name}/.git"
@@ -38,14 +38,14 @@ class GitHost:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["GitHost"]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         thread.start()
         try:
             yield self
         finally:
-            self._server.shutdown()
+            self.server.shutdown()
             thread.join()
-            self._server.server_close()
+            self.server.server_close()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         host = self

@@ -346,7 +346,7 @@ class Client:
     def __init__(self, url: str, secret: str) -> None:
         host, _, port = url.removeprefix("http://").partition(":")
         self._address = host, int(port)
-        self._secret = secret
+        self.secret = secret
 
     def ask(
         self, method: str, path: str, document: Any = None, *, secret: str | None = None, **headers: str
@@ -362,7 +362,7 @@ class Client:
         connection = http.client.HTTPConnection(*self._address, timeout=30)
         with contextlib.closing(connection):
             headers = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, body, {"Authorization": f"Bearer {secret or self._secret}"} | headers)
+            connection.request(method, path, body, {"Authorization": f"Bearer {secret or self.secret}"} | headers)
             response = connection.getresponse()
             return response.status, response.read()
 

@@ -33,7 +33,7 @@ def test_many_may_look_for_it_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_reason_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none can be had the reason is one line, and it isn't looked for again by everybody who asks."""
-    monkeypatch.setattr(composers, "_CACHE", tmp_path)
+    monkeypatch.setattr(composers, "CACHE", tmp_path)
     with monkeypatch.context() as without:
         without.setenv("PATH", str(tmp_path))
         with pytest.raises(UnavailableError, match=r"^apt-get is not installed$"):

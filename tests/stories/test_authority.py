@@ -73,7 +73,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     host = GitHost(tmp_path / "upstream")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, private)
-    host._server.socket = context.wrap_socket(host._server.socket, server_side=True)
+    host.server.socket = context.wrap_socket(host.server.socket, server_side=True)
     with host.running():
         yield World(tmp_path, authority, host)
 

@@ -92,7 +92,7 @@ def download(client: Client) -> dict[str, str]:
 def log_in(composer: Composer, client: Client, url: str) -> None:
     registry = f"{url}/org/acme"
     composer.write(require={NAME: "1.0.0"}, registry=registry)
-    composer.log_in(registry, client._secret)
+    composer.log_in(registry, client.secret)
 
 
 @pytest.mark.parametrize("redirect", ["off", "on"])
