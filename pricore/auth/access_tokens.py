@@ -21,7 +21,7 @@ _LATEST: Final = 253_402_300_799
 
 _MOST_KNOWN: Final = 500_000
 _TOKEN: Final = 10
-"""How much is remembered of tokens: the names of packages in them, and what each is besides."""
+"""What a token counts as, besides the names of packages in it."""
 
 NOT_HERE: Final = "there is nothing here, or it is not for this access token"
 """What is said of what does not exist, and in the same words of what a token may not see."""
@@ -87,7 +87,8 @@ def read_secret(authorization: str) -> str:
 class _Known(dict[bytes, tuple[Token, int]]):
     """Tokens by their keys, with the number of the newest change before each was looked up; the oldest go."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._size = 0
 
     def keep(self, key: bytes, token: Token, revision: int) -> None:
@@ -95,7 +96,7 @@ class _Known(dict[bytes, tuple[Token, int]]):
         self.drop(key)
         self[key] = token, revision
         self._size += _weight(token)
-        while self._size > _MOST_KNOWN:
+        while self._size > self._most:
             self.drop(next(iter(self)))
 
     def drop(self, key: bytes) -> None:
@@ -109,11 +110,14 @@ def _weight(token: Token) -> int:
 
 
 class Authenticator:
-    """Finds the token that a request carries; it is remembered until something of its organization changes."""
+    """Finds the token that a request carries; it is remembered until something of its organization changes.
 
-    def __init__(self, store: Store) -> None:
+    `most_known` bounds what is remembered: the names of packages in tokens, and ten for each token.
+    """
+
+    def __init__(self, store: Store, *, most_known: int = _MOST_KNOWN) -> None:
         self._store = store
-        self._known = _Known()
+        self._known = _Known(most_known)
 
     async def identify(self, authorization: str | None, *, at: float) -> Token:
         """The token in an Authorization header, which counts as used at that time.

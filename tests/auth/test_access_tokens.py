@@ -350,9 +350,8 @@ def test_a_time_that_cannot_be_shown_is_refused(text: str) -> None:
         access_tokens.parse_expiry(text, at=NOW)
 
 
-async def test_what_is_remembered_of_tokens_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_remembered_of_tokens_has_a_bound(tmp_path: Path) -> None:
     """A token that is sent in ever other forms, or that names many packages, drives out the oldest."""
-    monkeypatch.setattr("pricore.auth.access_tokens._MOST_KNOWN", 1000)
     async with Store(tmp_path / "pricore.sqlite3") as store:
         acme = await store.organizations.create("acme", "Acme")
         secret = access_tokens.create_secret()
@@ -360,7 +359,7 @@ async def test_what_is_remembered_of_tokens_has_a_bound(tmp_path: Path, monkeypa
         await store.tokens.create(
             acme, name="CI", token_hash=access_tokens.hash_secret(secret), scopes=(), packages=names
         )
-        authenticator = access_tokens.Authenticator(store)
+        authenticator = access_tokens.Authenticator(store, most_known=1000)
         sent = [basic(f"user{number}", secret) for number in range(30)]
         for authorization in sent:
             assert await authenticator.identify(authorization, at=0)

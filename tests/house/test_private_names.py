@@ -7,7 +7,6 @@ from typing import Final
 from tests.house.sources import walk
 
 EXCEPTIONS: Final = {
-    "auth/test_access_tokens.py: pricore.auth.access_tokens._MOST_KNOWN",
     "store/harness.py: pricore.engine.sqlite._statements",
     "store/test_readers.py: pricore.engine.sqlite._scripts",
     "store/test_schema.py: pricore.engine.sqlite._scripts",
