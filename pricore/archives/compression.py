@@ -5,6 +5,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Final, Literal, Protocol
 
@@ -64,17 +65,15 @@ def read_pieces(archive: IO[bytes]) -> Iterator[bytes]:
 
 def digest_of(file: IO[bytes], encoding: Encoding) -> str | None:
     """The sha1 of a kept archive, unpacked; None where it cannot be."""
-    digest = hashlib.sha1(usedforsecurity=False)
     try:
-        for piece in _read_gzip(file) if encoding == "gzip" else read_plain(file):
-            digest.update(piece)
+        with gzip.GzipFile(fileobj=file) if encoding == "gzip" else _unpacked(file) as plain:
+            return hashlib.file_digest(plain, partial(hashlib.sha1, usedforsecurity=False)).hexdigest()
     except (OSError, EOFError, zlib.error, zstandard.ZstdError):
         return None
-    return digest.hexdigest()
 
 
 def digest_at(path: Path) -> str | None:
-    """The same of a file that is packed with zstd."""
+    """The same of a file that is packed with zstd. Raises OSError where it cannot be opened."""
     with path.open("rb") as file:
         return digest_of(file, "zstd")
 
@@ -87,14 +86,12 @@ def frame_size(kept: IO[bytes]) -> int:
         return -1
 
 
-def _read_gzip(kept: IO[bytes]) -> Iterator[bytes]:
-    with gzip.GzipFile(fileobj=kept) as file:
-        while piece := file.read(_CHUNK):
-            yield piece
-
-
 def read_plain(kept: IO[bytes]) -> Iterator[bytes]:
     """The bytes of an archive that is kept with zstd, piece by piece."""
-    with zstandard.ZstdDecompressor().stream_reader(kept, closefd=False) as reader:
+    with _unpacked(kept) as reader:
         while piece := reader.read(_CHUNK):
             yield piece
+
+
+def _unpacked(kept: IO[bytes]) -> zstandard.ZstdDecompressionReader:
+    return zstandard.ZstdDecompressor().stream_reader(kept, closefd=False)

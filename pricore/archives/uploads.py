@@ -18,6 +18,7 @@ from typing import IO, Final, TypeVar, cast
 import zstandard
 
 from pricore.archives import uploaded_zips
+from pricore.archives.compression import digest_at
 from pricore.composer import metadata, versions
 from pricore.composer.metadata import Manifest
 from pricore.errors import (
@@ -41,7 +42,6 @@ T = TypeVar("T")
 _SUFFIX: Final = ".zip.zst"
 _NEW: Final = ".new-"
 _ZSTD_LEVEL: Final = 9
-_PIECE: Final = 256 * 1024
 _AT_A_TIME: Final = 2
 """Uploads that are read and written again at the same time: each takes a core."""
 
@@ -276,18 +276,6 @@ def _version_of(manifest: Manifest, given: str | None) -> tuple[str, str]:
         raise InvalidError(str(error), field="version") from None
 
 
-def _checksum(path: Path) -> str | None:
-    """The sha1 of an archive that is kept, None where it isn't there or cannot be read."""
-    digest = hashlib.sha1(usedforsecurity=False)
-    try:
-        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as archive:
-            while piece := archive.read(_PIECE):
-                digest.update(piece)
-    except (OSError, zstandard.ZstdError):
-        return None
-    return digest.hexdigest()
-
-
 def _open_new(folder: Path) -> IO[bytes]:
     """A new file in a folder, locked as long as this process has it open."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -328,3 +316,11 @@ def _unlink_halves(folder: Path, before: float) -> None:
         with suppress(FileNotFoundError), path.open("rb") as file:
             if lock(file) and os.fstat(file.fileno()).st_mtime < before:
                 path.unlink()
+
+
+def _checksum(path: Path) -> str | None:
+    """The sha1 of an archive that is kept, None where it isn't there or cannot be read."""
+    try:
+        return digest_at(path)
+    except OSError:
+        return None
