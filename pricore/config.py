@@ -6,7 +6,7 @@ The file is the first that there is: --config, `PRICORE_CONFIG`, the user's, the
 import errno
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -18,7 +18,6 @@ import platformdirs
 from pricore.errors import ConfigError
 
 Network = IPv4Network | IPv6Network
-
 
 VANISHED = ("keep", "remove")
 """What may become of released versions whose tag is gone upstream."""
@@ -33,13 +32,132 @@ MACHINES_FILE: Final = Path("/etc/pricore/config.yaml")
 DEFAULT: Final = "default"
 """Where a setting comes from that nobody gave."""
 
+_Check = Callable[[object, str], object]
+"""Gives the value of a setting as what was given means it; the text names the place. Raises ConfigError."""
 
-def secret() -> Any:
-    """A setting that is a secret, empty where there is none.
 
-    It is shown nowhere, and `PRICORE_X_FILE` can name the file that holds it.
+def _choice(*choices: str) -> _Check:
+    def check(value: object, origin: str) -> object:
+        if value in choices:
+            return value
+        raise ConfigError(f"{origin} must be one of {', '.join(choices)}")
+
+    return check
+
+
+def _path(kind: str, what: str) -> _Check:
+    def check(value: object, origin: str) -> Path:
+        if not isinstance(value, str | Path) or not str(value):
+            raise ConfigError(f"{origin} must be a {kind}")
+        try:
+            return Path(value).expanduser().absolute()
+        except RuntimeError:
+            raise ConfigError(f"the {what} {value} is in the home of a user that there isn't") from None
+
+    return check
+
+
+def _text(form: str, what: str) -> _Check:
+    def check(value: object, origin: str) -> str:
+        if isinstance(value, str) and re.fullmatch(form, value):
+            return value
+        raise ConfigError(f"{origin} must be {what}")
+
+    return check
+
+
+def _secret(value: object, origin: str) -> str:
+    """A secret, given itself or as the file that holds it; no error repeats it."""
+    if isinstance(value, Path):
+        try:
+            value = value.expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, RuntimeError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text of this user's"
+            raise ConfigError(f"{origin}: cannot read {value}: {reason}") from None
+    if isinstance(value, str) and value and value.isprintable():
+        return value
+    raise ConfigError(f"{origin} must be a line of text")
+
+
+def _number(low: int = 0, high: int = 2**31) -> _Check:
+    def check(value: object, origin: str) -> int:
+        text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+        if re.fullmatch(r"[0-9]{1,10}", text) and low <= int(text) <= high:
+            return int(text)
+        raise ConfigError(f"{origin} must be a whole number from {low} to {high}")
+
+    return check
+
+
+def _switch(value: object, origin: str) -> bool:
+    # YAML reads on and off as truth values by itself
+    if str(value).lower() in ("on", "true", "yes", "1"):
+        return True
+    if str(value).lower() in ("off", "false", "no", "0"):
+        return False
+    raise ConfigError(f"{origin} must be on or off")
+
+
+def _list(of: Callable[[str, str], object]) -> _Check:
+    """A list: YAML's, or with commas between its items."""
+
+    def check(value: object, origin: str) -> object:
+        items = value.split(",") if isinstance(value, str) else value
+        if isinstance(items, list) and all(isinstance(item, str) for item in items):
+            return tuple(of(item.strip(), origin) for item in items if item.strip())
+        raise ConfigError(f"{origin} must be a list, or text with commas between its items")
+
+    return check
+
+
+def _network(text: str, origin: str) -> Network:
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ConfigError(f"{origin}: {text!r} is no address or network, such as 10.0.0.0/8") from None
+
+
+def _host_or_network(text: str, origin: str) -> Network | str:
+    if re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", text):
+        return text.lower()
+    return _network(text, origin)
+
+
+def _bucket(value: object, origin: str) -> str:
+    if value in ("", None):
+        return ""
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(?:/[A-Za-z0-9._-]+)*/?", value)
+        and not {".", ".."} & set(value.split("/"))
+    ):
+        return value.rstrip("/")
+    raise ConfigError(
+        f"{origin} must be a bucket such as s3://bucket or s3://bucket/prefix; empty is the data folder"
+    )
+
+
+def _url(value: object, origin: str) -> str:
+    if value in ("", None):
+        return ""
+    # what is allowed here goes into JSON documents as it is
+    if isinstance(value, str) and re.fullmatch(r"https?://[A-Za-z0-9.\-_\[\]:]+(?:/[A-Za-z0-9.\-_~/]*)?", value):
+        try:
+            parts = urlsplit(value)
+            if parts.hostname and parts.port != 0:
+                return value.rstrip("/")
+        except ValueError:
+            pass  # brackets around what is no address, or a port that is none
+    raise ConfigError(f"{origin} must be a URL such as https://packages.example.com")
+
+
+def setting(default: object, check: _Check, *, secret: bool = False, fixed: bool = False) -> Any:
+    """A setting with its default, and the check of what is given.
+
+    A `secret` is shown nowhere, and `PRICORE_X_FILE` can name the file that holds it. A `fixed` one cannot change
+    while the server runs.
     """
-    return field(default="", repr=False, metadata={"secret": True})
+    return field(default=default, repr=not secret, metadata={"check": check, "secret": secret, "fixed": fixed})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,40 +194,42 @@ class Config:
     projects of an organization pin branches to and that no version is made of, megabytes unpacked; 0 is no limit.
     """
 
-    data: Path
-    host: str = "127.0.0.1"
-    port: int = 8000
-    workers: int = 1
-    public_url: str = ""
-    inline_limit: int = 512 * 1024
-    git_timeout: int = 1800
-    repository_limit: int = 10 * 1024
-    sync_interval: int = 300
-    sync_workers: int = 2
-    vanished_versions: str = "keep"
-    upload_limit: int = 100
-    rate_limits: bool = True
-    requests_per_minute: int = 1000
-    downloads_per_minute: int = 100
-    failures_per_minute: int = 60
-    trusted_proxies: tuple[Network, ...] = ()
-    internal_hosts: tuple[Network | str, ...] = ()
-    git_proxy: str = ""
-    key_file: Path | None = None
-    ca_file: Path | None = None
-    log_format: str = "console"
-    log_level: str = "info"
-    access_log: bool = False
-    stop_timeout: int = 25
-    dist_storage: str = ""
-    dist_redirect: bool = False
-    dist_limit: int = 0
-    dist_days: int = 0
-    pin_limit: int = 1024
-    s3_endpoint: str = ""
-    s3_region: str = "us-east-1"
-    s3_access_key: str = secret()
-    s3_secret_key: str = secret()
+    data: Path = field(metadata={"check": _path("folder", "data folder"), "secret": False, "fixed": True})
+    host: str = setting(
+        "127.0.0.1", _text(r"[^\s/@]+", "a host name or an address, such as 127.0.0.1"), fixed=True
+    )
+    port: int = setting(8000, _number(0, 65535), fixed=True)
+    workers: int = setting(1, _number(1, 64), fixed=True)
+    public_url: str = setting("", _url)
+    inline_limit: int = setting(512 * 1024, _number())
+    git_timeout: int = setting(1800, _number(1, 24 * 3600))
+    repository_limit: int = setting(10 * 1024, _number())
+    sync_interval: int = setting(300, _number(0, 31 * 24 * 3600))
+    sync_workers: int = setting(2, _number(1, 64))
+    vanished_versions: str = setting("keep", _choice(*VANISHED))
+    upload_limit: int = setting(100, _number(1, 2048))
+    rate_limits: bool = setting(True, _switch)
+    requests_per_minute: int = setting(1000, _number())
+    downloads_per_minute: int = setting(100, _number())
+    failures_per_minute: int = setting(60, _number())
+    trusted_proxies: tuple[Network, ...] = setting((), _list(_network))
+    internal_hosts: tuple[Network | str, ...] = setting((), _list(_host_or_network))
+    git_proxy: str = setting("", _url)
+    key_file: Path | None = setting(None, _path("file", "key file"))
+    ca_file: Path | None = setting(None, _path("file", "file of authorities"), fixed=True)
+    log_format: str = setting("console", _choice(*LOG_FORMATS))
+    log_level: str = setting("info", _choice(*LOG_LEVELS))
+    access_log: bool = setting(False, _switch)
+    stop_timeout: int = setting(25, _number(0, 3600))
+    dist_storage: str = setting("", _bucket, fixed=True)
+    dist_redirect: bool = setting(False, _switch)
+    dist_limit: int = setting(0, _number())
+    dist_days: int = setting(0, _number(0, 36500))
+    pin_limit: int = setting(1024, _number())
+    s3_endpoint: str = setting("", _url, fixed=True)
+    s3_region: str = setting("us-east-1", _text(r"[!-~]{1,500}", "text without blanks"), fixed=True)
+    s3_access_key: str = setting("", _secret, secret=True, fixed=True)
+    s3_secret_key: str = setting("", _secret, secret=True, fixed=True)
 
     @property
     def database(self) -> Path:
@@ -147,6 +267,10 @@ class Config:
     @property
     def key(self) -> Path:
         return self.key_file or self.data / "key"
+
+
+FIXED: Final = tuple(item.name for item in fields(Config) if item.metadata["fixed"])
+"""Settings that cannot change while the server runs."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +312,8 @@ def read_settings(
 ) -> Settings:
     """The settings in force and where they come from, or everything that is wrong with what was given."""
     values: dict[str, object] = {"data": platformdirs.user_data_path("pricore")}
-    origins = {item.name: DEFAULT for item in fields(Config)}
+    checks: dict[str, _Check] = {item.name: item.metadata["check"] for item in fields(Config)}
+    origins = dict.fromkeys(checks, DEFAULT)
     mistakes: list[str] = []
     for given in (_in_file(file, environ), _in_environment(environ), _in_flags(flags or {})):
         try:
@@ -197,7 +322,7 @@ def read_settings(
                     mistakes.append(f"{origin}: unknown setting {name!r}; there are {', '.join(sorted(origins))}")
                     continue
                 try:
-                    values[name] = _checked(name, value, place)
+                    values[name] = checks[name](value, place)
                     origins[name] = origin
                 except ConfigError as error:
                     mistakes.append(str(error))
@@ -219,7 +344,7 @@ def find_unknown(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 def is_secret(name: str) -> bool:
     """Whether a setting must not be shown."""
-    return any(item.name == name and item.metadata.get("secret") for item in fields(Config))
+    return any(item.name == name and item.metadata["secret"] for item in fields(Config))
 
 
 _Given = Iterator[tuple[str, object, str, str]]
@@ -259,21 +384,6 @@ def _in_flags(flags: Mapping[str, object]) -> _Given:
             yield name, value, flag, flag
 
 
-def _absolute(path: Path, what: str) -> Path:
-    try:
-        return path.expanduser().absolute()
-    except RuntimeError:
-        raise ConfigError(f"the {what} {path} is in the home of a user that there isn't") from None
-
-
-def _read_secret(path: Path, variable: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ConfigError(f"{variable}_FILE: cannot read {path}: {reason}") from None
-
-
 def _read_file(path: Path) -> dict[str, object]:
     import yaml  # only who has a file pays for the parser
 
@@ -287,146 +397,3 @@ def _read_file(path: Path) -> dict[str, object]:
     if not isinstance(content, dict | None):
         raise ConfigError(f"{path} must hold settings as `name: value`")
     return content or {}
-
-
-def _checked(name: str, value: object, origin: str) -> object:
-    """The value of one setting in its own type; `origin` says in an error where it came from."""
-    if is_secret(name):
-        return _secret(value, origin)
-    match name:
-        case "data":
-            return _path(value, origin, "folder", "data folder")
-        case "key_file":
-            return _path(value, origin, "file", "key file")
-        case "ca_file":
-            return _path(value, origin, "file", "file of authorities")
-        case "host":
-            if isinstance(value, str) and value and not re.search(r"[\s/@]", value):
-                return value
-            raise ConfigError(f"{origin} must be a host name or an address, such as 127.0.0.1")
-        case "public_url" | "git_proxy" | "s3_endpoint":
-            return _public_url(value, origin)
-        case "dist_storage":
-            return _bucket(value, origin)
-        case "s3_region":
-            if isinstance(value, str) and re.fullmatch(r"[!-~]{1,500}", value):
-                return value
-            raise ConfigError(f"{origin} must be text without blanks")
-        case "vanished_versions":
-            return _choice(value, origin, VANISHED)
-        case "log_format":
-            return _choice(value, origin, LOG_FORMATS)
-        case "log_level":
-            return _choice(value, origin, LOG_LEVELS)
-        case "rate_limits" | "access_log" | "dist_redirect":
-            return _switch(value, origin)
-        case "trusted_proxies":
-            return tuple(_network(item, origin) for item in _items(value, origin))
-        case "internal_hosts":
-            return tuple(_host_or_network(item, origin) for item in _items(value, origin))
-        case "port":
-            return _number(value, origin, low=0, high=65535)
-        case "sync_interval":
-            return _number(value, origin, low=0, high=31 * 24 * 3600)
-        case "workers" | "sync_workers":
-            return _number(value, origin, low=1, high=64)
-        case "upload_limit":
-            return _number(value, origin, low=1, high=2048)
-        case "dist_days":
-            return _number(value, origin, low=0, high=36500)
-        case "git_timeout":
-            return _number(value, origin, low=1, high=24 * 3600)
-        case "stop_timeout":
-            return _number(value, origin, low=0, high=3600)
-        case _:
-            return _number(value, origin, low=0, high=2**31)
-
-
-def _choice(value: object, origin: str, choices: Sequence[str]) -> object:
-    if value in choices:
-        return value
-    raise ConfigError(f"{origin} must be one of {', '.join(choices)}")
-
-
-def _path(value: object, origin: str, kind: str, what: str) -> Path:
-    if isinstance(value, str | Path) and str(value):
-        return _absolute(Path(value), what)
-    raise ConfigError(f"{origin} must be a {kind}")
-
-
-def _secret(value: object, origin: str) -> str:
-    """A secret, given itself or as the file that holds it; no error repeats it."""
-    if isinstance(value, Path):
-        try:
-            value = value.expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, RuntimeError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text of this user's"
-            raise ConfigError(f"{origin}: cannot read {value}: {reason}") from None
-    if isinstance(value, str) and value and value.isprintable():
-        return value
-    raise ConfigError(f"{origin} must be a line of text")
-
-
-def _number(value: object, origin: str, *, low: int, high: int) -> int:
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if re.fullmatch(r"[0-9]{1,10}", text) and low <= int(text) <= high:
-        return int(text)
-    raise ConfigError(f"{origin} must be a whole number from {low} to {high}")
-
-
-def _switch(value: object, origin: str) -> bool:
-    # YAML reads on and off as truth values by itself
-    if str(value).lower() in ("on", "true", "yes", "1"):
-        return True
-    if str(value).lower() in ("off", "false", "no", "0"):
-        return False
-    raise ConfigError(f"{origin} must be on or off")
-
-
-def _items(value: object, origin: str) -> list[str]:
-    """The items of a list: of YAML's, or with commas between them."""
-    items = value.split(",") if isinstance(value, str) else value
-    if isinstance(items, list) and all(isinstance(item, str) for item in items):
-        return [item.strip() for item in items if item.strip()]
-    raise ConfigError(f"{origin} must be a list, or text with commas between its items")
-
-
-def _network(text: str, origin: str) -> Network:
-    try:
-        return ip_network(text)
-    except ValueError:
-        raise ConfigError(f"{origin}: {text!r} is no address or network, such as 10.0.0.0/8") from None
-
-
-def _host_or_network(text: str, origin: str) -> Network | str:
-    if re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", text):
-        return text.lower()
-    return _network(text, origin)
-
-
-def _bucket(value: object, origin: str) -> str:
-    if value in ("", None):
-        return ""
-    if (
-        isinstance(value, str)
-        and re.fullmatch(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(?:/[A-Za-z0-9._-]+)*/?", value)
-        and not {".", ".."} & set(value.split("/"))
-    ):
-        return value.rstrip("/")
-    raise ConfigError(
-        f"{origin} must be a bucket such as s3://bucket or s3://bucket/prefix; empty is the data folder"
-    )
-
-
-def _public_url(value: object, origin: str) -> str:
-    if value in ("", None):
-        return ""
-    # what is allowed here goes into JSON documents as it is
-    if isinstance(value, str) and re.fullmatch(r"https?://[A-Za-z0-9.\-_\[\]:]+(?:/[A-Za-z0-9.\-_~/]*)?", value):
-        try:
-            parts = urlsplit(value)
-            if parts.hostname and parts.port != 0:
-                return value.rstrip("/")
-        except ValueError:
-            pass  # brackets around what is no address, or a port that is none
-    raise ConfigError(f"{origin} must be a URL such as https://packages.example.com")

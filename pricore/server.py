@@ -17,7 +17,7 @@ from typing import Final, cast
 import aiohttp
 from aiohttp import web
 
-from pricore.config import Config
+from pricore.config import FIXED, Config
 from pricore.errors import ConfigError, PricoreError
 from pricore.operations.background import Background
 from pricore.services.opening import Services
@@ -36,19 +36,6 @@ _M_MMAP_THRESHOLD: Final = -3  # of malloc.h
 _LARGE_PIECE: Final = 4 * 1024 * 1024
 """Bytes. With the 128 kB that glibc begins with, a first download takes a fifth longer: its buffers are larger."""
 
-_FIXED: Final = (
-    "data",
-    "host",
-    "port",
-    "workers",
-    "ca_file",
-    "dist_storage",
-    "s3_endpoint",
-    "s3_region",
-    "s3_access_key",
-    "s3_secret_key",
-)
-"""Settings that cannot change while the server runs."""
 
 _LOOK_SECONDS: Final = 0.05
 _FORCE_SECONDS: Final = 0.5
@@ -203,7 +190,7 @@ async def _reload(server: Server, config: Config, reread: Callable[[], Config]) 
     try:
         new = await asyncio.to_thread(reread)
         changed = [item.name for item in fields(Config) if getattr(new, item.name) != getattr(config, item.name)]
-        new = replace(new, **{name: getattr(config, name) for name in _FIXED})
+        new = replace(new, **{name: getattr(config, name) for name in FIXED})
         await server.apply(new)
     except PricoreError as error:
         _log.error("%s; the settings stay as they were", error)
@@ -213,7 +200,7 @@ async def _reload(server: Server, config: Config, reread: Callable[[], Config]) 
     logs.configure(new)
     _log.info("the settings were read anew; changed: %s", ", ".join(changed) or "nothing")
     for name in changed:
-        if name in _FIXED:
+        if name in FIXED:
             _log.warning("%s stays as it was: to change it needs a restart", name)
     if new.base_path != config.base_path:
         _log.warning("requests that have the path of public_url in them are answered after a restart")

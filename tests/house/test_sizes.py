@@ -23,7 +23,6 @@ LONG_FUNCTIONS: Final[Mapping[str, str]] = {
 LONG_FILES: Final[Mapping[str, str]] = {
     "commands/repo.py": "the commands of one group",
     "composer/metadata.py": "one format",
-    "config.py": "a setting is in one file",
     "models.py": "records without behaviour",
     "tables/packages.py": "the statements of two tables that are read together",
     "tables/publishing.py": "one transaction",
