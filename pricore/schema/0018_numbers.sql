@@ -3,7 +3,8 @@ CREATE TABLE repositories_anew (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     organization_id TEXT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
-    provider TEXT NOT NULL CHECK (provider IN ('github', 'gitlab', 'bitbucket', 'gitea', 'git')),
+    -- The kind of Git host, by its name in hosts/table.py.
+    provider TEXT NOT NULL,
     identifier TEXT NOT NULL,
     url TEXT NOT NULL,
     -- The address without what makes no difference, so that one repository isn't added twice.
