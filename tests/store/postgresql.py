@@ -27,6 +27,7 @@ BOOLEANS: Final = {
 }
 """The columns that hold truth values: 0 and 1 in SQLite, whose strict tables know no other."""
 
+_NEXT: Final = "-- next"
 _USER: Final = "postgres"
 """Who runs the server where the tests are root's, whom it refuses; Debian's package makes this one."""
 
@@ -65,6 +66,14 @@ class PostgreSQL:
         found: Mapping[str, list[str]] = json.loads(printed)
         types = [found.get(f"s{number}", []) for number in range(len(lines))]
         return types, {lines[line - first]: message for line, message in errors.items()}
+
+    def describe(self, statements: Iterable[str]) -> dict[str, list[str]]:
+        """The types of the columns that each statement of one line gives; the schema is there by then."""
+        lines = list(statements)
+        printed, _ = self.run("".join(f"\\echo {_NEXT}\n{line} \\gdesc\n" for line in lines))
+        described = printed.split(f"{_NEXT}\n")[1:]
+        types = [re.findall(r"\|([^|\n]*)$", item, re.MULTILINE) for item in described]
+        return dict(zip(lines, types, strict=True))
 
 
 @contextlib.contextmanager

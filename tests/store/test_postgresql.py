@@ -16,6 +16,9 @@ from tests.store.statements import Statements, numbered, record, written
 TYPES: Final = ((bool, {"boolean"}), (int, {"bigint", "integer"}), (str, {"text"}), (bytes, {"bytea"}))
 """What PostgreSQL has to take a parameter for whose type here is that, or one of that kind."""
 
+GIVEN: Final = {"boolean", "bigint", "integer", "text", "bytea"}
+"""What Python gets as what SQLite gives."""
+
 
 @pytest.fixture
 async def statements(path: Path, monkeypatch: pytest.MonkeyPatch) -> Statements:
@@ -37,10 +40,11 @@ async def test_every_statement_runs_here(statements: Statements) -> None:
 
 
 async def test_postgresql_reads_every_statement(statements: Statements, path: Path) -> None:
-    """It knows what each means, and takes each parameter for what it is: a truth value is no number there."""
+    """It knows what each means, takes each parameter for what it is, and gives what SQLite gives."""
     lines = {numbered(sql): types for sql, types in statements.seen.items()}
     with serving() as postgresql:
         found, errors = postgresql.prepare(schema_of(path), lines)
+        given = postgresql.describe(lines)
     wrong = [
         f"${place} is {kind.__name__} here and {type_} there: {line}"
         for (line, types), known in zip(lines.items(), found, strict=True)
@@ -51,3 +55,5 @@ async def test_postgresql_reads_every_statement(statements: Statements, path: Pa
 
     assert errors == {}
     assert wrong == []
+    others = {line: types for line, types in given.items() if not GIVEN.issuperset(types)}
+    assert others == {}, "the sum of a column is no integer there unless it is cast"
