@@ -24,8 +24,6 @@ LONG_FILES: Final[Mapping[str, str]] = {
     "commands/repo.py": "the commands of one group",
     "composer/metadata.py": "one format",
     "models.py": "records without behaviour",
-    "tables/packages.py": "the statements of two tables that are read together",
-    "tables/publishing.py": "one transaction",
 }
 
 
