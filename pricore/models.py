@@ -3,9 +3,10 @@
 Times are seconds since 1970, UTC. Ids are UUIDs as text. `None` in a field says "none", never "unknown".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from enum import StrEnum
+from typing import TypedDict
 
 import msgspec
 
@@ -74,6 +75,16 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
     vanished_versions: str | None
     created_at: int
     credential_id: str | None = None
+
+
+class RepositoryChanges(TypedDict, total=False):
+    """Fields of a repository that are set, beside its address; what is left out stays."""
+
+    confined: bool
+    paths: Sequence[str]
+    sync_interval: int | None
+    vanished_versions: str | None
+    credential_id: str | None
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):

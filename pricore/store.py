@@ -29,7 +29,7 @@ class Store(Database):
     def __init__(self, path: Path, *, sync_interval: int = 0) -> None:
         super().__init__(path)
         self.schedule = Schedule(self, interval=sync_interval)
-        self.organizations = Organizations(self)
+        self.organizations = Organizations(self, self.schedule)
         self.repositories = Repositories(self, self.schedule)
         self.credentials = Credentials(self)
         self.runs = Runs(self, self.schedule)

@@ -7,25 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import typer
 
-from pricore.auth.credentials import Credentials, check_use, find_access
-from pricore.auth.sealing import Sealer
 from pricore.commands.completing import offer
 from pricore.commands.finding import find_credential, find_organization
-from pricore.commands.repo import Org
-from pricore.commands.session import Session, Yes, command, print_fields, print_table
-from pricore.errors import GitError, InvalidError, NotFoundError
-from pricore.git import Git
-from pricore.hosts.addresses import parse_address, parse_host
+from pricore.commands.session import Org, Session, Yes, command, print_fields, print_table
+from pricore.errors import InvalidError
+from pricore.hosts.addresses import parse_host
 from pricore.hosts.table import PROVIDERS
-from pricore.models import Credential, Repository
+from pricore.models import Credential
 from pricore.remotes import known_hosts
-from pricore.remotes.access import Access
-from pricore.services import views
+from pricore.services import credentials, views
 from pricore.store import Store
 from pricore.system.clock import rfc3339
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pricore.services.opening import Services
 
 app = typer.Typer(name="credential", help="Tokens and SSH keys for Git hosts.", no_args_is_help=True)
 
@@ -66,16 +63,15 @@ def add(
     parse_host(host, "ssh" if ssh else "https")  # before anybody is asked for a secret
     token = "" if ssh else _read_token(token_file)
 
-    async def work(store: Store) -> Credential:
-        organization = await find_organization(store, org)
-        credentials = _credentials(store, session)
+    async def work(services: "Services") -> Credential:
+        organization = await find_organization(services.store, org)
         if ssh:
-            return await credentials.add_ssh(organization, name, host=host)
-        return await credentials.add_https(
+            return await services.credentials.add_ssh(organization, name, host=host)
+        return await services.credentials.add_https(
             organization, name, host=host, token=token, username=username, plain=plain_http
         )
 
-    made = session.run(work)
+    made = session.run_with_services(work)
 
     def render(console: "Console") -> None:
         if made.public_key is None:
@@ -126,12 +122,12 @@ def change(
     """Put a new token in the place of the one that is there."""
     token = _read_token(token_file)
 
-    async def work(store: Store) -> Credential:
-        found = await _get(store, org, name)
-        await _credentials(store, session).change(found, token=token, username=username)
-        return await _get(store, org, name)
+    async def work(services: "Services") -> Credential:
+        found = await _get(services.store, org, name)
+        await services.credentials.change(found, token=token, username=username)
+        return await _get(services.store, org, name)
 
-    changed = session.run(work)
+    changed = session.run_with_services(work)
     session.show(
         views.CredentialView.of(changed), lambda console: console.print(f"Changed {changed.name}.", markup=False)
     )
@@ -146,21 +142,10 @@ def check(
 ) -> None:
     """Look at a repository with a credential: at the URL, or at one that is read with it."""
 
-    async def work(store: Store) -> tuple[str, int]:
-        found = await _get(store, org, name)
-        if url is None:
-            repository = await _read_with(store, session, found)
-            address, access = repository.url, await find_access(store, session.config, repository)
-        else:
-            address = parse_address(url).url
-            login = await _credentials(store, session).login(check_use(found, address))
-            config = session.config
-            access = Access(login=login, known_hosts=config.known_hosts, proxy=config.git_proxy)
-        with Git(timeout=session.config.git_timeout) as git:
-            remote = await git.ls_remote(address, access=access)
-        return address, len(remote.refs)
+    async def work(services: "Services") -> tuple[str, int]:
+        return await credentials.try_credential(services, await _get(services.store, org, name), url)
 
-    address, refs = session.run(work)
+    address, refs = session.run_with_services(work)
     session.show(
         {"credential": name, "url": address, "refs": refs},
         lambda console: console.print(
@@ -173,11 +158,11 @@ def check(
 def remove(session: Session, org: Org, name: Name, yes: Yes = False) -> None:
     """Forget a credential; refused while a repository is set to it by name."""
 
-    async def find(store: Store) -> tuple[Credential, int]:
-        found = await _get(store, org, name)
-        return found, len(await _readers(store, session, found))
+    async def find(services: "Services") -> tuple[Credential, int]:
+        found = await _get(services.store, org, name)
+        return found, len(await credentials.find_readers(services, found))
 
-    found, readers = session.run(find)
+    found, readers = session.run_with_services(find)
     uses = f", with which {readers} repositories are read" if readers else ""
     session.confirm(f"deletes the secret of {found.name} for {found.host}{uses}", yes=yes)
     session.run(lambda store: store.credentials.remove(found))
@@ -240,31 +225,8 @@ def _read_token(file: Path | None) -> str:
         raise InvalidError("the token is no text", field="token") from None
 
 
-def _credentials(store: Store, session: Session) -> Credentials:
-    return Credentials(store, Sealer(session.config.key))
-
-
 async def _get(store: Store, org: str, name: str) -> Credential:
     return await find_credential(store, await find_organization(store, org), name)
-
-
-async def _readers(store: Store, session: Session, credential: Credential) -> list[Repository]:
-    """The repositories that are read with a credential."""
-    credentials, found = _credentials(store, session), []
-    for repository in await store.repositories.of_organization(credential.organization_id):
-        try:
-            chosen = await credentials.choose(repository)
-        except GitError:  # it was given one that isn't for its address
-            continue
-        if chosen is not None and chosen.id == credential.id:
-            found.append(repository)
-    return found
-
-
-async def _read_with(store: Store, session: Session, credential: Credential) -> Repository:
-    for repository in await _readers(store, session, credential):
-        return repository
-    raise NotFoundError(f"no repository is read with {credential.name} yet; give the URL of one")
 
 
 def _print_public_key(console: "Console", credential: Credential) -> None:

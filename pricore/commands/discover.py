@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pricore.commands.finding import find_credential, find_organization
-from pricore.commands.repo import Host, Org
-from pricore.commands.session import Session, command, print_table, warn
+from pricore.commands.repo import Host
+from pricore.commands.session import Org, Session, command, print_table, warn
 from pricore.hosts.addresses import parse_instance
 from pricore.hosts.table import NAMES_WITH_API
 from pricore.services import discovery
 from pricore.services.discovery import Discovered, Filter
-from pricore.services.opening import Services
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pricore.services.opening import Services
 
 app = typer.Typer()
 
@@ -49,7 +50,7 @@ def discover(
     instance = parse_instance(provider, host)
     wanted = Filter(patterns=match or (), forks=forks, archived=archived, ssh=ssh)
 
-    async def work(services: Services) -> list[Discovered]:
+    async def work(services: "Services") -> list[Discovered]:
         organization = await find_organization(services.store, org)
         given = None if credential is None else await find_credential(services.store, organization, credential)
         with session.progress() as bar:

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pricore.archives.dists import open_dists
 from pricore.commands.session import Session, command, print_table, warn
 from pricore.errors import ConfigError, DistError, InvalidError
-from pricore.operations import retention, storage_move
-from pricore.services import management
-from pricore.services.opening import Services
-from pricore.store import Store
+from pricore.services.quantities import parse_age, parse_size
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pricore.operations.retention import Pruning
+    from pricore.operations.storage_move import Moved
+    from pricore.services.opening import Services
 
 app = typer.Typer(name="dist", help="The archives that are kept.", no_args_is_help=True)
 
@@ -42,19 +42,20 @@ def prune(
     First go those that nothing names any more and those older than the time, then the longest unused down to the
     size. What a registered lock file names stays, and what git could not make again.
     """
-    config = session.config
-    most, unused = retention.limits(config)
+    from pricore.operations import retention  # loads what reads archives
+
+    most, unused = retention.limits(session.config)
     if max_size is not None:
-        most = management.parse_size(max_size, field="max_size")
+        most = parse_size(max_size, field="max_size")
     if older_than is not None:
-        unused = management.parse_age(older_than, field="older_than")
+        unused = parse_age(older_than, field="older_than")
     if most is None and unused is None:
         raise InvalidError(
             "say what may stay: --max-size, --older-than, or the settings dist_limit and dist_days",
             field="max_size",
         )
 
-    async def work(services: Services) -> retention.Pruning:
+    async def work(services: "Services") -> "Pruning":
         return await retention.prune(services, most=most, unused=unused, dry_run=dry_run)
 
     done = session.run_with_services(work)
@@ -82,20 +83,20 @@ def move(
     goes on. A server whose dist_storage is the bucket serves what is in either place: set it before moving to
     the bucket, and unset it after moving to the folder.
     """
-    config = session.config
+    from pricore.operations import storage_move  # loads what reads archives
 
-    async def work(_: Store) -> storage_move.Moved:
-        dists = open_dists(config)
+    async def work(services: "Services") -> "Moved":
+        dists = services.dists
         if dists.bucket is None:
             raise ConfigError("dist_storage names no bucket: set it to one such as s3://bucket/prefix")
         ends = (dists.folder, dists.bucket) if to is Place.BUCKET else (dists.bucket, dists.folder)
         with session.progress() as bar:
             return await storage_move.move(dists, *ends, progress=bar)
 
-    done = session.run(work)
+    done = session.run_with_services(work)
 
     def render(console: "Console") -> None:
-        where = config.dist_storage if to is Place.BUCKET else str(config.dists)
+        where = session.config.dist_storage if to is Place.BUCKET else str(session.config.dists)
         console.print(f"Moved {done.moved} files to {where}.", markup=False, soft_wrap=True)
         for reason in done.failed.values():
             warn(f"warning: {reason}")

@@ -63,6 +63,15 @@ async def find_repository(store: Store, organization: Organization, text: str) -
     )
 
 
+async def find_repositories(
+    store: Store, organization: Organization, texts: Sequence[str] | None
+) -> list[Repository]:
+    """Those that texts mean, as in `find_repository`; all of the organization's for none."""
+    if not texts:
+        return await store.repositories.of_organization(organization.id)
+    return [await find_repository(store, organization, text) for text in texts]
+
+
 async def find_package(store: Store, organization: Organization, text: str) -> Package:
     """The package of that name, id, or name without its vendor. Raises NotFoundError, ConflictError."""
     found = await store.packages.find(organization.id, text)

@@ -7,19 +7,18 @@ import typer
 
 from pricore.commands.completing import offer
 from pricore.commands.finding import find_lock, find_organization
-from pricore.commands.repo import Org
-from pricore.commands.session import Session, Yes, command, print_table, warn
+from pricore.commands.session import Org, Session, Yes, command, print_table, warn
 from pricore.errors import InvalidError, NotFoundError
 from pricore.models import Finding, Lock, LockedPackage, Organization
-from pricore.services import locks, views
-from pricore.services.locks import Checker
-from pricore.services.management import slug_of
-from pricore.services.opening import Services
+from pricore.services import lock_files, locks, views
+from pricore.services.slugs import slug_of
 from pricore.store import Store
 from pricore.system.clock import rfc3339
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pricore.services.opening import Services
 
 app = typer.Typer(name="lock", help="Lock files that are in use: what they name is kept.", no_args_is_help=True)
 
@@ -41,20 +40,14 @@ def register(
             raise InvalidError("a lock file that comes from standard input needs a --name", field="name")
         name = slug_of(file.resolve().parent.name)
     name = locks.check_name(name)
-    packages = _read(session, file)
+    lock = lock_files.read_lock(file)
 
-    async def work(services: Services) -> tuple[list[Lock], list[Finding]]:
-        store, checker = services.store, Checker(services)
+    async def work(services: "Services") -> tuple[list[Lock], list[Finding]]:
+        packages = _find_packages(services, lock, file)
         slugs = dict.fromkeys(item.organization for item in packages)
-        organizations = [await find_organization(store, slug) for slug in slugs]
-        named = await checker.name_archives(packages)
-        made = [
-            await store.locks.register(
-                organization, name, [item for item in named if item.organization == organization.slug]
-            )
-            for organization in organizations
-        ]
-        return made, await checker.check(packages)
+        organizations = [await find_organization(services.store, slug) for slug in slugs]
+        made = await locks.register_lock(services, name, packages, organizations)
+        return made, await locks.Checker(services).check(packages)
 
     made, findings = session.run_with_services(work)
     missing = [item for item in findings if item.problem is not None]
@@ -76,10 +69,10 @@ def check(session: Session, file: File) -> None:
 
     For each, what a download would do is done, up to its checksum. Exits with 1 if one of them cannot.
     """
-    packages = _read(session, file)
+    lock = lock_files.read_lock(file)
 
-    async def work(services: Services) -> list[Finding]:
-        return await Checker(services).check(packages)
+    async def work(services: "Services") -> list[Finding]:
+        return await locks.Checker(services).check(_find_packages(services, lock, file))
 
     findings = session.run_with_services(work)
     session.show(
@@ -136,9 +129,10 @@ def remove(
     session.show({"removed": found}, lambda console: console.print(f"Removed {found}.", markup=False))
 
 
-def _read(session: Session, file: Path) -> list[LockedPackage]:
-    public_url = session.config.public_url
-    packages = locks.packages_of(locks.read_lock(file), public_url=public_url)
+def _find_packages(services: "Services", lock: lock_files.LockFile, file: Path) -> list[LockedPackage]:
+    """The packages in a lock file that come from this registry. Raises InvalidError where there are none."""
+    public_url = services.config.public_url
+    packages = lock_files.packages_of(lock, public_url=public_url)
     if not packages:
         where = f" ({public_url})" if public_url else ""
         raise InvalidError(f"no package in {file} comes from this registry{where}", field="file")

@@ -1,25 +1,21 @@
 """`pricore org`: organizations."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
+from msgspec import UNSET
 
-from pricore.auth import access_tokens
 from pricore.commands.completing import offer
 from pricore.commands.finding import find_organization
 from pricore.commands.session import Session, SyncInterval, Yes, command, print_fields, print_table
 from pricore.models import Organization
-from pricore.services import views
-from pricore.services.management import (
-    check_description,
-    check_slug,
-    delete_organization,
-    parse_interval,
-    slug_of,
-)
-from pricore.services.opening import Services
+from pricore.services import organizations, views
+from pricore.services.quantities import parse_interval
 from pricore.store import Store
+
+if TYPE_CHECKING:
+    from pricore.services.opening import Services
 
 app = typer.Typer(
     name="org", help="Organizations: who owns repositories, packages and tokens.", no_args_is_help=True
@@ -36,12 +32,9 @@ def create(
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
 ) -> None:
     """Create an organization."""
-    name = access_tokens.check_name(name)
-    slug = check_slug(slug) if slug is not None else slug_of(name)
-    description = check_description(description)
 
     async def work(store: Store) -> Organization:
-        return await store.organizations.create(slug, name, description=description)
+        return await organizations.create_organization(store, name, slug=slug, description=description)
 
     made = session.run(work, creates=True)
     session.show(
@@ -101,15 +94,16 @@ def change(
     """Change an organization: its name, what is said about it, how often its repositories are looked at."""
     if name is None and description is None and sync_interval is None:
         raise typer.BadParameter("give --name, --description or --sync-interval")
-    interval = None if sync_interval is None else parse_interval(sync_interval)
-    name = None if name is None else access_tokens.check_name(name)
-    description = None if description is None else check_description(description)
+    interval = UNSET if sync_interval is None else parse_interval(sync_interval)
 
     async def work(store: Store) -> Organization:
-        found = await find_organization(store, slug)
-        if sync_interval is not None:
-            await store.schedule.set_interval(found.id, None, interval)
-        return await store.organizations.change(found, name=name, description=description)
+        return await organizations.change_organization(
+            store,
+            await find_organization(store, slug),
+            name=UNSET if name is None else name,
+            description=UNSET if description is None else description,
+            sync_interval=interval,
+        )
 
     changed = session.run(work)
     session.show(
@@ -132,8 +126,8 @@ def delete(
     found = session.run(find)
     session.confirm(f"deletes {slug} with everything in it", yes=yes)
 
-    async def work(services: Services) -> None:
-        await delete_organization(services, found)
+    async def work(services: "Services") -> None:
+        await organizations.delete_organization(services, found)
 
     session.run_with_services(work)
     session.show({"deleted": slug}, lambda console: console.print(f"Deleted {slug}.", markup=False))

@@ -11,23 +11,29 @@ import typer
 
 from pricore.commands.completing import offer
 from pricore.commands.finding import find_organization, find_package, find_version
-from pricore.commands.session import Session, Yes, command, print_fields, print_table, steps_of
-from pricore.errors import ConflictError, InvalidError, NotFoundError
+from pricore.commands.session import (
+    Org,
+    Session,
+    Yes,
+    command,
+    print_fields,
+    print_table,
+    steps_of,
+)
+from pricore.errors import InvalidError
 from pricore.models import Downloads, Organization, Package, Version
-from pricore.services import management, views
-from pricore.services.opening import Services
+from pricore.services import packages, views
+from pricore.services.periods import parse_period
 from pricore.store import Store
 from pricore.system.clock import now, rfc3339
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pricore.services.opening import Services
+
 app = typer.Typer(name="package", help="Packages that are served.", no_args_is_help=True)
 
-_Org = Annotated[
-    str,
-    typer.Argument(metavar="ORG", help="The organization's slug.", autocompletion=offer("organizations")),
-]
 _Name = Annotated[
     str,
     typer.Argument(metavar="VENDOR/NAME", help="The package's name.", autocompletion=offer("packages")),
@@ -35,7 +41,7 @@ _Name = Annotated[
 
 
 @command(app, "list")
-def show_all(session: Session, org: _Org) -> None:
+def show_all(session: Session, org: Org) -> None:
     """List the packages of an organization."""
 
     async def work(store: Store) -> list[Package]:
@@ -55,7 +61,7 @@ def show_all(session: Session, org: _Org) -> None:
 @command(app, "show")
 def show(
     session: Session,
-    org: _Org,
+    org: Org,
     name: _Name,
 ) -> None:
     """Show a package and its versions."""
@@ -90,7 +96,7 @@ def show(
 @command(app, "upload")
 def upload(
     session: Session,
-    org: _Org,
+    org: Org,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A zip with a composer.json.")],
     version: Annotated[
         str | None, typer.Option(metavar="VERSION", help="Its version; what composer.json declares if not given.")
@@ -101,7 +107,7 @@ def upload(
     A release stays what it is; dev-main and other branches can be uploaded again.
     """
 
-    async def work(services: Services) -> tuple[str, Version]:
+    async def work(services: "Services") -> tuple[str, Version]:
         organization = await find_organization(services.store, org)
         with _open(file, limit=session.config.upload_limit) as content:
             return await services.uploads.add(organization, content, version=version)
@@ -116,7 +122,7 @@ def upload(
 @command(app, "accept")
 def accept(
     session: Session,
-    org: _Org,
+    org: Org,
     name: _Name,
     version: Annotated[str, typer.Argument(help="The version whose tag moved.")],
 ) -> None:
@@ -125,27 +131,12 @@ def accept(
     Lock files that name the commit before go on installing that one.
     """
 
-    async def work(services: Services) -> tuple[Package, Version, Version]:
-        store = services.store
-        package, found = await _find_both(store, await find_organization(store, org), name, version)
-        if found.moved_to is None:
-            raise ConflictError(
-                f"the tag of {package.name} {found.version} is where it was: there is nothing to accept"
-            )
-        await store.packages.accept(package, found)
-        repository = await store.repositories.find(package.repository_id)
-        if repository is None:
-            raise NotFoundError("its repository was removed")
+    async def work(services: "Services") -> tuple[Package, Version, Version]:
+        organization = await find_organization(services.store, org)
+        package, found = await _find_both(services.store, organization, name, version)
         with session.progress() as bar:
-            await services.syncer.sync(repository, progress=steps_of(bar))
-        now_served = await store.packages.find_version(package, found.version)
-        if now_served is None or now_served.reference != found.moved_to:
-            reasons = await store.repositories.left_out(repository.id)
-            raise ConflictError(
-                f"{package.name} {found.version} stays at {found.reference[:12]}: "
-                f"{reasons.get(found.ref, 'its tag has moved again')}"
-            )
-        return package, found, now_served
+            served = await packages.accept_version(services, package, found, progress=steps_of(bar))
+        return package, found, served
 
     package, before, after = session.run_with_services(work)
     session.show(
@@ -165,7 +156,7 @@ def accept(
 @command(app, "delete")
 def delete(
     session: Session,
-    org: _Org,
+    org: Org,
     name: _Name,
     version: Annotated[str | None, typer.Argument(help="The version; all of the package if not given.")] = None,
     yes: Yes = False,
@@ -182,11 +173,11 @@ def delete(
     what = package.name if found is None else f"{package.name} {found.version}"
     session.confirm(f"deletes {what} with its archives", yes=yes)
 
-    async def work(services: Services) -> None:
+    async def work(services: "Services") -> None:
         if found is None:
-            await management.delete_package(services, organization, package)
+            await packages.delete_package(services, organization, package)
         else:
-            await management.delete_version(services, organization, package, found.version)
+            await packages.delete_version(services, organization, package, found.version)
 
     session.run_with_services(work)
     session.show(
@@ -198,7 +189,7 @@ def delete(
 @command(app, "downloads")
 def downloads(
     session: Session,
-    org: _Org,
+    org: Org,
     name: _Name,
     first: Annotated[
         str | None, typer.Option("--from", metavar="DATE", help="The first day; 30 days ago if not given.")
@@ -211,11 +202,11 @@ def downloads(
 
     Composer reports installs, also those out of its cache; what else fetches archives doesn't.
     """
-    since, to = management.parse_period(first, last, at=now())
+    since, to = parse_period(first, last, at=now())
 
     async def work(store: Store) -> Downloads:
         package = await find_package(store, await find_organization(store, org), name)
-        return await store.usage.downloads(package, first=since, last=to)
+        return await packages.count_downloads(store, package, first=since, last=to)
 
     document = views.downloads(session.run(work))
 

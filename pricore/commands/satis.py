@@ -10,11 +10,12 @@ from pricore.errors import InvalidError
 from pricore.operations import satis
 from pricore.operations.satis import ImportResult, plan_import
 from pricore.operations.satis_file import read_satis
-from pricore.services.management import check_slug, slug_of
-from pricore.services.opening import Services
+from pricore.services.slugs import check_slug, slug_of
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pricore.services.opening import Services
 
 app = typer.Typer()
 
@@ -40,7 +41,7 @@ def import_satis(
         raise InvalidError(f"{file} doesn't name an organization: say which with --org", field="org")
     slug = check_slug(org) if org is not None else slug_of(found.name.partition("/")[0])
 
-    async def work(services: Services) -> ImportResult:
+    async def work(services: "Services") -> ImportResult:
         with session.progress() as bar:
             return await satis.import_satis(services, found, slug, dry_run=dry_run, bar=bar)
 

@@ -12,24 +12,20 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from pricore.auth import access_tokens
-from pricore.commands.repo import print_report
-from pricore.commands.session import Session, base_url, command, steps_of
+from pricore.commands.reports import print_report
+from pricore.commands.session import Session, command, steps_of
 from pricore.config import Config
 from pricore.errors import ConfigError
-from pricore.hosts.addresses import Address, parse_address
-from pricore.models import Organization
-from pricore.services import sample
-from pricore.services.management import slug_of
-from pricore.services.opening import Services
-from pricore.store import Store
-from pricore.sync.report import Report
+from pricore.hosts.addresses import parse_address
 from pricore.system import logs
+from pricore.system.lease import listening_url
 from pricore.system.systemd import notify
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pricore.services.opening import Services
+    from pricore.services.quickstart import Quickstart
     from pricore.system.metrics import Metrics
 
 _Host = Annotated[str | None, typer.Option(help="Address to listen on (PRICORE_HOST); 127.0.0.1 if not given.")]
@@ -41,7 +37,6 @@ _Workers = Annotated[
     int | None, typer.Option(metavar="N", help="Processes that answer (PRICORE_WORKERS); 1 if not given.")
 ]
 app = typer.Typer()
-_TOKEN_NAME = "quickstart"  # noqa: S105  # a name, not a secret
 
 
 @command(app, "serve")
@@ -56,7 +51,7 @@ def serve(
     session = session.with_flags(host=host, port=port, public_url=public_url, workers=workers)
     with _listen(session.config) as bound:
         address, number, *_ = bound.getsockname()
-        url = base_url(session.config, port=number)
+        url = _base_url(session.config, port=number)
         listens = f"{f'[{address}]' if ':' in address else address}:{number}"
 
         def ready() -> None:
@@ -86,32 +81,32 @@ def quickstart(
 
     Without GIT_URL, a small sample package is made. Run again, it changes nothing that is there.
     """
+    from pricore.services.quickstart import set_up
+
     session = session.with_flags(host=host, port=port, public_url=public_url)
     addresses = [parse_address(url) for url in urls or ()]
     with _listen(session.config) as bound:
-        url = base_url(session.config, port=bound.getsockname()[1])
-        organization, reports, secret = session.run_with_services(
-            lambda services: _set_up(session, services, name=org, addresses=addresses), creates=True
-        )
+        url = _base_url(session.config, port=bound.getsockname()[1])
 
-        async def packages(store: Store) -> list[str]:
-            return [item.name for item in await store.packages.of_organization(organization.id)]
+        async def work(services: "Services") -> "Quickstart":
+            with session.progress() as bar:
+                return await set_up(services, org, addresses, progress=steps_of(bar))
 
-        names = session.run(packages)
-        lines = _composer_lines(url, organization.slug, secret, names)
+        made = session.run_with_services(work, creates=True)
+        slug = made.organization.slug
+        lines = _composer_lines(url, slug, made.secret, made.packages)
 
         def render(console: "Console") -> None:
-            for report in reports:
+            for report in made.reports:
                 print_report(console, report)
             console.print(
                 "\nIn the folder of a PHP project (`echo {} > composer.json` begins one), paste:\n", markup=False
             )
             for line in lines:
                 console.print(f"    {line}", markup=False, soft_wrap=True)
-            if secret is None:
+            if made.secret is None:
                 console.print(
-                    f"\nThe token was shown when it was made; `pricore token create {organization.slug} NAME` "
-                    "makes another.",
+                    f"\nThe token was shown when it was made; `pricore token create {slug} NAME` makes another.",
                     markup=False,
                     soft_wrap=True,
                 )
@@ -120,12 +115,12 @@ def quickstart(
         def ready() -> None:
             session.show(
                 {
-                    "url": f"{url}/org/{organization.slug}",
-                    "organization": organization.slug,
-                    "token": secret,
-                    "packages": names,
+                    "url": f"{url}/org/{slug}",
+                    "organization": slug,
+                    "token": made.secret,
+                    "packages": made.packages,
                     "composer": lines,
-                    "synced": [msgspec.to_builtins(report) for report in reports],
+                    "synced": [msgspec.to_builtins(report) for report in made.reports],
                 },
                 render,
             )
@@ -133,31 +128,11 @@ def quickstart(
         _serve(session, bound, ready)
 
 
-async def _set_up(
-    session: Session, services: Services, *, name: str, addresses: Sequence[Address]
-) -> tuple[Organization, list[Report], str | None]:
-    """The organization, what was found in repositories that are new, and the token's secret if it is new."""
-    store = services.store
-    slug = slug_of(name)
-    # by its name too: a slug that was made of it before may be another one
-    named = next((item for item in await store.organizations.all() if item.name == name), None)
-    organization = named or await store.organizations.find(slug) or await store.organizations.create(slug, name)
-    followed = {item.url for item in await store.repositories.of_organization(organization.id)}
-    reports = []
-    if not addresses and not followed:
-        made = await sample.create(services.git, session.config.data / "sample" / "hello")
-        addresses = [parse_address(str(made))]
-    for address in addresses:
-        if address.url not in followed:
-            with session.progress() as bar:
-                reports.append(await services.syncer.add(organization, address, progress=steps_of(bar)))
-    if any(item.name == _TOKEN_NAME for item in await store.tokens.of_organization(organization.id)):
-        return organization, reports, None
-    secret = access_tokens.create_secret()
-    await store.tokens.create(
-        organization, name=_TOKEN_NAME, token_hash=access_tokens.hash_secret(secret), scopes=["packages:read"]
-    )
-    return organization, reports, secret
+def _base_url(config: Config, *, port: int | None = None) -> str:
+    """Where clients reach the registry: as configured, else where it listens (on `port`, where that is known)."""
+    if config.public_url:
+        return config.public_url
+    return listening_url(config, port=port)
 
 
 def _composer_lines(url: str, slug: str, secret: str | None, packages: Sequence[str]) -> list[str]:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 import msgspec
 import typer
 
+from pricore.commands.completing import offer
 from pricore.commands.typed import Command
 from pricore.config import Config, load_config, read_settings
 from pricore.errors import InvalidError
 from pricore.models import Step
-from pricore.system.lease import listening_url
 from pricore.system.logs import escape_unprintable
 
 if TYPE_CHECKING:
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from pricore.sync.progress import OnProgress
 
 T = TypeVar("T")
+Org = Annotated[
+    str,
+    typer.Argument(metavar="ORG", help="The organization's slug.", autocompletion=offer("organizations")),
+]
+"""The argument of what belongs to an organization."""
+
 SyncInterval = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Between two looks without being asked: 10m, 2h, off, or default."),
@@ -213,13 +219,6 @@ def steps_of(bar: Bar, *, about: str = "") -> "OnProgress":
 def describe(step: Step, received: int) -> str:
     """A step in words, such as "Fetching, 1.2 MB"."""
     return STEPS[step] + (f", {received / 1024**2:,.1f} MB" if received else "")
-
-
-def base_url(config: Config, *, port: int | None = None) -> str:
-    """Where clients reach the registry: as configured, else where it listens (on `port`, where that is known)."""
-    if config.public_url:
-        return config.public_url
-    return listening_url(config, port=port)
 
 
 def _terminal() -> "Console":

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pricore.auth import access_tokens
 from pricore.commands.completing import offer_packages, offer_scopes, offer_words
 from pricore.commands.finding import find_organization, find_package, find_token
 from pricore.commands.session import Session, Yes, command, print_table
 from pricore.models import SCOPES, Organization, Token
 from pricore.services import views
+from pricore.services.tokens import create_token
 from pricore.store import Store
-from pricore.system.clock import now, rfc3339
+from pricore.system.clock import rfc3339
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +20,14 @@ app = typer.Typer(name="token", help="Access tokens for composer, CI and scripts
 
 _Instance = Annotated[
     bool, typer.Option("--instance", help="Of the instance, without ORG: it sees every organization.")
+]
+_When = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHEN",
+        help="A date (2027-01-01, to its end, UTC), a time (2027-01-01T12:00Z), or a span in hours (12h), "
+        "days (90d) or weeks (8w); never if not given.",
+    ),
 ]
 
 
@@ -62,14 +70,7 @@ def create(
             autocompletion=offer_packages,
         ),
     ] = None,
-    expires: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHEN",
-            help="A date (2027-01-01, to its end, UTC), a time (2027-01-01T12:00Z), or a span in hours (12h), "
-            "days (90d) or weeks (8w); never if not given.",
-        ),
-    ] = None,
+    expires: _When = None,
     instance: _Instance = False,
 ) -> None:
     """Create an access token. It is shown once, now."""
@@ -78,27 +79,19 @@ def create(
         raise typer.BadParameter(
             "an instance token cannot be restricted to packages: their names are an organization's"
         )
-    name = access_tokens.check_name(name)
-    scopes = access_tokens.check_scopes(scope or ["packages:read"])
-    expires_at = None if expires is None else access_tokens.parse_expiry(expires, at=now())
-    secret = access_tokens.create_secret()
 
-    async def work(store: Store) -> Token:
+    async def work(store: Store) -> tuple[Token, str]:
         organization = await _organization(store, slug)
         there = await store.tokens.of_organization(organization.id if organization else None)
         if any(item.name == name for item in there):
             typer.echo(f"note: there is a token {name} already; this is another one", err=True)
-        names = [(await find_package(store, organization, item)).name for item in package or () if organization]
-        return await store.tokens.create(
-            organization,
-            name=name,
-            token_hash=access_tokens.hash_secret(secret),
-            scopes=scopes,
-            packages=names if package else None,
-            expires_at=expires_at,
+        found = [await find_package(store, organization, item) for item in package or () if organization]
+        packages = found if package else None
+        return await create_token(
+            store, organization, name, scopes=scope or (), packages=packages, expires=expires
         )
 
-    made = session.run(work)
+    made, secret = session.run(work)
 
     def render(console: "Console") -> None:
         console.print(secret, markup=False, soft_wrap=True)

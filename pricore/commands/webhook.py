@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pricore.commands.finding import find_credential, find_organization, find_repository
-from pricore.commands.repo import Host, Org, Repo
-from pricore.commands.session import Session, command, print_fields
+from pricore.commands.repo import Host, Repo
+from pricore.commands.session import Org, Session, command, print_fields
 from pricore.hosts.provider import Hook
 from pricore.hosts.table import NAMES, PROVIDERS, get_provider
 from pricore.models import Repository
-from pricore.services.opening import Services
 from pricore.services.webhooks import Registration, provide_webhook, register_webhook
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pricore.services.opening import Services
 
 app = typer.Typer()
 
@@ -42,11 +43,11 @@ def webhook(
     if not registers and (host is not None or credential is not None):
         raise typer.BadParameter("--host and --credential are for --register")
 
-    async def show(services: Services) -> tuple[Repository, Hook]:
+    async def show(services: "Services") -> tuple[Repository, Hook]:
         found = await find_repository(services.store, await find_organization(services.store, org), repo)
         return found, await provide_webhook(services, found, provider=given, rotate=rotate)
 
-    async def register(services: Services) -> tuple[Repository, Registration]:
+    async def register(services: "Services") -> tuple[Repository, Registration]:
         store = services.store
         organization = await find_organization(store, org)
         found = await find_repository(store, organization, repo)

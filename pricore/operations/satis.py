@@ -3,13 +3,16 @@
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pricore.models import Organization
 from pricore.operations.satis_file import Satis, SatisLogin, SatisRepository
 from pricore.services.following import find_followed, follow_all
-from pricore.services.opening import Services
+
+if TYPE_CHECKING:
+    from pricore.services.opening import Services
 
 
 @dataclass
@@ -51,7 +54,7 @@ def plan_import(satis: Satis, *, followed: Collection[str] = ()) -> ImportResult
 
 
 async def import_satis(
-    services: Services, satis: Satis, slug: str, *, dry_run: bool, bar: Callable[[str, int, int], None]
+    services: "Services", satis: Satis, slug: str, *, dry_run: bool, bar: Callable[[str, int, int], None]
 ) -> ImportResult:
     """Follow the repositories of a satis.json in an organization, which is made if it isn't there.
 
@@ -74,7 +77,7 @@ async def import_satis(
     return ImportResult(planned.repositories, hosts)
 
 
-async def _keep(services: Services, organization: Organization, logins: Sequence[SatisLogin]) -> list[str]:
+async def _keep(services: "Services", organization: Organization, logins: Sequence[SatisLogin]) -> list[str]:
     """Make credentials of logins, for hosts that the organization has none for; gives the hosts."""
     hosts = []
     for login in logins:

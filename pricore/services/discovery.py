@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -12,8 +12,10 @@ from pricore.hosts.addresses import Address, address_at, parse_address
 from pricore.hosts.provider import Api, Found, Instance
 from pricore.models import Credential, Organization, Repository
 from pricore.services.following import find_followed, follow_all
-from pricore.services.opening import Services
 from pricore.services.webhooks import check_public, register_at
+
+if TYPE_CHECKING:
+    from pricore.services.opening import Services
 
 _MOST_PATTERNS: Final = 100
 
@@ -79,7 +81,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def discover(
-    services: Services,
+    services: "Services",
     organization: Organization,
     instance: Instance,
     owner: str,
@@ -134,7 +136,7 @@ async def _list(
 
 
 async def _add(
-    services: Services,
+    services: "Services",
     organization: Organization,
     found: Sequence[Discovered],
     credential: Credential | None,
@@ -150,7 +152,7 @@ async def _add(
         item.repository = followed.get(item.address.key)
 
 
-async def _register(services: Services, item: Discovered, instance: Instance, api: Api) -> None:
+async def _register(services: "Services", item: Discovered, instance: Instance, api: Api) -> None:
     if item.repository is None:
         return
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -9,8 +10,10 @@ from pricore.auth.credentials import check_use
 from pricore.errors import NoPackageError, PricoreError
 from pricore.hosts.addresses import Address, parse_address
 from pricore.models import Credential, Organization, Repository
-from pricore.services.opening import Services
 from pricore.sync.progress import ignore
+
+if TYPE_CHECKING:
+    from pricore.services.opening import Services
 
 
 class FollowResult(msgspec.Struct, frozen=True):
@@ -21,14 +24,14 @@ class FollowResult(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
-async def find_followed(services: Services, organization: Organization) -> dict[str, Repository]:
+async def find_followed(services: "Services", organization: Organization) -> dict[str, Repository]:
     """The repositories of an organization, by the keys of their addresses."""
     found = await services.store.repositories.of_organization(organization.id)
     return {parse_address(item.url).key: item for item in found}
 
 
 async def follow_all(
-    services: Services,
+    services: "Services",
     organization: Organization,
     addresses: Sequence[Address],
     *,
@@ -59,7 +62,7 @@ async def follow_all(
 
 
 async def _follow(
-    services: Services, organization: Organization, address: Address, credential: Credential | None
+    services: "Services", organization: Organization, address: Address, credential: Credential | None
 ) -> FollowResult:
     try:
         given = None

@@ -1,75 +1,23 @@
-"""Lock files: which packages in a composer.lock come from this registry, and whether they can be installed now."""
+"""Registered lock files: what they name is kept, and whether it can be installed now."""
 
 import asyncio
 import re
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache, partial
-from pathlib import Path
-from typing import Final, TypeVar
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from pricore.composer import metadata
 from pricore.errors import BusyError, DistError, GitError, InvalidError, PricoreError
-from pricore.models import LOCK_NAME, Finding, LockedPackage
-from pricore.services.opening import Services
-from pricore.system.fair_semaphore import Who
+from pricore.models import LOCK_NAME, Finding, Lock, LockedPackage, Organization
+
+if TYPE_CHECKING:
+    from pricore.services.opening import Services
+    from pricore.system.fair_semaphore import Who
 
 T = TypeVar("T")
 
-MOST_BYTES: Final = 8 * 1024 * 1024
-_MOST_PART: Final = 200
-_MOST_ADDRESS: Final = 500
-_MOST_PATH: Final = 1000
-"""Characters of an archive's URL from /org/ on; the longest has fewer."""
-
-_SLUG = re.compile(r"[a-z0-9-]{1,64}")
 _RETRY_SECONDS: Final = 5
-_SHA1 = re.compile(r"[0-9a-f]{40}")
-_COMMIT = re.compile(r"[0-9a-f]{7,64}")
-
-
-class LockedDist(msgspec.Struct, frozen=True):
-    """Where a lock file says that a package's archive is."""
-
-    url: str | None = None
-    reference: str | None = None
-    shasum: str | None = None
-
-
-class LockedEntry(msgspec.Struct, frozen=True):
-    """A package in a lock file, as far as a registry has to know it."""
-
-    name: str
-    version: str
-    dist: LockedDist | None = None
-
-
-class LockFile(msgspec.Struct, frozen=True):
-    """A composer.lock."""
-
-    packages: list[LockedEntry]
-    packages_dev: list[LockedEntry] | None = msgspec.field(default=None, name="packages-dev")
-
-
-def read_lock(path: Path) -> LockFile:
-    """The composer.lock at a path; - is the standard input. Raises InvalidError where it is none."""
-    try:
-        if str(path) == "-":
-            content = sys.stdin.buffer.read(MOST_BYTES + 1)
-        else:
-            with path.open("rb") as file:
-                content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise InvalidError(f"cannot read {path}: {error.strerror}", field="file") from None
-    if len(content) > MOST_BYTES:
-        raise InvalidError(f"{path} has more than {MOST_BYTES // 1024**2} MB", field="file")
-    try:
-        return msgspec.json.decode(content, type=LockFile)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidError(f"{path} is no composer.lock: {error}", field="file") from None
 
 
 def check_name(name: str) -> str:
@@ -82,62 +30,28 @@ def check_name(name: str) -> str:
     return name
 
 
-def packages_of(lock: LockFile, *, public_url: str) -> list[LockedPackage]:
-    """The packages in a lock file that come from this registry, by the URLs of their archives.
+async def register_lock(
+    services: "Services",
+    name: str,
+    packages: Sequence[LockedPackage],
+    organizations: Sequence[Organization],
+    *,
+    admit: Callable[[LockedPackage], None] = lambda _: None,
+    seconds: float | None = None,
+) -> list[Lock]:
+    """Keep what a lock file names of some organizations; one of the same name there is replaced.
 
-    `public_url` is where clients reach it; where that isn't set, nobody knows, and every URL of this form counts.
+    The checksums that it doesn't have, those of branches, are looked up, within the bounds of `admit` and
+    `seconds`, as in a check. Raises InvalidError for what is no name, and what a check does.
     """
-    found: dict[tuple[str, str], LockedPackage] = {}
-    for entry in (*lock.packages, *(lock.packages_dev or ())):
-        dist = entry.dist or LockedDist()
-        archive = _find_archive(dist.url or "", public_url)
-        if archive is None:
-            continue
-        organization, name, address = archive
-        reference = dist.reference or ""
-        reference = reference if _COMMIT.fullmatch(reference) else ""
-        address = unquote(address.replace(metadata.PLACEHOLDER, reference or metadata.PLACEHOLDER))
-        _, advertised = metadata.split_address(address)
-        shasum = dist.shasum or ""
-        package = LockedPackage(
-            organization=organization,
-            package=unquote(name).lower(),
-            version=entry.version[:200],
-            address=address,
-            shasum=shasum if _SHA1.fullmatch(shasum) else "",
-            pinned=reference if advertised and not advertised.startswith(reference) else "",
+    check_name(name)
+    named = await Checker(services).name_archives(packages, admit=admit, seconds=seconds)
+    return [
+        await services.store.locks.register(
+            organization, name, [item for item in named if item.organization == organization.slug]
         )
-        found[package.organization, package.package] = package
-    return list(found.values())
-
-
-def _find_archive(url: str, public_url: str) -> tuple[str, str, str] | None:
-    """The organization, the package and the address in the URL of an archive; None for any other URL.
-
-    Each character is looked at once, whatever somebody sends: a pattern for the whole URL would try them again and
-    again.
-    """
-    if not url.startswith(f"{public_url}/org/" if public_url else ("http://", "https://")):
-        return None
-    if not url.endswith(".zip") or "?" in url or "#" in url:
-        return None
-    path = url[len(public_url) :] if public_url else url.partition("://")[2][-_MOST_PATH:]
-    if len(path) > _MOST_PATH:
-        return None
-    parts = path.split("/")
-    left = len(path.removesuffix(".zip")) - len(parts[0]) - 1
-    for at in range(1, 2 if public_url else len(parts)):
-        org, slug, packages, vendor, name, *_ = (*parts[at : at + 6], *[""] * 6)
-        address = left - sum(len(part) + 1 for part in (org, slug, packages, vendor, name))
-        if (
-            (org, packages) == ("org", "packages")
-            and _SLUG.fullmatch(slug)
-            and all(0 < len(part) <= _MOST_PART for part in (vendor, name))
-            and 0 < address <= _MOST_ADDRESS
-        ):
-            return slug, f"{vendor}/{name}", path[-4 - address : -4]
-        left -= len(org) + 1
-    return None
+        for organization in organizations
+    ]
 
 
 class Checker:
@@ -146,7 +60,7 @@ class Checker:
     `explain` gives the words for an archive that cannot be had.
     """
 
-    def __init__(self, services: Services, *, explain: Callable[[PricoreError], str] = str) -> None:
+    def __init__(self, services: "Services", *, explain: Callable[[PricoreError], str] = str) -> None:
         self._explain = explain
         self._pins = services.pins
         self._dists = services.dists
@@ -156,7 +70,7 @@ class Checker:
         self,
         packages: Sequence[LockedPackage],
         *,
-        who: Who | None = None,
+        who: "Who | None" = None,
         admit: Callable[[LockedPackage], None] = lambda _: None,
         seconds: float | None = None,
     ) -> list[Finding]:
@@ -200,7 +114,7 @@ class Checker:
         return package if dist is None else msgspec.structs.replace(package, shasum=dist.shasum)
 
     async def _problem(
-        self, package: LockedPackage, who: Who | None, admit: Callable[[LockedPackage], None]
+        self, package: LockedPackage, who: "Who | None", admit: Callable[[LockedPackage], None]
     ) -> str | None:
         if package.pinned:
             return (

@@ -48,6 +48,11 @@ class Services:
             with Git(timeout=config.git_timeout) as git:
                 yield cls(config, store, git, on_made=on_made)
 
+    async def remove_archives(self, shasums: set[str]) -> None:
+        """Delete archives that are for nothing else: what was uploaded, and what is kept of it or of a commit."""
+        await self.uploads.remove(shasums)
+        await self.dists.remove(shasums)
+
     def use(self, config: Config) -> None:
         """Follow other settings in all that begins from now on."""
         self.config = config

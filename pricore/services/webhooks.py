@@ -1,6 +1,7 @@
 """Webhooks of repositories: where Git hosts send them, what they are signed with, and registering them there."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,8 +11,10 @@ from pricore.errors import InvalidError
 from pricore.hosts.addresses import host_of, login_place, parse_address, parse_instance
 from pricore.hosts.provider import Api, Hook, Instance
 from pricore.models import Organization, Repository
-from pricore.services.opening import Services
 from pricore.system.lease import holder, listening_url
+
+if TYPE_CHECKING:
+    from pricore.services.opening import Services
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +25,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def provide_webhook(
-    services: Services, repository: Repository, *, provider: str | None = None, rotate: bool = False
+    services: "Services", repository: Repository, *, provider: str | None = None, rotate: bool = False
 ) -> Hook:
     """What is to be pasted at a provider, the repository's if none is given.
 
@@ -35,7 +38,7 @@ async def provide_webhook(
 
 
 async def register_webhook(
-    services: Services,
+    services: "Services",
     organization: Organization,
     repository: Repository,
     *,
@@ -60,7 +63,7 @@ async def register_webhook(
 
 
 async def register_at(
-    services: Services, api: Api, instance: Instance, repository: Repository, *, name: str, rotate: bool = False
+    services: "Services", api: Api, instance: Instance, repository: Repository, *, name: str, rotate: bool = False
 ) -> Registration:
     """Register the webhook of a repository, owner/name there, by an API that is connected to.
 
@@ -79,7 +82,7 @@ def check_public(config: Config) -> None:
         )
 
 
-async def _base_url(services: Services) -> str:
+async def _base_url(services: "Services") -> str:
     """Where clients reach the registry: as configured here or for the server, else where that listens."""
     if url := services.config.public_url or await services.store.health.public_url():
         return url

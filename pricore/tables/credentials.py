@@ -105,17 +105,6 @@ class Credentials:
             if not cursor.rowcount:
                 raise NotFoundError(f"the credential {credential.name} was removed")
 
-    async def give(self, repository_id: str, credential_id: str | None) -> None:
-        """Let a repository be read with a credential; None for what its organization has for the host."""
-        async with self._database.transaction(revise=False) as db:
-            await db.execute(
-                f"""
-                UPDATE repositories SET credential_id = ?2, next_sync_at = {sooner("next_sync_at", "?3")}
-                WHERE id = ?1
-                """,
-                (repository_id, credential_id, now()),
-            )
-
     @staticmethod
     async def _look_soon(db: Any, credential: Credential) -> None:
         """Look again at what failed: it may have waited for this credential."""

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from msgspec import UNSET, UnsetType
+
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization
 from pricore.system.clock import now
@@ -12,6 +14,7 @@ from pricore.tables.sql import later
 if TYPE_CHECKING:
     from pricore.engine.database import Database
     from pricore.engine.transaction import Transaction
+    from pricore.tables.schedule import Schedule
 
 _COLUMNS = "id, slug, name, description, created_at, sync_interval"
 
@@ -19,8 +22,9 @@ _COLUMNS = "id, slug, name, description, created_at, sync_interval"
 class Organizations:
     """The part of the store that holds organizations."""
 
-    def __init__(self, database: "Database") -> None:
+    def __init__(self, database: "Database", schedule: "Schedule") -> None:
         self._database = database
+        self._schedule = schedule
 
     async def create(self, slug: str, name: str, *, description: str = "") -> Organization:
         """Add an organization. Raises ConflictError where the slug is taken."""
@@ -63,10 +67,23 @@ class Organizations:
         return organization
 
     async def change(
-        self, organization: Organization, *, name: str | None = None, description: str | None = None
+        self,
+        organization: Organization,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        sync_interval: int | UnsetType | None = UNSET,
     ) -> Organization:
-        """Give an organization another name or description; None leaves it. Raises NotFoundError."""
+        """Give an organization another name or description (None leaves it), or its repositories an interval.
+
+        That is in seconds, 0 for none; None follows the instance. Raises NotFoundError.
+        """
         async with self._database.transaction(organization_id=organization.id) as db:
+            if sync_interval is not UNSET:
+                await db.execute(
+                    "UPDATE organizations SET sync_interval = ? WHERE id = ?", (sync_interval, organization.id)
+                )
+                await self._schedule.spread(db, organization.id)
             rows: Any = await db.execute_fetchall(
                 f"""
                 UPDATE organizations SET name = coalesce(?, name), description = coalesce(?, description)

@@ -1,14 +1,14 @@
 """Repositories that are followed, and what the last sync made of each of their refs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 from uuid import uuid4
 
 import msgspec
 
 from pricore.errors import ConflictError, NotFoundError
 from pricore.hosts.addresses import Address, login_place
-from pricore.models import Organization, Ref, Repository, Trigger
+from pricore.models import Organization, Ref, Repository, RepositoryChanges, Trigger
 from pricore.system.clock import now
 from pricore.system.threads import PUBLISHING, SYNCS
 from pricore.tables import archives, deletion, jobs, locks, organizations, runs
@@ -87,49 +87,47 @@ class Repositories:
                 await jobs.insert(db, repository.id)
         return repository
 
-    async def change(self, repository: Repository, address: Address, *, confined: bool) -> Repository:
-        """Follow a repository at another address; what is served stays, and a sync that reads all is asked for.
+    async def change(
+        self, repository: Repository, address: Address | None = None, **changes: Unpack[RepositoryChanges]
+    ) -> Repository:
+        """Follow a repository at another address, or otherwise.
 
-        On another host, or by another protocol, it keeps no credential that it was given. Raises ConflictError
-        where the organization follows that address already, NotFoundError where the repository was removed in the
-        meantime.
+        What is served stays. After a change of the address, the paths or the policy, a sync that reads all is
+        asked for. On another host, or by another protocol, it keeps no credential that it was given. Raises
+        ConflictError where the organization follows that address already, NotFoundError where the repository was
+        removed in the meantime.
         """
-        async with self._database.transaction(organization_id=repository.organization_id) as db:
-            url = await _followed(db, repository.organization_id, address, but=repository.id)
-            if url is not None:
-                followed = "is followed already, as a repository of its own"
-                raise ConflictError(f"{url} {followed}", public=f"{address.url} {followed}")
+        values = ({} if address is None else _placed(repository, address)) | changes
+        if "paths" in changes:
+            values["paths"] = msgspec.json.encode(changes["paths"]).decode()
+        anew = not (address is None and changes.keys().isdisjoint(("paths", "vanished_versions")))
+        if anew:
+            values |= {"refs_digest": read_anew(), "failed_digest": None}
+        organization_id = repository.organization_id
+        async with self._database.transaction(organization_id=organization_id, revise=address is not None) as db:
+            if address is not None:
+                await _check_free(db, repository, address)
+            if values:
+                columns = ", ".join(f"{column} = ?" for column in values)
+                await db.execute(
+                    f"UPDATE repositories SET {columns} WHERE id = ?", (*values.values(), repository.id)
+                )
+            if anew:
+                await jobs.insert(db, repository.id)
+            if "credential_id" in changes:
+                # what is never looked at by itself (NULL) stays so
+                await db.execute(
+                    "UPDATE repositories SET next_sync_at = ?1 WHERE id = ?2 AND next_sync_at > ?1",
+                    (now(), repository.id),
+                )
+            if "sync_interval" in changes:
+                await self._schedule.spread(db, organization_id)
             rows: Any = await db.execute_fetchall(
-                f"""
-                UPDATE repositories SET provider = ?, identifier = ?, url = ?, url_key = ?, confined = ?,
-                    refs_digest = ?, failed_digest = NULL, sync_status = 'pending', sync_error = NULL,
-                    credential_id = CASE WHEN ? THEN credential_id END
-                WHERE id = ? RETURNING {_COLUMNS}
-                """,
-                (
-                    address.provider,
-                    address.identifier,
-                    address.url,
-                    address.key,
-                    confined,
-                    read_anew(),
-                    login_place(address.url) == login_place(repository.url),
-                    repository.id,
-                ),
+                f"SELECT {_COLUMNS} FROM repositories WHERE id = ?", (repository.id,)
             )
             if not rows:
                 raise NotFoundError(f"the repository {repository.url} was removed")
-            await jobs.insert(db, repository.id)
         return _repository(rows[0])
-
-    async def set_paths(self, repository_id: str, paths: Sequence[str]) -> None:
-        """Say which folders are packages, by patterns; none: the repository is one. A sync of all is asked for."""
-        async with self._database.transaction(revise=False) as db:
-            await db.execute(
-                "UPDATE repositories SET paths = ?, refs_digest = ?, failed_digest = NULL WHERE id = ?",
-                (msgspec.json.encode(paths).decode(), read_anew(), repository_id),
-            )
-            await jobs.insert(db, repository_id)
 
     async def default_names(self, repository_id: str) -> dict[str, str]:
         """The package name in each folder ('' is the root) of the default branch that the last sync found."""
@@ -137,18 +135,6 @@ class Repositories:
             "SELECT path, name FROM default_names WHERE repository_id = ?", (repository_id,)
         )
         return dict(rows)
-
-    async def set_vanished(self, repository_id: str, policy: str | None) -> None:
-        """Say what becomes of released versions whose tag is gone (keep or remove; None: as the instance has it).
-
-        The next sync looks at all that is served.
-        """
-        async with self._database.transaction(revise=False) as db:
-            await db.execute(
-                "UPDATE repositories SET vanished_versions = ?, refs_digest = ? WHERE id = ?",
-                (policy, read_anew(), repository_id),
-            )
-            await jobs.insert(db, repository_id)
 
     async def of_organization(self, organization_id: str) -> list[Repository]:
         """The repositories of an organization, oldest first."""
@@ -328,6 +314,29 @@ async def _followed(db: "Transaction", organization_id: str, address: Address, *
         (organization_id, address.key, address.url, but),
     )
     return next((url for (url,) in rows), None)
+
+
+def _placed(repository: Repository, address: Address) -> dict[str, object]:
+    """What changes of a repository that is at another address, by column."""
+    changes: dict[str, object] = {
+        "provider": address.provider,
+        "identifier": address.identifier,
+        "url": address.url,
+        "url_key": address.key,
+        "sync_status": "pending",
+        "sync_error": None,
+    }
+    if login_place(address.url) != login_place(repository.url):
+        changes["credential_id"] = None
+    return changes
+
+
+async def _check_free(db: "Transaction", repository: Repository, address: Address) -> None:
+    """Refuse with ConflictError an address that another repository of the organization has."""
+    url = await _followed(db, repository.organization_id, address, but=repository.id)
+    if url is not None:
+        followed = "is followed already, as a repository of its own"
+        raise ConflictError(f"{url} {followed}", public=f"{address.url} {followed}")
 
 
 def _repository(row: tuple[object, ...]) -> Repository:

@@ -1,7 +1,7 @@
 """When each repository is looked at without being asked: on an interval, and sooner or later where it failed."""
 
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from pricore.models import Due
@@ -79,8 +79,7 @@ class Schedule:
     async def begin(self) -> None:
         """Take over the instance's interval at the start: each repository gets a time that is no farther."""
         async with self._database.transaction(revise=False) as db:
-            rows: Any = await db.execute_fetchall(f"SELECT {_TIMED} FROM repositories", (self.interval,))
-            await _spread(db, rows)
+            await self.spread(db)
 
     async def put_off(self, repository_id: str) -> None:
         """Look at a repository again when its interval is over; all else about it stands."""
@@ -117,39 +116,24 @@ class Schedule:
             (self.interval, now(), _jitter(), repository_id, failed, retry, unchanged),
         )
 
-    async def set_interval(self, organization_id: str, repository_id: str | None, interval: int | None) -> None:
-        """Set the interval of a repository, or of its organization where that is None.
-
-        Seconds, 0 for none; None follows what is above.
-        """
-        async with self._database.transaction(revise=False) as db:
-            if repository_id is None:
-                await db.execute(
-                    "UPDATE organizations SET sync_interval = ? WHERE id = ?", (interval, organization_id)
-                )
-            else:
-                await db.execute(
-                    "UPDATE repositories SET sync_interval = ? WHERE id = ?", (interval, repository_id)
-                )
-            rows: Any = await db.execute_fetchall(
-                f"SELECT {_TIMED} FROM repositories WHERE organization_id = ?2", (self.interval, organization_id)
-            )
-            await _spread(db, rows)
-
-
-async def _spread(db: "Transaction", rows: Iterable[tuple[str, int, int | None, int]]) -> None:
-    """Bring the times of repositories (_TIMED) into their intervals, at random, so that not all come at once."""
-    at = now()
-    times: dict[str, int | None] = {}
-    for repository_id, failures, next_sync_at, interval in rows:
-        if next_sync_at is None or interval == 0 or next_sync_at > at + 1.1 * interval:
-            if next_sync_at is not None and failures > 0:
-                continue  # it is tried again
-            times[repository_id] = at + random.randrange(interval) if interval else None  # noqa: S311  # as below
-    await db.executemany(
-        "UPDATE repositories SET next_sync_at = ? WHERE id = ?",
-        ((moment, repository_id) for repository_id, moment in times.items()),
-    )
+    async def spread(self, db: "Transaction", organization_id: str | None = None) -> None:
+        """Bring the times of an organization's repositories, or of all, into their intervals: not all at once."""
+        within = () if organization_id is None else (organization_id,)
+        where = "organization_id = ?2" if within else "TRUE"
+        rows: Any = await db.execute_fetchall(
+            f"SELECT {_TIMED} FROM repositories WHERE {where}", (self.interval, *within)
+        )
+        at = now()
+        times: dict[str, int | None] = {}
+        for repository_id, failures, next_sync_at, interval in rows:
+            if next_sync_at is None or interval == 0 or next_sync_at > at + 1.1 * interval:
+                if next_sync_at is not None and failures > 0:
+                    continue  # it is tried again
+                times[repository_id] = at + random.randrange(interval) if interval else None  # noqa: S311  # as below
+        await db.executemany(
+            "UPDATE repositories SET next_sync_at = ? WHERE id = ?",
+            ((moment, repository_id) for repository_id, moment in times.items()),
+        )
 
 
 def _jitter() -> int:

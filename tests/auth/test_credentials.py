@@ -134,9 +134,7 @@ async def test_a_given_credential_comes_first_and_goes_nowhere_else(
     assert same.credential_id == second.id
     moved = await store.repositories.change(same, parse_address("https://evil.example.com/a/c"), confined=True)
     assert moved.credential_id is None
-    await store.credentials.give(moved.id, second.id)
-    given = await store.repositories.find(moved.id)
-    assert given is not None
+    given = await store.repositories.change(moved, credential_id=second.id)
     with pytest.raises(GitError, match=r"second is for https:// at git\.example\.com alone"):
         await credentials.find(given)
 

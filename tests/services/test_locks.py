@@ -2,7 +2,7 @@
 
 import pytest
 
-from pricore.services.locks import (
+from pricore.services.lock_files import (
     LockedDist,
     LockedEntry,
     LockFile,

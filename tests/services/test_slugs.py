@@ -3,7 +3,7 @@
 import pytest
 
 from pricore.errors import InvalidError
-from pricore.services.management import check_slug, slug_of
+from pricore.services.slugs import check_slug, slug_of
 
 
 @pytest.mark.parametrize(

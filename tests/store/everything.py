@@ -75,20 +75,18 @@ async def use_credentials(store: Store, acme: Organization) -> None:
     assert await store.credentials.sealed("c1") == b"sealed"
     await store.credentials.change(credential, b"other", username="you")
     repository = await follow(store, acme, "private")
-    await store.credentials.give(repository.id, "c1")
+    await store.repositories.change(repository, credential_id="c1")
     with pytest.raises(ConflictError):
         await store.credentials.remove(credential)
-    await store.credentials.give(repository.id, None)
+    await store.repositories.change(repository, credential_id=None)
     await store.credentials.remove(credential)
 
 
 async def use_repositories(store: Store, acme: Organization, repository: Repository) -> None:
     moved = await store.repositories.change(repository, parse_address("https://git.example.com/b"), confined=True)
     await store.repositories.change(moved, parse_address(repository.url), confined=False)
-    await store.repositories.set_paths(repository.id, ["packages/*"])
-    await store.repositories.set_paths(repository.id, [])
     for policy in ("remove", None):
-        await store.repositories.set_vanished(repository.id, policy)
+        await store.repositories.change(moved, paths=["packages/*"], vanished_versions=policy)
     assert len(await store.repositories.of_organization(acme.id)) == 2
     assert (await store.repositories.get(acme, repository.url)).id == repository.id
     assert (await store.repositories.find(repository.id)) is not None
@@ -131,8 +129,7 @@ async def use_syncs(store: Store, repository: Repository) -> None:
         await db.execute("UPDATE repositories SET next_sync_at = NULL")
     await store.schedule.begin()
     await store.schedule.put_off(repository.id)
-    await store.schedule.set_interval(repository.organization_id, repository.id, 60)
-    await store.schedule.set_interval(repository.organization_id, None, 60)
+    await store.repositories.change(repository, sync_interval=60)
     async with store.transaction() as db:
         await db.execute("UPDATE repositories SET next_sync_at = 1")
     assert [item.repository_id for item in await store.schedule.due([repository.id])] != [repository.id]
@@ -287,7 +284,7 @@ async def delete_everything(store: Store, acme: Organization, repository: Reposi
     await publish(store, repository, released(reference=OTHER_COMMIT))
     await store.repositories.remove(repository)
     assert await store.organizations.all() == [await store.organizations.get("acme")]
-    await store.organizations.change(acme, name="Other")
+    await store.organizations.change(acme, name="Other", sync_interval=60)
     await store.organizations.delete(acme)
     await store.organizations.create("acme", "Acme")
     store.revision_of("acme")

@@ -27,8 +27,8 @@ def test_a_list_of_nothing_is_a_list() -> None:
 
 async def test_never_stays_never(store: Store, acme: Organization, repository: Repository) -> None:
     """What is looked at on request alone isn't scheduled by what lets others be looked at sooner."""
-    await store.schedule.set_interval(acme.id, repository.id, 0)
-    await store.credentials.give(repository.id, None)
+    await store.repositories.change(repository, sync_interval=0)
+    await store.repositories.change(repository, credential_id=None)
     await store.repositories.record_failure(repository.id, "it failed", started_at=1)
     async with store.transaction() as db:
         await db.execute("UPDATE repositories SET failed_digest = 'x'")

@@ -32,7 +32,7 @@ from pricore.composer.versions import sort_key
 from pricore.errors import PricoreError
 from pricore.hosts.addresses import parse_address
 from pricore.models import Package, Version
-from pricore.services import management
+from pricore.services import packages
 from pricore.sync.progress import ignore
 from tests.harness import GitRepository
 from tests.registry import open_registry
@@ -218,7 +218,7 @@ class Synced:
 
     async def delete(self, package: str, version: str) -> None:
         found = await self._store.packages.get(self._organization, package)
-        await management.delete_version(self._services, self._organization, found, version)
+        await packages.delete_version(self._services, self._organization, found, version)
 
     async def moved(self) -> list[tuple[Package, Version]]:
         """The versions whose tag moved, with their packages."""
@@ -233,7 +233,7 @@ class Synced:
         await self._store.packages.accept(package, version)
 
     async def set_vanished(self, policy: str) -> None:
-        await self._store.repositories.set_vanished(self._repository.id, policy)
+        await self._store.repositories.change(self._repository, vanished_versions=policy)
 
     async def deleted(self) -> dict[str, str]:
         """The commit of each ref that makes no version because that was deleted."""

@@ -15,7 +15,7 @@ import pytest
 from pricore.errors import GitError, InvalidError, PricoreError
 from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository, Step, Trigger
-from pricore.services.management import parse_interval
+from pricore.services.quantities import parse_interval
 from pricore.sync.progress import ignore
 from pricore.sync.queue import Queue
 from pricore.system.concurrency import both
@@ -189,11 +189,16 @@ async def test_a_name_that_becomes_free_is_taken_by_the_schedule(
     [(None, None, INTERVAL), (50, None, 50), (None, 70, 70), (50, 70, 70), (0, None, None), (50, 0, None)],
 )
 async def test_the_nearest_interval_counts(
-    registry: Scheduled, library: Repository, organization: int | None, own: int | None, expected: int | None
+    registry: Scheduled,
+    acme: Organization,
+    library: Repository,
+    organization: int | None,
+    own: int | None,
+    expected: int | None,
 ) -> None:
     """A repository's own interval goes before its organization's, and that before the instance's; 0 is none."""
-    await registry.store.schedule.set_interval(library.organization_id, None, organization)
-    await registry.store.schedule.set_interval(library.organization_id, library.id, own)
+    await registry.store.organizations.change(acme, sync_interval=organization)
+    await registry.store.repositories.change(library, sync_interval=own)
     after = await registry.sync(library)
 
     if expected is None:
@@ -204,15 +209,15 @@ async def test_the_nearest_interval_counts(
 
 async def test_a_shorter_interval_counts_at_once(registry: Scheduled, library: Repository) -> None:
     """Nobody waits for the end of the long interval that was set before, and one that was off begins."""
-    schedule = registry.store.schedule
+    repositories = registry.store.repositories
     registry.at = int(time.time())
-    await schedule.set_interval(library.organization_id, library.id, 86400)
+    await repositories.change(library, sync_interval=86400)
     await registry.sync(library)
-    await schedule.set_interval(library.organization_id, library.id, 60)
+    await repositories.change(library, sync_interval=60)
     assert 0 <= registry.wait(await registry.now(library)) <= 60
-    await schedule.set_interval(library.organization_id, library.id, 0)
+    await repositories.change(library, sync_interval=0)
     assert (await registry.now(library)).next_sync_at is None
-    await schedule.set_interval(library.organization_id, library.id, 60)
+    await repositories.change(library, sync_interval=60)
     assert 0 <= registry.wait(await registry.now(library)) <= 60
 
 

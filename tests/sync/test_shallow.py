@@ -34,7 +34,7 @@ async def test_an_upstream_that_becomes_shallow_loses_nothing(
     """Nothing counts as gone, a release neither; when it is whole again, the next sync goes on."""
     await registry.add(upstream)
     repository = await registry.repository(upstream)
-    await registry.store.repositories.set_vanished(repository.id, vanished)
+    await registry.store.repositories.change(repository, vanished_versions=vanished)
     served = await registry.versions()
     upstream.commit()
     upstream.commit()

@@ -8,7 +8,7 @@ from typing import IO
 import pytest
 
 from pricore.errors import GitError, InvalidError, SyncError
-from pricore.services import management
+from pricore.services.paths import parse_paths
 from pricore.sync.report import Report
 from tests.harness import GitRepository
 from tests.registry import MakeRepository, Registry
@@ -201,12 +201,12 @@ async def test_paths_can_be_changed(registry: Registry, upstream: GitRepository)
     """Releases of folders that are looked for no more are kept as if they had vanished; their branches go."""
     await follow(registry, upstream)
     repository = await registry.repository(upstream)
-    await registry.store.repositories.set_paths(repository.id, ["packages/two", "."])
+    await registry.store.repositories.change(repository, paths=["packages/two", "."])
     report = await registry.sync(upstream)
     assert sorted(report.added) == ["acme/mono:1.0.0", "acme/mono:dev-main"]
     assert report.removed == ["acme/one:dev-main"]
     assert report.kept == ["acme/one:1.0.0"]
-    await registry.store.repositories.set_paths(repository.id, [])
+    await registry.store.repositories.change(repository, paths=[])
     assert (await registry.sync(upstream)).removed == ["acme/two:dev-main"]
     assert set(await registry.versions("acme/mono")) == {"1.0.0", "dev-main"}
 
@@ -218,7 +218,7 @@ async def test_what_was_advertised_of_a_commit_stays(registry: Registry, upstrea
     await follow(registry, upstream)
     before = await archive(registry, upstream, "acme/one", "dev-main")
     repository = await registry.repository(upstream)
-    await registry.store.repositories.set_paths(repository.id, ["other/*"])
+    await registry.store.repositories.change(repository, paths=["other/*"])
     await registry.sync(upstream)
     assert await archive(registry, upstream, "acme/one", "dev-main") == before
     package = await registry.store.packages.get(registry.organization, "acme/one")
@@ -287,7 +287,7 @@ async def test_an_archive_of_no_folder_is_refused(registry: Registry, upstream: 
 )
 def test_paths_are_understood(patterns: list[str], expected: tuple[str, ...]) -> None:
     """What makes no difference is left off; the root alone is a repository as any other."""
-    assert management.parse_paths(patterns) == expected
+    assert parse_paths(patterns) == expected
 
 
 @pytest.mark.parametrize(
@@ -296,5 +296,5 @@ def test_paths_are_understood(patterns: list[str], expected: tuple[str, ...]) ->
 def test_other_paths_are_refused(pattern: str) -> None:
     """What can be no folder in a repository is refused before anything is written."""
     with pytest.raises(InvalidError) as caught:
-        management.parse_paths([pattern])
+        parse_paths([pattern])
     assert caught.value.field == "paths"

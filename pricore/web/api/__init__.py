@@ -12,17 +12,15 @@ from pricore.auth.rate_limits import Limits
 from pricore.services.opening import Services
 from pricore.sync.queue import Queue
 from pricore.system.threads import DOCUMENTS
-from pricore.web.api import (
-    locks,
-    organizations,
-    packages,
-    repositories,
-    tokens,
-)
 from pricore.web.api.docs import POLICY, build_page
+from pricore.web.api.locks import LocksApi
 from pricore.web.api.openapi import Document, build_document
+from pricore.web.api.organizations import OrganizationsApi
+from pricore.web.api.packages import PackagesApi
+from pricore.web.api.repositories import RepositoriesApi
 from pricore.web.api.routing import Operation, Route, serve
 from pricore.web.api.streams import Streams
+from pricore.web.api.tokens import TokensApi
 from pricore.web.http.admission import Admission
 
 
@@ -43,11 +41,11 @@ class Api:
         self._streams = streams
         self._public_url = services.config.public_url
         self.table: list[Route] = [
-            *organizations.routes(services),
-            *packages.routes(services),
-            *locks.routes(services, admission),
-            *repositories.routes(services, queue),
-            *tokens.routes(services.store, limits),
+            *OrganizationsApi(services).routes(),
+            *PackagesApi(services).routes(),
+            *LocksApi(services, admission).routes(),
+            *RepositoriesApi(services, queue).routes(),
+            *TokensApi(services, limits).routes(),
         ]
 
         self._others = tuple(others)

@@ -7,21 +7,19 @@ from typing import Final
 from pricore.auth import access_tokens
 from pricore.errors import ArchiveError, InvalidError, NotFoundError, PricoreError
 from pricore.models import Lock, LockedPackage, Token
-from pricore.services import locks, views
-from pricore.services.locks import Checker, LockFile
+from pricore.services import lock_files, locks, views
+from pricore.services.lock_files import LockFile
 from pricore.services.opening import Services
 from pricore.services.views import FindingView, LockView
 from pricore.system.threads import DOCUMENTS
-from pricore.web.api.organizations import find_organization
-from pricore.web.api.routing import (
-    Call,
-    Data,
-    Message,
-    Route,
-)
+from pricore.web.api.finding import find_organization
+from pricore.web.api.routing import Call, Data, Message, Route
 from pricore.web.http.admission import Admission
 
 _log = logging.getLogger("pricore.locks")
+
+_ALL: Final = "/api/organizations/{slug}/locks"
+_ONE: Final = f"{_ALL}/{{name}}"
 
 _MOST_CHECKED: Final = 1000
 """Packages of one request: an archive that isn't kept is made."""
@@ -30,16 +28,76 @@ MOST_SECONDS: Final = 50.0
 """What a check, or registering, takes at most: reverse proxies give up after 60."""
 
 
-def routes(services: Services, admission: Admission) -> list[Route]:
-    """The routes of lock files."""
-    store, config = services.store, services.config
-    checker = Checker(services, explain=_explain)
+class LocksApi:
+    """What the API does with lock files."""
 
-    async def read(call: Call) -> list[LockedPackage]:
+    def __init__(self, services: Services, admission: Admission) -> None:
+        self._services = services
+        self._store = services.store
+        self._checker = locks.Checker(services, explain=_explain)
+        self._admission = admission
+
+    def routes(self) -> list[Route]:
+        """The routes of lock files."""
+        read, write = "packages:read", "packages:write"
+        return [
+            Route("GET", _ALL, self.list_locks, read, "List the lock files that are registered"),
+            Route(
+                "PUT",
+                _ONE,
+                self.register_lock,
+                write,
+                "Register a composer.lock, the body: what it names is neither pruned nor deleted",
+                body=LockFile,
+                most_bytes=lock_files.MOST_BYTES,
+                errors=(503,),
+            ),
+            Route(
+                "POST",
+                "/api/organizations/{slug}/lock-checks",
+                self.check_lock,
+                read,
+                "Check whether each package in a composer.lock, the body, can be installed right now",
+                body=LockFile,
+                most_bytes=lock_files.MOST_BYTES,
+                errors=(503,),
+            ),
+            Route("DELETE", _ONE, self.remove_lock, write, "Let go of a lock file"),
+        ]
+
+    async def list_locks(self, call: Call) -> Data[list[LockView]]:
+        found = await self._store.locks.of_organization(await find_organization(self._store, call))
+        return Data([LockView.of(item) for item in found if _visible(call.token, item)])
+
+    async def register_lock(self, call: Call) -> Data[LockView]:
+        organization = await find_organization(self._store, call)
+        name = locks.check_name(call.path["name"])
+        packages = await self._read(call)
+        await self._check_hidden(call, name)
+        (made,) = await locks.register_lock(
+            self._services, name, packages, [organization], admit=self._count(call), seconds=MOST_SECONDS
+        )
+        return Data(LockView.of(made))
+
+    async def check_lock(self, call: Call) -> Data[list[FindingView]]:
+        await find_organization(self._store, call)
+        who = call.path["slug"], call.token.id
+        packages = await self._read(call)
+        found = await self._checker.check(packages, who=who, admit=self._count(call), seconds=MOST_SECONDS)
+        return Data([views.finding(item) for item in found])
+
+    async def remove_lock(self, call: Call) -> Message:
+        organization = await find_organization(self._store, call)
+        await self._check_hidden(call, call.path["name"])
+        await self._store.locks.remove(organization, call.path["name"])
+        return Message("Lock removed successfully")
+
+    async def _read(self, call: Call) -> list[LockedPackage]:
         """What a lock file names of the organization. Raises InvalidError where the caller may not see it."""
         wanted: LockFile = call.body
         # a large one takes long enough for others to wait
-        named = await DOCUMENTS.run(locks.packages_of, wanted, public_url=config.public_url)
+        public_url = self._services.config.public_url
+        named = await DOCUMENTS.run(lock_files.packages_of, wanted, public_url=public_url)
         found = [item for item in named if item.organization == call.path["slug"]]
         if not found:
             raise InvalidError("no package in it comes from this organization", field="packages")
@@ -50,82 +108,22 @@ def routes(services: Services, admission: Admission) -> list[Route]:
                 raise InvalidError(f"there is no package {item.package[:80]}", field="packages")
         return found
 
-    def counting(call: Call) -> Callable[[LockedPackage], None]:
+    def _count(self, call: Call) -> Callable[[LockedPackage], None]:
         """What counts an archive that is made, or a commit that is looked up, as a download of its package."""
 
         def admit(package: LockedPackage) -> None:
-            admission.admit_archive(
+            self._admission.admit_archive(
                 call.token, call.address, organization=package.organization, package=package.package
             )
 
         return admit
 
-    async def list_locks(call: Call) -> Data[list[LockView]]:
-        found = await store.locks.of_organization(await find_organization(store, call))
-        return Data([LockView.of(item) for item in found if _visible(call.token, item)])
-
-    async def register_lock(call: Call) -> Data[LockView]:
-        organization = await find_organization(store, call)
-        name = locks.check_name(call.path["name"])
-        packages = await read(call)
-        await hidden(call, name)
-        packages = await checker.name_archives(packages, admit=counting(call), seconds=MOST_SECONDS)
-        return Data(LockView.of(await store.locks.register(organization, name, packages)))
-
-    async def check_lock(call: Call) -> Data[list[FindingView]]:
-        await find_organization(store, call)
-        who = call.path["slug"], call.token.id
-        found = await checker.check(await read(call), who=who, admit=counting(call), seconds=MOST_SECONDS)
-        return Data([views.finding(item) for item in found])
-
-    async def remove_lock(call: Call) -> Message:
-        organization = await find_organization(store, call)
-        await hidden(call, call.path["name"])
-        await store.locks.remove(organization, call.path["name"])
-        return Message("Lock removed successfully")
-
-    async def hidden(call: Call, name: str) -> None:
+    async def _check_hidden(self, call: Call, name: str) -> None:
         """Raise NotFoundError where a lock file of that name has packages that the caller may not see."""
-        found = await store.locks.of_organization(await find_organization(store, call), name=name)
+        organization = await find_organization(self._store, call)
+        found = await self._store.locks.of_organization(organization, name=name)
         if any(not _visible(call.token, item) for item in found):
             raise NotFoundError(access_tokens.NOT_HERE)
-
-    return [
-        Route(
-            method="GET",
-            path="/api/organizations/{slug}/locks",
-            handler=list_locks,
-            scope="packages:read",
-            summary="List the lock files that are registered",
-        ),
-        Route(
-            method="PUT",
-            path="/api/organizations/{slug}/locks/{name}",
-            handler=register_lock,
-            scope="packages:write",
-            summary="Register a composer.lock, the body: what it names is neither pruned nor deleted",
-            body=LockFile,
-            most_bytes=locks.MOST_BYTES,
-            errors=(503,),
-        ),
-        Route(
-            method="POST",
-            path="/api/organizations/{slug}/lock-checks",
-            handler=check_lock,
-            scope="packages:read",
-            summary="Check whether each package in a composer.lock, the body, can be installed right now",
-            body=LockFile,
-            most_bytes=locks.MOST_BYTES,
-            errors=(503,),
-        ),
-        Route(
-            method="DELETE",
-            path="/api/organizations/{slug}/locks/{name}",
-            handler=remove_lock,
-            scope="packages:write",
-            summary="Let go of a lock file",
-        ),
-    ]
 
 
 def _explain(error: PricoreError) -> str:

@@ -1,30 +1,23 @@
 """Organizations: who owns repositories, packages and tokens."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
-from pricore.auth import access_tokens
-from pricore.errors import ForbiddenError, InvalidError, NotFoundError
+from pricore.errors import ForbiddenError
 from pricore.models import Organization
-from pricore.services import management
+from pricore.services import organizations
 from pricore.services.opening import Services
-from pricore.services.views import (
-    Interval,
-    Name,
-    OrganizationSummary,
-    OrganizationView,
-)
-from pricore.store import Store
-from pricore.web.api.routing import (
-    Call,
-    Data,
-    Message,
-    Route,
-)
+from pricore.services.slugs import SLUG
+from pricore.services.views import Interval, Name, OrganizationSummary, OrganizationView
+from pricore.web.api.finding import check_unrestricted, find_organization
+from pricore.web.api.routing import Call, Data, Message, Route
 
-Slug = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{management.SLUG}$", "maxLength": 64})]
-Description = Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": management.MOST_DESCRIPTION})]
+Slug = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{SLUG}$", "maxLength": 64})]
+Description = Annotated[str, msgspec.Meta(extra_json_schema={"maxLength": organizations.MOST_DESCRIPTION})]
+
+_ALL: Final = "/api/organizations"
+_ONE: Final = f"{_ALL}/{{slug}}"
 
 
 class NewOrganization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,104 +39,76 @@ class OrganizationChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     sync_interval: Interval | msgspec.UnsetType | None = msgspec.UNSET
 
 
-async def find_organization(store: Store, call: Call) -> Organization:
-    """The organization in a call's path. Raises NotFoundError."""
-    found = await store.organizations.find(call.path["slug"])
-    if found is None:
-        raise NotFoundError(access_tokens.NOT_HERE)
-    return found
+class OrganizationsApi:
+    """What the API does with organizations."""
 
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._store = services.store
 
-def routes(services: Services) -> list[Route]:
-    """The routes of organizations."""
-    store = services.store
+    def routes(self) -> list[Route]:
+        """The routes of organizations."""
+        read, write = "organizations:read", "organizations:write"
+        return [
+            Route("GET", _ALL, self.list_organizations, read, "List the organizations that the token sees"),
+            Route("GET", _ONE, self.get_organization, read, "Get an organization"),
+            Route(
+                "POST",
+                _ALL,
+                self.create_organization,
+                write,
+                "Create an organization",
+                body=NewOrganization,
+                status=201,
+                errors=(409,),
+            ),
+            Route(
+                "PATCH", _ONE, self.change_organization, write, "Change an organization", body=OrganizationChange
+            ),
+            Route(
+                "DELETE",
+                _ONE,
+                self.delete_organization,
+                write,
+                "Delete an organization with everything in it",
+                errors=(409,),
+            ),
+        ]
 
-    async def list_organizations(call: Call) -> Data[list[OrganizationSummary]]:
-        found = await store.organizations.all()
-        return Data(
-            [OrganizationSummary.of(item) for item in found if call.token.organization in (item.slug, None)]
-        )
+    async def list_organizations(self, call: Call) -> Data[list[OrganizationSummary]]:
+        found = await self._store.organizations.all()
+        seen = [item for item in found if call.token.organization in (item.slug, None)]
+        return Data([OrganizationSummary.of(item) for item in seen])
 
-    async def get_organization(call: Call) -> Data[OrganizationView]:
-        return Data(OrganizationView.of(await find_organization(store, call)))
+    async def get_organization(self, call: Call) -> Data[OrganizationView]:
+        return Data(OrganizationView.of(await find_organization(self._store, call)))
 
-    async def create_organization(call: Call) -> Data[OrganizationView]:
+    async def create_organization(self, call: Call) -> Data[OrganizationView]:
         wanted: NewOrganization = call.body
         if call.token.organization_id is not None:
             raise ForbiddenError("only a token of the instance can make organizations")
-        name = access_tokens.check_name(wanted.name)
-        slug = management.slug_of(name) if wanted.slug is None else management.check_slug(wanted.slug)
-        description = management.check_description(wanted.description)
-        return Data(OrganizationView.of(await store.organizations.create(slug, name, description=description)))
+        made = await organizations.create_organization(
+            self._store, wanted.name, slug=wanted.slug, description=wanted.description
+        )
+        return Data(OrganizationView.of(made))
 
-    async def change_organization(call: Call) -> Data[OrganizationView]:
+    async def change_organization(self, call: Call) -> Data[OrganizationView]:
         wanted: OrganizationChange = call.body
-        organization = await whole_organization(call)
-        if wanted.name is wanted.description is wanted.sync_interval is msgspec.UNSET:
-            raise InvalidError("give a name, a description or a sync_interval", field="name")
-        if wanted.sync_interval is not msgspec.UNSET:
-            await store.schedule.set_interval(organization.id, None, wanted.sync_interval)
-        changed = await store.organizations.change(
-            organization,
-            name=None if wanted.name is msgspec.UNSET else access_tokens.check_name(wanted.name),
-            description=(
-                None if wanted.description is msgspec.UNSET else management.check_description(wanted.description)
-            ),
+        changed = await organizations.change_organization(
+            self._store,
+            await self._find_whole(call),
+            name=wanted.name,
+            description=wanted.description,
+            sync_interval=wanted.sync_interval,
         )
         return Data(OrganizationView.of(changed))
 
-    async def delete_organization(call: Call) -> Message:
-        await management.delete_organization(services, await whole_organization(call))
+    async def delete_organization(self, call: Call) -> Message:
+        await organizations.delete_organization(self._services, await self._find_whole(call))
         return Message("Organization deleted successfully")
 
-    async def whole_organization(call: Call) -> Organization:
+    async def _find_whole(self, call: Call) -> Organization:
         """The organization in a call's path for who sees all of it. Raises ForbiddenError for others."""
-        organization = await find_organization(store, call)
-        if call.token.packages is not None:
-            raise ForbiddenError(
-                "the access token is restricted to packages, so that it cannot change or delete an organization"
-            )
+        organization = await find_organization(self._store, call)
+        check_unrestricted(call, "change or delete an organization")
         return organization
-
-    return [
-        Route(
-            method="GET",
-            path="/api/organizations",
-            handler=list_organizations,
-            scope="organizations:read",
-            summary="List the organizations that the token sees",
-        ),
-        Route(
-            method="GET",
-            path="/api/organizations/{slug}",
-            handler=get_organization,
-            scope="organizations:read",
-            summary="Get an organization",
-        ),
-        Route(
-            method="POST",
-            path="/api/organizations",
-            handler=create_organization,
-            scope="organizations:write",
-            summary="Create an organization",
-            body=NewOrganization,
-            status=201,
-            errors=(409,),
-        ),
-        Route(
-            method="PATCH",
-            path="/api/organizations/{slug}",
-            handler=change_organization,
-            scope="organizations:write",
-            summary="Change an organization",
-            body=OrganizationChange,
-        ),
-        Route(
-            method="DELETE",
-            path="/api/organizations/{slug}",
-            handler=delete_organization,
-            scope="organizations:write",
-            summary="Delete an organization with everything in it",
-            errors=(409,),
-        ),
-    ]

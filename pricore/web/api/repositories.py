@@ -4,42 +4,28 @@ from collections.abc import Iterable
 from typing import Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from pricore.auth import access_tokens
-from pricore.config import VANISHED
-from pricore.errors import ForbiddenError, GitError, InvalidError, NotFoundError
-from pricore.hosts.addresses import (
-    Address,
-    change_address,
-    host_of,
-    parse_address,
-)
+from pricore.errors import InvalidError, NotFoundError
+from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository, SyncRun, Token
-from pricore.remotes.network_guard import find_outside
-from pricore.services import management, views
+from pricore.services import repositories, views
 from pricore.services.opening import Services
-from pricore.services.views import (
-    Interval,
-    ProviderName,
-    RepositoryView,
-    SyncRunView,
-    Vanished,
-)
-from pricore.sync.progress import follow
+from pricore.services.paths import parse_paths
+from pricore.services.repositories import RepositoryChange
+from pricore.services.views import ProviderName, RepositoryView, SyncRunView
 from pricore.sync.queue import Queue
-from pricore.web.api.organizations import find_organization
-from pricore.web.api.routing import (
-    Call,
-    Data,
-    Message,
-    Page,
-    PageQuery,
-    Route,
-)
+from pricore.web.api.finding import check_unrestricted, find_organization
+from pricore.web.api.routing import Call, Data, Message, Page, PageQuery, Route
 from pricore.web.api.streams import Events
 
 _NOT_SEEN: Final = "the reason can name packages that this access token does not see"
+_CHANGING: Final = "add, change or delete repositories"
+"""What a restricted token cannot do: what a repository supplies may be what it cannot see."""
+
+_ALL: Final = "/api/organizations/{slug}/repositories"
+_ONE: Final = f"{_ALL}/{{id}}"
+_RUN: Final = f"{_ONE}/sync-runs/{{run}}"
 
 
 class NewRepository(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,222 +39,154 @@ class NewRepository(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     paths: list[str] = []
 
 
-class RepositoryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is to be changed of a repository; what is not given stays.
+class RepositoriesApi:
+    """What the API does with repositories, whose addresses it takes from outside: none may reach inside."""
 
-    `sync_interval` are the seconds between two looks at it, 0 for none; null follows its organization.
-    `vanished_versions` says what becomes of releases whose tag is gone; null follows the instance. `paths` are the
-    folders that are packages.
-    """
+    def __init__(self, services: Services, queue: Queue) -> None:
+        self._services = services
+        self._store = services.store
+        self._queue = queue
 
-    url: str | UnsetType = UNSET
-    provider: ProviderName | UnsetType | None = UNSET
-    sync_interval: Interval | UnsetType | None = UNSET
-    vanished_versions: Vanished | UnsetType | None = UNSET
-    paths: list[str] | UnsetType = UNSET
+    def routes(self) -> list[Route]:
+        """The routes of repositories."""
+        read, write = "repositories:read", "repositories:write"
+        return [
+            Route("GET", _ALL, self.list_repositories, read, "List repositories"),
+            Route(
+                "POST",
+                _ALL,
+                self.add_repository,
+                write,
+                "Follow a repository",
+                body=NewRepository,
+                status=201,
+                errors=(409,),
+            ),
+            Route("GET", _ONE, self.get_repository, read, "Get a repository"),
+            Route(
+                "PATCH",
+                _ONE,
+                self.change_repository,
+                write,
+                "Change where a repository is, and by which rules it is followed",
+                body=RepositoryChange,
+                errors=(409,),
+            ),
+            Route(
+                "DELETE",
+                _ONE,
+                self.delete_repository,
+                write,
+                "Stop following a repository, and serving its packages",
+            ),
+            Route("POST", f"{_ONE}/sync", self.sync_repository, write, "Trigger a sync of a repository"),
+            Route(
+                "GET",
+                f"{_ONE}/sync-runs",
+                self.list_sync_runs,
+                read,
+                "List the syncs of a repository",
+                query=PageQuery,
+            ),
+            Route("GET", _RUN, self.get_sync_run, read, "Get a sync of a repository"),
+            Route("GET", f"{_RUN}/events", self.watch_sync_run, read, "Follow a sync of a repository to its end"),
+        ]
 
-    def __post_init__(self) -> None:
-        if all(getattr(self, name) is UNSET for name in self.__struct_fields__):
-            raise InvalidError(f"give one of {', '.join(self.__struct_fields__)}", field="url")
-        if self.vanished_versions not in (UNSET, None, *VANISHED):
-            raise InvalidError(f"choose one of {', '.join(VANISHED)}, or null", field="vanished_versions")
+    async def list_repositories(self, call: Call) -> Data[list[RepositoryView]]:
+        organization = await find_organization(self._store, call)
+        found = await self._store.repositories.of_organization(organization.id)
+        seen = await self._visible(call.token, organization, found)
+        return Data([_repository(item, call.token) for item in seen])
 
+    async def get_repository(self, call: Call) -> Data[RepositoryView]:
+        return Data(_repository(await self._find(call), call.token))
 
-def routes(services: Services, queue: Queue) -> list[Route]:
-    """The routes of repositories."""
-    store, syncer, config = services.store, services.syncer, services.config
+    async def add_repository(self, call: Call) -> Data[RepositoryView]:
+        wanted: NewRepository = call.body
+        organization = await find_organization(self._store, call)
+        check_unrestricted(call, _CHANGING)
+        address = parse_address(wanted.url, wanted.provider, folders=False)
+        paths = parse_paths(wanted.paths)
+        made = await repositories.add_repository(
+            self._services, organization, address, paths=paths, confined=True, queued=True
+        )
+        self._queue.notify()
+        return Data(RepositoryView.of(made))
 
-    async def visible(token: Token, organization: Organization, found: list[Repository]) -> list[Repository]:
+    async def change_repository(self, call: Call) -> Data[RepositoryView]:
+        wanted: RepositoryChange = call.body
+        if wanted == RepositoryChange():
+            raise InvalidError(f"give one of {', '.join(wanted.__struct_fields__)}", field="url")
+        found = await self._find(call)
+        check_unrestricted(call, _CHANGING)
+        changed = await repositories.change_repository(self._services, found, wanted, confined=True)
+        self._queue.notify()
+        return Data(RepositoryView.of(changed))
+
+    async def delete_repository(self, call: Call) -> Message:
+        found = await self._find(call)
+        check_unrestricted(call, _CHANGING)
+        await self._services.syncer.remove(found)
+        return Message("Repository deleted successfully")
+
+    async def sync_repository(self, call: Call) -> Message:
+        await self._queue.add((await self._find(call)).id)
+        return Message("Sync queued successfully")
+
+    async def list_sync_runs(self, call: Call) -> Page[SyncRunView]:
+        query: PageQuery = call.query
+        repository = await self._find(call)
+        found, total = await repositories.list_runs(
+            self._services, repository, limit=query.per_page, offset=query.offset
+        )
+        return Page([_sync_run(item, call.token) for item in found], query.meta(total))
+
+    async def get_sync_run(self, call: Call) -> Data[SyncRunView]:
+        now = await repositories.follow_run(self._services, *await self._find_run(call))
+        return Data(_sync_run(now, call.token))
+
+    async def watch_sync_run(self, call: Call) -> Events[SyncRunView]:
+        seen = self._store.changes()  # before it is read: what comes in between is seen by the next look
+        found = await self._find_run(call)
+
+        async def look(token: Token) -> SyncRunView:
+            nonlocal seen, found
+            if (newest := self._store.changes()) != seen:
+                found = await self._find_run(msgspec.structs.replace(call, token=token))
+                seen = newest
+            return _sync_run(await repositories.follow_run(self._services, *found), token)
+
+        return Events(look, lambda view: view.status not in ("queued", "running"))
+
+    async def _visible(
+        self, token: Token, organization: Organization, found: list[Repository]
+    ) -> list[Repository]:
         """Those of an organization's repositories that a token may know of.
 
         For a restricted one, that are those that its packages come from.
         """
         if token.packages is None or not found:
             return found
-        owners = await store.packages.owners(organization.id, token.packages)
+        owners = await self._store.packages.owners(organization.id, token.packages)
         ids = {repository_id for repository_id, _ in owners.values()}
         return [item for item in found if item.id in ids]
 
-    async def find_repository(call: Call) -> Repository:
+    async def _find(self, call: Call) -> Repository:
         """The repository in a call's path. Raises NotFoundError where the token may not know of it."""
-        organization = await find_organization(store, call)
-        item = await store.repositories.find(call.path["id"])
+        organization = await find_organization(self._store, call)
+        item = await self._store.repositories.find(call.path["id"])
         own = [] if item is None or item.organization_id != organization.id else [item]
-        for found in await visible(call.token, organization, own):
+        for found in await self._visible(call.token, organization, own):
             return found
         raise NotFoundError(access_tokens.NOT_HERE)
 
-    async def check_outside(address: Address) -> None:
-        """Refuse with InvalidError a host on the inside, and one that isn't found."""
-        try:
-            await find_outside(host_of(address.url), allowed=config.internal_hosts)
-        except GitError as error:
-            raise InvalidError(str(error), field="url") from None
-
-    async def list_repositories(call: Call) -> Data[list[RepositoryView]]:
-        organization = await find_organization(store, call)
-        found = await store.repositories.of_organization(organization.id)
-        return Data([_repository(item, call.token) for item in await visible(call.token, organization, found)])
-
-    async def get_repository(call: Call) -> Data[RepositoryView]:
-        return Data(_repository(await find_repository(call), call.token))
-
-    async def add_repository(call: Call) -> Data[RepositoryView]:
-        wanted: NewRepository = call.body
-        organization = await find_organization(store, call)
-        _check_unrestricted(call.token)
-        address = parse_address(wanted.url, wanted.provider, folders=False)
-        await check_outside(address)
-        paths = management.parse_paths(wanted.paths)
-        made = await store.repositories.add(organization, address, paths=paths, confined=True, queued=True)
-        queue.notify()
-        return Data(RepositoryView.of(made))
-
-    async def change_repository(call: Call) -> Data[RepositoryView]:
-        wanted: RepositoryChange = call.body
-        found = await find_repository(call)
-        _check_unrestricted(call.token)
-        paths = () if wanted.paths is UNSET else management.parse_paths(wanted.paths)
-        if wanted.url is not UNSET or wanted.provider is not UNSET:
-            await change_place(found, wanted)
-        if wanted.sync_interval is not UNSET:
-            await store.schedule.set_interval(found.organization_id, found.id, wanted.sync_interval)
-        if wanted.paths is not UNSET:
-            await store.repositories.set_paths(found.id, paths)
-        if wanted.vanished_versions is not UNSET:
-            await store.repositories.set_vanished(found.id, wanted.vanished_versions)
-        queue.notify()
-        return Data(RepositoryView.of(await find_repository(call)))
-
-    async def change_place(found: Repository, wanted: RepositoryChange) -> None:
-        url = None if wanted.url is UNSET else wanted.url
-        address = change_address(found, url=url, provider=wanted.provider, folders=False)
-        if url is not None:
-            await check_outside(address)
-        # the operator's own address stays what it is where only the provider is another
-        await store.repositories.change(found, address, confined=found.confined or url is not None)
-
-    async def delete_repository(call: Call) -> Message:
-        found = await find_repository(call)
-        _check_unrestricted(call.token)
-        await syncer.remove(found)
-        return Message("Repository deleted successfully")
-
-    async def sync_repository(call: Call) -> Message:
-        await queue.add((await find_repository(call)).id)
-        return Message("Sync queued successfully")
-
-    async def list_sync_runs(call: Call) -> Page[SyncRunView]:
-        query: PageQuery = call.query
-        repository = await find_repository(call)
-        found, total = await store.runs.of_repository(repository.id, limit=query.per_page, offset=query.offset)
-        items = [await follow(store, config.repositories, repository.id, item) for item in found]
-        return Page([_sync_run(item, call.token) for item in items], query.meta(total))
-
-    async def find_run(call: Call) -> tuple[Repository, SyncRun]:
-        """The run in a call's path, as it is on record. Raises NotFoundError."""
-        repository = await find_repository(call)
-        found = await store.runs.find(repository.id, call.path["run"])
+    async def _find_run(self, call: Call) -> tuple[Repository, SyncRun]:
+        """The run in a call's path, as it is on record, with its repository. Raises NotFoundError."""
+        repository = await self._find(call)
+        found = await self._store.runs.find(repository.id, call.path["run"])
         if found is None:
             raise NotFoundError(access_tokens.NOT_HERE)
         return repository, found
-
-    async def get_sync_run(call: Call) -> Data[SyncRunView]:
-        repository, found = await find_run(call)
-        return Data(_sync_run(await follow(store, config.repositories, repository.id, found), call.token))
-
-    async def watch_sync_run(call: Call) -> Events[SyncRunView]:
-        seen = store.changes()  # before it is read: what comes in between is seen by the next look
-        repository, found = await find_run(call)
-
-        async def look(token: Token) -> SyncRunView:
-            nonlocal seen, repository, found
-            if (newest := store.changes()) != seen:
-                repository, found = await find_run(msgspec.structs.replace(call, token=token))
-                seen = newest
-            return _sync_run(await follow(store, config.repositories, repository.id, found), token)
-
-        return Events(look, lambda view: view.status not in ("queued", "running"))
-
-    return [
-        Route(
-            method="GET",
-            path="/api/organizations/{slug}/repositories",
-            handler=list_repositories,
-            scope="repositories:read",
-            summary="List repositories",
-        ),
-        Route(
-            method="POST",
-            path="/api/organizations/{slug}/repositories",
-            handler=add_repository,
-            scope="repositories:write",
-            summary="Follow a repository",
-            body=NewRepository,
-            status=201,
-            errors=(409,),
-        ),
-        Route(
-            method="GET",
-            path="/api/organizations/{slug}/repositories/{id}",
-            handler=get_repository,
-            scope="repositories:read",
-            summary="Get a repository",
-        ),
-        Route(
-            method="PATCH",
-            path="/api/organizations/{slug}/repositories/{id}",
-            handler=change_repository,
-            scope="repositories:write",
-            summary="Change where a repository is, and by which rules it is followed",
-            body=RepositoryChange,
-            errors=(409,),
-        ),
-        Route(
-            method="DELETE",
-            path="/api/organizations/{slug}/repositories/{id}",
-            handler=delete_repository,
-            scope="repositories:write",
-            summary="Stop following a repository, and serving its packages",
-        ),
-        Route(
-            method="POST",
-            path="/api/organizations/{slug}/repositories/{id}/sync",
-            handler=sync_repository,
-            scope="repositories:write",
-            summary="Trigger a sync of a repository",
-        ),
-        Route(
-            method="GET",
-            path="/api/organizations/{slug}/repositories/{id}/sync-runs",
-            handler=list_sync_runs,
-            scope="repositories:read",
-            summary="List the syncs of a repository",
-            query=PageQuery,
-        ),
-        Route(
-            method="GET",
-            path="/api/organizations/{slug}/repositories/{id}/sync-runs/{run}",
-            handler=get_sync_run,
-            scope="repositories:read",
-            summary="Get a sync of a repository",
-        ),
-        Route(
-            method="GET",
-            path="/api/organizations/{slug}/repositories/{id}/sync-runs/{run}/events",
-            handler=watch_sync_run,
-            scope="repositories:read",
-            summary="Follow a sync of a repository to its end",
-        ),
-    ]
-
-
-def _check_unrestricted(token: Token) -> None:
-    """Refuse with ForbiddenError a restricted token: what a repository supplies may be what it cannot see."""
-    if token.packages is not None:
-        raise ForbiddenError(
-            "the access token is restricted to packages, so that it cannot add, change or delete repositories"
-        )
 
 
 def _repository(item: Repository, token: Token) -> RepositoryView:

@@ -58,7 +58,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     public: bool = False
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True):
+class Route(msgspec.Struct, frozen=True):
     """A route as it is served and documented.
 
     `scope` None asks for any good token. A path with `{slug}` is of an organization: other organizations'

@@ -1,29 +1,20 @@
 """Access tokens of an organization, and the calling token's view of itself."""
 
+from typing import Final
+
 import msgspec
 
 from pricore.auth import access_tokens
 from pricore.auth.rate_limits import Limits
-from pricore.errors import ForbiddenError, InvalidError, NotFoundError
-from pricore.models import Organization, Token
-from pricore.services.views import (
-    AllowanceView,
-    LimitsView,
-    Name,
-    NewTokenView,
-    OwnTokenView,
-    Scope,
-    TokenView,
-)
-from pricore.store import Store
-from pricore.system.clock import now, rfc3339
-from pricore.web.api.organizations import find_organization
-from pricore.web.api.routing import (
-    Call,
-    Data,
-    Message,
-    Route,
-)
+from pricore.errors import InvalidError, NotFoundError
+from pricore.models import Organization, Package, Token
+from pricore.services.opening import Services
+from pricore.services.tokens import create_token
+from pricore.services.views import AllowanceView, LimitsView, Name, NewTokenView, OwnTokenView, Scope, TokenView
+from pricore.web.api.finding import find_organization
+from pricore.web.api.routing import Call, Data, Message, Route
+
+_ALL: Final = "/api/organizations/{slug}/tokens"
 
 
 class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,98 +29,73 @@ class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packages: list[str] | None = None
 
 
-def routes(store: Store, limits: Limits) -> list[Route]:
-    """The routes of tokens."""
+class TokensApi:
+    """What the API does with access tokens."""
 
-    async def visible(caller: Token, organization: Organization) -> list[Token]:
-        """The tokens that the caller may know of: a restricted one, those that see no more than itself."""
-        found = await store.tokens.of_organization(organization.id)
-        return [item for item in found if _within(item.packages, caller.packages)]
+    def __init__(self, services: Services, limits: Limits) -> None:
+        self._store = services.store
+        self._limits = limits
 
-    async def list_tokens(call: Call) -> Data[list[TokenView]]:
-        organization = await find_organization(store, call)
-        return Data([TokenView.of(item) for item in await visible(call.token, organization)])
+    def routes(self) -> list[Route]:
+        """The routes of tokens."""
+        write = "tokens:write"
+        return [
+            Route("GET", "/api/token", self.get_token, None, "Get the calling token's own view"),
+            Route("GET", _ALL, self.list_tokens, "tokens:read", "List access tokens"),
+            Route("POST", _ALL, self.create_token, write, "Create an access token", body=NewToken, status=201),
+            Route("DELETE", f"{_ALL}/{{id}}", self.revoke_token, write, "Revoke an access token"),
+        ]
 
-    async def create_token(call: Call) -> Data[NewTokenView]:
-        wanted: NewToken = call.body
-        organization = await find_organization(store, call)
-        name = access_tokens.check_name(wanted.name)
-        scopes = access_tokens.check_scopes(wanted.scopes or ["packages:read"])
-        if more := [scope for scope in scopes if scope not in call.token.scopes]:
-            raise ForbiddenError(f"the access token lacks the scope {more[0]}, so that it cannot give it away")
-        expires_at = None if wanted.expires_at is None else access_tokens.parse_expiry(wanted.expires_at, at=now())
-        if call.token.expires_at is not None and (expires_at is None or expires_at > call.token.expires_at):
-            raise InvalidError(
-                f"this token expires at {rfc3339(call.token.expires_at)}, and what it makes cannot outlive it",
-                field="expires_at",
-            )
-        packages = None if wanted.packages is None else await names(organization, call.token, wanted.packages)
-        secret = access_tokens.create_secret()
-        made = await store.tokens.create(
-            organization,
-            name=name,
-            token_hash=access_tokens.hash_secret(secret),
-            scopes=scopes,
-            packages=call.token.packages if packages is None else packages,
-            expires_at=expires_at,
-        )
-        return Data(NewTokenView.of(made, token=secret))
-
-    async def names(organization: Organization, caller: Token, packages: list[str]) -> set[str]:
-        """The names of packages given by id or name. Raises InvalidError for one that the caller can't see."""
-        found = set()
-        for item in packages:
-            package = await store.packages.find(organization.id, item)
-            if package is None or not access_tokens.may_see(caller, package.name):
-                raise InvalidError(f"there is no package {item[:80]}", field="packages")
-            found.add(package.name)
-        return found
-
-    async def revoke_token(call: Call) -> Message:
-        organization = await find_organization(store, call)
-        if not any(item.id == call.path["id"] for item in await visible(call.token, organization)):
-            raise NotFoundError(access_tokens.NOT_HERE)
-        await store.tokens.revoke(organization, call.path["id"])
-        return Message("Token revoked successfully")
-
-    async def get_token(call: Call) -> Data[OwnTokenView]:
-        downloads = None if limits.downloads is None else limits.downloads.limit
+    async def get_token(self, call: Call) -> Data[OwnTokenView]:
+        limit = self._limits.downloads
         requests = None if call.allowance is None else AllowanceView.of(call.allowance)
+        downloads = None if limit is None else limit.limit
         own = LimitsView(address=call.address, requests=requests, downloads_per_minute=downloads)
         return Data(OwnTokenView.of(call.token, limits=own))
 
-    return [
-        Route(
-            method="GET",
-            path="/api/token",
-            handler=get_token,
-            scope=None,
-            summary="Get the calling token's own view",
-        ),
-        Route(
-            method="GET",
-            path="/api/organizations/{slug}/tokens",
-            handler=list_tokens,
-            scope="tokens:read",
-            summary="List access tokens",
-        ),
-        Route(
-            method="POST",
-            path="/api/organizations/{slug}/tokens",
-            handler=create_token,
-            scope="tokens:write",
-            summary="Create an access token",
-            body=NewToken,
-            status=201,
-        ),
-        Route(
-            method="DELETE",
-            path="/api/organizations/{slug}/tokens/{id}",
-            handler=revoke_token,
-            scope="tokens:write",
-            summary="Revoke an access token",
-        ),
-    ]
+    async def list_tokens(self, call: Call) -> Data[list[TokenView]]:
+        organization = await find_organization(self._store, call)
+        return Data([TokenView.of(item) for item in await self._visible(call.token, organization)])
+
+    async def create_token(self, call: Call) -> Data[NewTokenView]:
+        wanted: NewToken = call.body
+        organization = await find_organization(self._store, call)
+        made, secret = await create_token(
+            self._store,
+            organization,
+            wanted.name,
+            scopes=wanted.scopes,
+            packages=await self._find_packages(organization, call.token, wanted.packages),
+            expires=wanted.expires_at,
+            by=call.token,
+        )
+        return Data(NewTokenView.of(made, token=secret))
+
+    async def revoke_token(self, call: Call) -> Message:
+        organization = await find_organization(self._store, call)
+        if not any(item.id == call.path["id"] for item in await self._visible(call.token, organization)):
+            raise NotFoundError(access_tokens.NOT_HERE)
+        await self._store.tokens.revoke(organization, call.path["id"])
+        return Message("Token revoked successfully")
+
+    async def _visible(self, caller: Token, organization: Organization) -> list[Token]:
+        """The tokens that the caller may know of: a restricted one, those that see no more than itself."""
+        found = await self._store.tokens.of_organization(organization.id)
+        return [item for item in found if _within(item.packages, caller.packages)]
+
+    async def _find_packages(
+        self, organization: Organization, caller: Token, references: list[str] | None
+    ) -> list[Package] | None:
+        """Packages by their ids or names. Raises InvalidError for one that the caller can't see."""
+        if references is None:
+            return None
+        found = []
+        for item in references:
+            package = await self._store.packages.find(organization.id, item)
+            if package is None or not access_tokens.may_see(caller, package.name):
+                raise InvalidError(f"there is no package {item[:80]}", field="packages")
+            found.append(package)
+        return found
 
 
 def _within(packages: frozenset[str] | None, limit: frozenset[str] | None) -> bool:

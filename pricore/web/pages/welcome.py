@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import hdrs, web
 
-from pricore.services.management import SLUG
+from pricore.services.slugs import SLUG
 from pricore.web.http.client_address import ClientAddresses
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

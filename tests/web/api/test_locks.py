@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pricore.services import locks
+from pricore.services import lock_files
 from tests.web.api.harness import ORG, call
 from tests.web.composer.harness import World
 
@@ -14,13 +14,13 @@ async def test_a_lock_file_is_read_beside_the_loop(
 ) -> None:
     """Others are answered while the packages of a large one are looked for."""
     threads = []
-    read = locks.packages_of
+    read = lock_files.packages_of
 
-    def packages_of(lock: locks.LockFile, *, public_url: str) -> object:
+    def packages_of(lock: lock_files.LockFile, *, public_url: str) -> object:
         threads.append(threading.current_thread())
         return read(lock, public_url=public_url)
 
-    monkeypatch.setattr("pricore.services.locks.packages_of", packages_of)
+    monkeypatch.setattr("pricore.services.lock_files.packages_of", packages_of)
     url = f"{world.base}/org/acme/packages/acme/library/1.0.0.zip"
     document = {"packages": [{"name": "acme/library", "version": "1.0.0", "dist": {"url": url}}]}
     for method, path in (("POST", f"{ORG}/lock-checks"), ("PUT", f"{ORG}/locks/shop")):
