@@ -13,13 +13,12 @@ from pricore.auth.sealing import check_passphrase
 from pricore.commands.session import Session, command, printable, warn
 from pricore.engine.sqlite import check_there
 from pricore.errors import BackupError, InvalidError
-from pricore.git import Git
-from pricore.operations import backup
-from pricore.operations.backup import Backup, Choice, Restored
-from pricore.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pricore.operations.backup import Backup, Restored
+    from pricore.services.opening import Services
 
 app = typer.Typer()
 
@@ -49,6 +48,8 @@ def make(
 
     All that was answered before is in it: the database, known SSH hosts, and on request what Git has anyway.
     """
+    from pricore.operations.backup import Choice, write  # loads git and what is behind it
+
     if passphrase_file is not None and not with_key:
         raise typer.BadParameter("--passphrase-file goes with --with-key")
     if str(file) == "-" and (session.json or sys.stdout.isatty()):
@@ -57,15 +58,11 @@ def make(
     passphrase = check_passphrase(_read_passphrase(passphrase_file, confirm=True)) if with_key else None
     choice = Choice(passphrase=passphrase, repositories=with_repositories, dists=with_dists)
 
-    async def work(store: Store) -> Backup:
-        with (
-            Git(timeout=session.config.git_timeout) as git,
-            _opened(file) as (target, scratch),
-            session.progress() as bar,
-        ):
-            return await backup.write(target, scratch, store, git, session.config, choice, progress=bar)
+    async def work(services: "Services") -> "Backup":
+        with _opened(file) as (target, scratch), session.progress() as bar:
+            return await write(target, scratch, services, choice, progress=bar)
 
-    made = session.run(work)
+    made = session.run_with_services(work)
 
     def render(console: "Console") -> None:
         for line in _said(made, file, with_key=with_key):
@@ -90,15 +87,17 @@ def _opened(file: Path) -> Iterator[tuple[IO[bytes], Path]]:
             yield sys.stdout.buffer, Path(scratch)
             sys.stdout.buffer.flush()
     else:
-        with backup.destination(file) as opened:
+        from pricore.operations.backup import destination
+
+        with destination(file) as opened:
             yield opened
 
 
-def _fields(made: Backup | Restored) -> dict[str, object]:
+def _fields(made: "Backup | Restored") -> dict[str, object]:
     return {name: getattr(made, name) for name in made.__struct_fields__}
 
 
-def _said(made: Backup, file: Path, *, with_key: bool) -> Iterator[str]:
+def _said(made: "Backup", file: Path, *, with_key: bool) -> Iterator[str]:
     where = "standard output" if str(file) == "-" else str(file)
     yield (
         f"Backed up to {where}: the database (schema {made.schema}), {made.repositories} mirrors and "
@@ -127,6 +126,9 @@ def restore(
 
     Everything is checked before any of it is in its place.
     """
+    from pricore.git import Git
+    from pricore.operations.backup import restore as restore_backup
+
     if passphrase_file is not None and without_key:
         raise typer.BadParameter("--passphrase-file opens the key, --without-key leaves it alone")
     config = session.config
@@ -134,10 +136,10 @@ def restore(
     def ask() -> str:
         return _read_passphrase(passphrase_file, confirm=False)
 
-    async def work() -> Restored:
+    async def work() -> "Restored":
         with Git(timeout=config.git_timeout) as git, _source(file) as source, session.progress() as bar:
             show: Callable[[str], None] = lambda text: bar(text, 0, 0)  # noqa: E731
-            return await backup.restore(
+            return await restore_backup(
                 source, git, config, passphrase=None if without_key else ask, progress=show
             )
 

@@ -1,19 +1,18 @@
 """`pricore doctor`."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import typer
 
 from pricore.commands.session import Session, command, printable
 from pricore.errors import CheckError
-from pricore.operations.doctor import examine
-from pricore.operations.doctor.results import Result, Status
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pricore.operations.doctor.results import Result
+
 app = typer.Typer()
-_STYLES: Final = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILURE: "bold red"}
 
 
 @command(app, "doctor")
@@ -23,7 +22,12 @@ def doctor(session: Session) -> None:
     It makes itself a token for a moment. Exits with 1 where something fails; warnings are for when there is time.
     """
 
-    async def work() -> list[Result]:
+    from pricore.operations.doctor import examine  # loads what asks over HTTP
+    from pricore.operations.doctor.results import Status
+
+    styles = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILURE: "bold red"}
+
+    async def work() -> "list[Result]":
         return [result async for result in examine(session.config)]
 
     results = session.run_without_store(work)
@@ -34,7 +38,7 @@ def doctor(session: Session) -> None:
             if console.is_terminal:
                 from rich.text import Text
 
-                line = Text.assemble((f"{item.status:<8}", _STYLES[item.status]), f" {message}")
+                line = Text.assemble((f"{item.status:<8}", styles[item.status]), f" {message}")
                 console.print(line, soft_wrap=True)
             else:
                 console.print(f"{item.status:<8} {message}")

@@ -6,11 +6,12 @@ import typer
 
 from pricore.commands.session import Session, command, print_table
 from pricore.errors import DistError
-from pricore.operations import verification
-from pricore.services.opening import Services
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from pricore.operations.verification import Verification
+    from pricore.services.opening import Services
 
 app = typer.Typer()
 
@@ -27,10 +28,11 @@ def verify(
     Gone are archives that were asked for, or that a registered lock file names, and are not kept any more. Of all
     others git has to have the commits. Exits with 1 if something that was advertised cannot be served.
     """
+    from pricore.operations.verification import verify as verify_archives  # loads what makes archives
 
-    async def work(services: Services) -> verification.Verification:
+    async def work(services: "Services") -> "Verification":
         with session.progress() as bar:
-            return await verification.verify(services, make_all=make_all, progress=bar)
+            return await verify_archives(services, make_all=make_all, progress=bar)
 
     done = session.run_with_services(work)
 

@@ -20,13 +20,10 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
-from typing import IO, Final, TypeVar
+from typing import IO, TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from pricore.archives.dists import Dists
-from pricore.archives.sources import Sources
-from pricore.archives.uploads import Uploads
 from pricore.auth.sealing import Sealer, open_with_passphrase, seal_with_passphrase
 from pricore.config import Config
 from pricore.engine.database import one_at_a_time
@@ -43,11 +40,13 @@ from pricore.operations.backup_file import (
     UPLOADS,
     Writer,
 )
-from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.system.clock import now
 from pricore.system.files import create_file, sync_folder
 from pricore.vcs.mirror import Mirror
+
+if TYPE_CHECKING:
+    from pricore.services.opening import Services
 
 T = TypeVar("T")
 
@@ -100,19 +99,17 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 async def write(
     file: IO[bytes],
     scratch: Path,
-    store: Store,
-    git: Git,
-    config: Config,
+    services: "Services",
     choice: Choice,
     *,
     progress: OnStep = lambda text, done, total: None,
 ) -> Backup:
-    """Write a backup of an open store to a file; `scratch` is a folder with room for the database.
+    """Write a backup of a data folder to a file; `scratch` is a folder with room for the database.
 
     `progress` is told what is going on, how much of it is done, and how much there is (0: nobody knows).
     Raises BackupError where that cannot be written, StoreError where the database cannot be copied, SealError.
     """
-    sealed = None
+    store, config, sealed = services.store, services.config, None
     if choice.passphrase is not None:
         sealed = await asyncio.to_thread(_seal_key, config, choice.passphrase)
     head = backup_file.new_head(version=version("pricore"), at=now())
@@ -132,10 +129,8 @@ async def write(
                 writer.add_content(KEY, sealed)
             repositories, left_out = 0, dict[str, str]()
             if choice.repositories:
-                repositories, left_out = await _add_mirrors(
-                    writer, stopped, scratch, store, Services(config, store, git).sources, progress
-                )
-            files = await _archives(store, config, kept=choice.dists)
+                repositories, left_out = await _add_mirrors(writer, stopped, scratch, services, progress)
+            files = await _archives(services, kept=choice.dists)
             dists = await _in_thread(stopped, partial(_add_archives, writer, files, _on_loop(progress)))
             await _in_thread(stopped, writer.finish)
         except BaseException:
@@ -161,13 +156,13 @@ def _seal_key(config: Config, passphrase: str) -> bytes | None:
     return seal_with_passphrase(Sealer(config.key).read(), passphrase)
 
 
-async def _archives(store: Store, config: Config, *, kept: bool) -> Mapping[str, Sequence[Path]]:
+async def _archives(services: "Services", *, kept: bool) -> Mapping[str, Sequence[Path]]:
     """The archives that a backup has, by their folder: what was uploaded, and those that are `kept` on request."""
-    uploads = Uploads(store, config.uploads)
-    files = {UPLOADS: [uploads.path(shasum) for shasum in sorted(await store.archives.uploaded_checksums())]}
+    archives, uploads = services.store.archives, services.uploads
+    files = {UPLOADS: [uploads.path(shasum) for shasum in sorted(await archives.uploaded_checksums())]}
     if kept:
-        dists, known = Dists(config.dists), sorted(await store.archives.all_checksums())
-        files[DISTS] = [path for shasum in known for path in dists.kept(shasum)]
+        known = sorted(await archives.all_checksums())
+        files[DISTS] = [path for shasum in known for path in services.dists.kept(shasum)]
     return files
 
 
@@ -182,10 +177,10 @@ def _on_loop(progress: OnStep) -> OnStep:
 
 
 async def _add_mirrors(
-    writer: Writer, stopped: Event, scratch: Path, store: Store, sources: Sources, progress: OnStep
+    writer: Writer, stopped: Event, scratch: Path, services: "Services", progress: OnStep
 ) -> tuple[int, dict[str, str]]:
     """How many mirrors went in, and why others did not; those that no sync has filled yet are none."""
-    count, left_out = 0, {}
+    store, count, left_out = services.store, 0, {}
     ids = sorted(await store.repositories.ids())
     for number, repository_id in enumerate(ids):
         repository = await store.repositories.find(repository_id)
@@ -194,7 +189,7 @@ async def _add_mirrors(
         progress("Packing mirrors", number, len(ids))
         bundle = scratch / f"{repository_id}.bundle"
         try:
-            if await sources.mirror(repository_id, url=repository.url).bundle(bundle):
+            if await services.sources.mirror(repository_id, url=repository.url).bundle(bundle):
                 await _in_thread(stopped, partial(writer.add, f"{MIRRORS}/{bundle.name}", bundle))
                 count += 1
         except GitError as error:

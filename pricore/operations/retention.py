@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -11,7 +11,9 @@ from pricore.archives.storage import Storage, Stored
 from pricore.config import Config
 from pricore.errors import GitError
 from pricore.models import Advertised, Dist
-from pricore.services.opening import Services
+
+if TYPE_CHECKING:
+    from pricore.services.opening import Services
 
 _YOUNG: Final = 24 * 3600
 """Seconds for which what nothing names stays: it may be on its way into the database."""
@@ -34,7 +36,7 @@ class Pruning(msgspec.Struct, frozen=True, kw_only=True):
     protected: int
 
 
-async def prune(services: Services, *, most: int | None, unused: int | None, dry_run: bool = False) -> Pruning:
+async def prune(services: "Services", *, most: int | None, unused: int | None, dry_run: bool = False) -> Pruning:
     """Delete kept archives: those not asked for in `unused` seconds, then the longest unused down to `most` bytes.
 
     None is no such limit. Archives that nothing names any more go too. What a registered lock file names stays,

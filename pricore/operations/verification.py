@@ -1,6 +1,7 @@
 """Whether every archive that was advertised can be served; what is damaged or gone is made again."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,8 +13,10 @@ from pricore.archives.storage import Storage, Stored
 from pricore.errors import DistError, GitError
 from pricore.models import Advertised
 from pricore.operations.retention import by_checksum, makeable
-from pricore.services.opening import Services
 from pricore.system.concurrency import OnDone, each
+
+if TYPE_CHECKING:
+    from pricore.services.opening import Services
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +44,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     faults: list[Fault]
 
 
-async def verify(services: Services, *, make_all: bool, progress: OnDone) -> Verification:
+async def verify(services: "Services", *, make_all: bool, progress: OnDone) -> Verification:
     """Read every kept archive and compare it with what was advertised, and make again what is damaged or gone.
 
     Gone are those that were asked for, or that a registered lock file names, and are not kept. Of all others git

@@ -25,10 +25,9 @@ import zstandard
 
 from pricore.config import Config
 from pricore.engine.sqlite import newest_schema
-from pricore.git import Git
 from pricore.operations.backup import Choice, destination
 from pricore.operations.backup import write as write_backup
-from pricore.store import Store
+from pricore.services.opening import Services
 from tests.harness import Client, Composer, GitRepository, Pricore, Upstream, any_composer, as_composer_reads
 
 NAME: Final = "acme/library"
@@ -449,9 +448,9 @@ async def test_a_backup_tells_how_far_it_is_and_ends_clean(
             if text == stop_at:
                 task.cancel()
 
-        async with Store(config.database) as store:
-            with Git(timeout=60) as git, destination(tmp_path / "made" / "backup") as (file, scratch):
-                await write_backup(file, scratch, store, git, config, choice, progress=progress)
+        async with Services.open(config) as services:
+            with destination(tmp_path / "made" / "backup") as (file, scratch):
+                await write_backup(file, scratch, services, choice, progress=progress)
 
     (tmp_path / "made").mkdir()
     for part in ("Copying the database", "Packing the database", "Packing mirrors"):
