@@ -27,6 +27,7 @@ def print_report(console: "Console", report: "Report") -> None:
             ("updated", report.updated),
             ("removed", report.removed),
             ("kept, though gone upstream", report.kept),
+            ("back upstream", report.back),
             ("kept as they were, though their tags moved", report.moved),
         ):
             if items:

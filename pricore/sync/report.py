@@ -9,10 +9,14 @@ from pricore.models import Candidate, LeftOut, Outcome, Version
 
 
 class Report(Outcome, frozen=True, kw_only=True):
-    """What a sync of a repository (its address) did, and the packages that it supplies now."""
+    """What a sync of a repository (its address) did, and the packages that it supplies now.
+
+    `back` are released versions whose tag had gone, and is where it was.
+    """
 
     repository: str
     packages: list[str]
+    back: Sequence[str] = ()
 
     def outcome(self) -> Outcome:
         """What of it the history keeps."""
@@ -36,7 +40,7 @@ def summarize(
     `served` is what was served before, by (package in lower case, version). `candidates` and `respelled` are what
     was found in what was `read`, the commit by ref; `left_out` has the reason by ref for what is not served of it.
     """
-    added, updated = [], []
+    added, updated, back = [], [], []
     for candidate in sorted(candidates, key=lambda item: item.released_at, reverse=True):
         before = served.get((candidate.package.lower(), candidate.version))
         if candidate.ref in left_out:
@@ -45,6 +49,8 @@ def summarize(
             added.append(f"{candidate.package}:{candidate.version}")
         elif before.reference != candidate.reference:
             updated.append(f"{candidate.package}:{candidate.version}")
+        elif before.gone_at is not None:
+            back.append(f"{candidate.package}:{candidate.version}")
     return Report(
         repository=url,
         packages=packages,
@@ -53,6 +59,7 @@ def summarize(
         removed=[f"{package}:{version}" for package, version in change.removed],
         kept=[f"{package}:{version}" for package, version in change.gone],
         moved=_moved(served, respelled, read, left_out),
+        back=back,
         left_out=[LeftOut(ref, reason) for ref, reason in sorted(left_out.items())],
         read=len(read),
         notes=[*notes],
