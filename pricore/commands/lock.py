@@ -43,7 +43,7 @@ def register(
     lock = lock_files.read_lock(file)
 
     async def work(services: "Services") -> tuple[list[Lock], list[Finding]]:
-        packages = _find_packages(services, lock, file)
+        packages = await _find_packages(services, lock, file)
         slugs = dict.fromkeys(item.organization for item in packages)
         organizations = [await find_organization(services.store, slug) for slug in slugs]
         made = await locks.register_lock(services, name, packages, organizations)
@@ -72,7 +72,7 @@ def check(session: Session, file: File) -> None:
     lock = lock_files.read_lock(file)
 
     async def work(services: "Services") -> list[Finding]:
-        return await locks.Checker(services).check(_find_packages(services, lock, file))
+        return await locks.Checker(services).check(await _find_packages(services, lock, file))
 
     findings = session.run_with_services(work)
     session.show(
@@ -129,9 +129,10 @@ def remove(
     session.show({"removed": found}, lambda console: console.print(f"Removed {found}.", markup=False))
 
 
-def _find_packages(services: "Services", lock: lock_files.LockFile, file: Path) -> list[LockedPackage]:
+async def _find_packages(services: "Services", lock: lock_files.LockFile, file: Path) -> list[LockedPackage]:
     """The packages in a lock file that come from this registry. Raises InvalidError where there are none."""
-    public_url = services.config.public_url
+    # a server that was given it in its own environment has it on record
+    public_url = services.config.public_url or await services.store.health.public_url() or ""
     packages = lock_files.packages_of(lock, public_url=public_url)
     if not packages:
         where = f" ({public_url})" if public_url else ""
