@@ -26,8 +26,8 @@ class Rows:
         self.count = 0
         fetch_all = world.store.fetch_all
 
-        async def counted(sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-            rows = await fetch_all(sql, parameters)
+        async def counted(sql: str, parameters: Sequence[Any] = (), **options: Any) -> list[Any]:
+            rows = await fetch_all(sql, parameters, **options)
             self.count += len(rows)
             return rows
 
