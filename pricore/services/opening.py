@@ -57,6 +57,8 @@ class Services:
         """Follow other settings in all that begins from now on."""
         self.config = config
         self.git.timeout = config.git_timeout
+        self.sealer = Sealer(config.key)
+        self.credentials = Credentials(self.store, self.sealer)
         self.sources.use(config)
         self.syncer.use(config)
         self.pins.most = config.most_pinned
