@@ -106,10 +106,11 @@ def test_exit_statuses_are_few(pricore: Pricore, unused_tcp_port: int) -> None:
         "wrong usage": pricore.run("org", "show", status=2).returncode,
     }
     with socket.create_server(("127.0.0.1", unused_tcp_port)) as silent:
+        silent.settimeout(60)
         for name, stop in (("interrupted", signal.SIGINT), ("stopped", signal.SIGTERM)):
             with pricore.background("repo", "add", "acme", f"git://127.0.0.1:{unused_tcp_port}/x") as process:
                 connection, _ = silent.accept()
                 with connection:
                     process.send_signal(stop)
-                    found[name] = process.wait(20)
+                    found[name] = process.wait(60)
     assert found == VISIBLE["exit statuses"]
