@@ -222,16 +222,7 @@ class _Walk:
         else:
             versions.branch_version(branch)
         file = self._files[place(commit, path)]
-        if not file.found:
-            raise ValueError("it leads to no commit")
-        if file.problem is not None:
-            raise ComposerJsonError(file.problem)
-        manifest = file.manifest
-        if manifest is None:
-            folders = " or ".join(self._rules.paths)
-            raise ComposerJsonError(
-                f"no folder {folders} in it has a composer.json" if folders else metadata.NO_COMPOSER_JSON
-            )
+        manifest = self._manifest(file)
         name = self._rules.default_names.get(path) or manifest.name
         if name is None:
             raise ComposerJsonError('composer.json has no "name"')
@@ -269,6 +260,18 @@ class _Walk:
             default_branch=default,
             entry=entry,
         )
+
+    def _manifest(self, file: CommitFile) -> Manifest:
+        if not file.found:
+            raise ValueError("it leads to no commit")
+        if file.problem is not None:
+            raise ComposerJsonError(file.problem)
+        if file.manifest is None:
+            folders = " or ".join(self._rules.paths)
+            raise ComposerJsonError(
+                f"no folder {folders} in it has a composer.json" if folders else metadata.NO_COMPOSER_JSON
+            )
+        return file.manifest
 
     def _support(self, url: str, tag: str | None, branch: str, commit: str) -> Mapping[str, str] | None:
         return support_of(self._rules.provider, url, tag or branch, commit, tag=tag is not None)
