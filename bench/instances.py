@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import registries, repositories
-from pricore.composer import metadata
+from pricore.composer import composer_json, metadata
 from pricore.composer.publication import Publication
 from pricore.composer.versions import normalize
 from pricore.hosts.addresses import parse_address
@@ -54,7 +54,7 @@ def _version(package: str, number: int) -> NewVersion:
         released_at=released_at,
         default_branch=False,
         entry=metadata.version_entry(
-            metadata.read_manifest(metadata.parse_composer_json(content.encode())),
+            composer_json.read_manifest(composer_json.parse_composer_json(content.encode())),
             name=package,
             version=version,
             normalized=normalized,

@@ -19,8 +19,8 @@ import zstandard
 
 from pricore.archives import uploaded_zips
 from pricore.archives.compression import digest_at
-from pricore.composer import metadata, versions
-from pricore.composer.metadata import Manifest
+from pricore.composer import composer_json, metadata, versions
+from pricore.composer.composer_json import Manifest
 from pricore.errors import (
     ComposerJsonError,
     ConflictError,
@@ -257,8 +257,8 @@ def _before(upload: uploaded_zips.Upload) -> str:
 
 def _read_composer_json(upload: uploaded_zips.Upload) -> Manifest:
     try:
-        content = upload.composer_json(limit=metadata.MAX_COMPOSER_JSON)
-        return metadata.read_manifest(metadata.parse_composer_json(content))
+        content = upload.composer_json(limit=composer_json.MAX_COMPOSER_JSON)
+        return composer_json.read_manifest(composer_json.parse_composer_json(content))
     except ComposerJsonError as error:
         raise InvalidError(str(error), field="file") from None
 

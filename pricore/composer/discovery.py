@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from pricore.composer import metadata, versions
-from pricore.composer.metadata import Manifest
+from pricore.composer import composer_json, metadata, versions
+from pricore.composer.composer_json import Manifest
 from pricore.errors import ComposerJsonError
 from pricore.hosts.pages import support_of
 from pricore.models import Candidate, Version
@@ -269,7 +269,7 @@ class _Walk:
         if file.manifest is None:
             folders = " or ".join(self._rules.paths)
             raise ComposerJsonError(
-                f"no folder {folders} in it has a composer.json" if folders else metadata.NO_COMPOSER_JSON
+                f"no folder {folders} in it has a composer.json" if folders else composer_json.NO_COMPOSER_JSON
             )
         return file.manifest
 

@@ -4,9 +4,9 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from pricore.composer import metadata
+from pricore.composer import composer_json
+from pricore.composer.composer_json import MAX_COMPOSER_JSON, Manifest
 from pricore.composer.discovery import NOT_READ, CommitFile, split_place
-from pricore.composer.metadata import MAX_COMPOSER_JSON, Manifest
 from pricore.errors import ComposerJsonError
 from pricore.system.concurrency import OnShare
 from pricore.system.threads import SYNCS
@@ -61,7 +61,7 @@ class Manifests:
         if blob in self._read:
             return False
         if size > MAX_COMPOSER_JSON:
-            self._read[blob] = metadata.TOO_LARGE
+            self._read[blob] = composer_json.TOO_LARGE
             return False
         if self._bytes + size > MOST_BYTES:
             self._read[blob] = (
@@ -82,7 +82,7 @@ class Manifests:
         # of this thread alone: others that are busy must not count
         began = time.thread_time()
         try:
-            self._read[blob] = metadata.read_manifest(metadata.parse_composer_json(content))
+            self._read[blob] = composer_json.read_manifest(composer_json.parse_composer_json(content))
         except ComposerJsonError as error:
             self._read[blob] = str(error)
         self._seconds += time.thread_time() - began

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pricore.composer import metadata
+from pricore.composer import composer_json, metadata
 from pricore.composer.metadata import Published
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -19,12 +19,12 @@ def encode_entry(data: Mapping[str, Any] | None = None, **options: Any) -> bytes
         "released_at": RELEASED,
         "source_url": None,
     }
-    return bytes(metadata.version_entry(metadata.read_manifest(dict(data or {})), **fields | options))
+    return bytes(metadata.version_entry(composer_json.read_manifest(dict(data or {})), **fields | options))
 
 
 def publish(text: str, number: int) -> Published:
     """A version of acme/library with this composer.json."""
-    data = metadata.parse_composer_json(text.encode())
+    data = composer_json.parse_composer_json(text.encode())
     version, normalized = f"v1.{number}", f"1.{number}.0.0"
     return Published(
         name="acme/library",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pricore.composer import metadata
+from pricore.composer import composer_json
 from pricore.errors import ComposerJsonError
 from tests.composer.harness import encode_entry
 
@@ -42,14 +42,14 @@ from tests.composer.harness import encode_entry
         (b'{"x": ' * 100 + b"1" + b"}" * 100, "nested deeper than 100 levels"),
         (b'{"x": ' + b"[" * 100 + b"]" * 100 + b"}", "nested deeper than 100 levels"),
         (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
-        (b'{"x": "' + b"x" * metadata.MAX_COMPOSER_JSON + b'"}', "larger than 256 kB"),
+        (b'{"x": "' + b"x" * composer_json.MAX_COMPOSER_JSON + b'"}', "larger than 256 kB"),
     ],
     ids=lambda value: repr(value)[:30],
 )
 def test_a_composer_json_that_composer_could_not_read_is_refused(content: bytes | None, reason: str) -> None:
     """What isn't an object in JSON as PHP reads it makes no version, and the reason says which it is."""
     with pytest.raises(ComposerJsonError, match=reason):
-        metadata.parse_composer_json(content)
+        composer_json.parse_composer_json(content)
 
 
 @pytest.mark.parametrize(
@@ -67,16 +67,16 @@ def test_a_composer_json_that_composer_could_not_read_is_refused(content: bytes 
 )
 def test_odd_json_is_read_as_php_reads_it(content: bytes, expected: object) -> None:
     """The last of two equal keys counts, numbers have no limit that people reach, escapes are resolved."""
-    assert expected == metadata.parse_composer_json(content)
+    assert expected == composer_json.parse_composer_json(content)
 
 
 def test_the_limits_of_a_composer_json_are_exact() -> None:
     """The largest and the deepest composer.json that are allowed are read."""
     frame = b'{"x": ""}'
-    largest = b'{"x": "' + b"x" * (metadata.MAX_COMPOSER_JSON - len(frame)) + b'"}'
-    assert len(largest) == metadata.MAX_COMPOSER_JSON
-    metadata.parse_composer_json(largest)
-    metadata.parse_composer_json(b'{"x": ' * 99 + b"1" + b"}" * 99)
+    largest = b'{"x": "' + b"x" * (composer_json.MAX_COMPOSER_JSON - len(frame)) + b'"}'
+    assert len(largest) == composer_json.MAX_COMPOSER_JSON
+    composer_json.parse_composer_json(largest)
+    composer_json.parse_composer_json(b'{"x": ' * 99 + b"1" + b"}" * 99)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_limits_of_a_composer_json_are_exact() -> None:
 )
 def test_a_name_is_text_or_there_is_none(name: object, expected: str | None) -> None:
     """A name is kept as it is spelled; one of another type counts as missing."""
-    assert expected == metadata.package_name({"name": name})
+    assert expected == composer_json.package_name({"name": name})
 
 
 # Package names
@@ -100,7 +100,7 @@ def test_a_name_is_text_or_there_is_none(name: object, expected: str | None) -> 
 )
 def test_a_package_name_of_composers_is_accepted(name: str) -> None:
     """Names that Composer takes pass, in upper case too."""
-    metadata.check_package_name(name)
+    composer_json.check_package_name(name)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_package_name_of_composers_is_accepted(name: str) -> None:
 def test_what_is_no_package_name_is_refused(name: str, reason: str) -> None:
     """A name that Composer, a path or a file system would trip over never gets into the registry."""
     with pytest.raises(ComposerJsonError, match=reason):
-        metadata.check_package_name(name)
+        composer_json.check_package_name(name)
     with pytest.raises(ComposerJsonError, match=reason):
         encode_entry(name=name)
 
@@ -129,7 +129,7 @@ def test_what_is_no_package_name_is_refused(name: str, reason: str) -> None:
 def test_names_are_paths_that_stay_where_they_are(name: str) -> None:
     """No accepted name has an empty part, or one that starts with a dot or dash."""
     try:
-        metadata.check_package_name(name)
+        composer_json.check_package_name(name)
     except ComposerJsonError:
         return
     assert len(name.split("/")) == 2

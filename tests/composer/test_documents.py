@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from pricore.composer import metadata
+from pricore.composer import composer_json, metadata
 from pricore.errors import ComposerJsonError
 from tests.composer.harness import COMMIT, publish, release
 
@@ -92,7 +92,7 @@ def test_the_root_of_an_empty_organization_matches_no_name() -> None:
     assert root["available-package-patterns"] == ["-/-"]
     assert root["packages"] == {}
     with pytest.raises(ComposerJsonError):
-        metadata.check_package_name("-/-")
+        composer_json.check_package_name("-/-")
 
 
 # Order

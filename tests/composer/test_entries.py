@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pricore.composer import metadata
+from pricore.composer import composer_json
 from pricore.errors import ComposerJsonError
 from tests.composer.harness import COMMIT, RELEASED, encode_entry
 from tests.harness import need
@@ -176,7 +176,7 @@ def test_what_is_sound_in_an_odd_field_stays(field: str, value: object, expected
 def test_a_number_among_keywords_is_what_php_writes(number: str, text: str) -> None:
     """As Composer's loader does with strval()."""
     need("php")
-    data = metadata.parse_composer_json(f'{{"keywords": [{number}]}}'.encode())
+    data = composer_json.parse_composer_json(f'{{"keywords": [{number}]}}'.encode())
     written = subprocess.run(
         ["php", "-r", "echo strval(json_decode($argv[1]));", "--", number],
         capture_output=True,
@@ -261,5 +261,5 @@ def test_the_time_is_that_of_the_commit_in_utc(seconds: int) -> None:
 
 def test_objects_and_lists_stay_what_they_were() -> None:
     """An empty object in composer.json doesn't become an empty list, as it would in PHP."""
-    data = metadata.parse_composer_json(b'{"extra": {"a": {}, "b": [], "c": {"0": {}}, "d": 1.0}}')
+    data = composer_json.parse_composer_json(b'{"extra": {"a": {}, "b": [], "c": {"0": {}}, "d": 1.0}}')
     assert b'"extra":{"a":{},"b":[],"c":{"0":{}},"d":1.0}' in encode_entry(data)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pricore.composer import metadata
+from pricore.composer import composer_json
 from pricore.composer.discovery import CommitFile, Rules, discover
 from pricore.hosts.pages import support_of
 from tests.githost import GitHost
@@ -17,7 +17,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 def support(provider: str, url: str | None, ref: str, **composer: object) -> dict[str, str] | None:
     """The `support` of the version that a ref makes."""
-    manifest = metadata.read_manifest({"name": "acme/library", **composer})
+    manifest = composer_json.read_manifest({"name": "acme/library", **composer})
     rules = Rules(default_branch="main", default_names={}, source_url=url, provider=provider, served={})
     (found,) = discover({ref: COMMIT}, {COMMIT: CommitFile(True, 1, manifest)}, rules).candidates
     supported: dict[str, str] | None = json.loads(bytes(found.entry)).get("support")

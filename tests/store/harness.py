@@ -12,6 +12,7 @@ import zstandard
 
 from pricore.auth.access_tokens import create_secret, hash_secret
 from pricore.composer import metadata, versions
+from pricore.composer.composer_json import read_manifest
 from pricore.composer.publication import Publication
 from pricore.engine.sqlite import statements
 from pricore.hosts.addresses import parse_address
@@ -53,7 +54,7 @@ def released(
     """A version as a sync hands it over: a tag's, or a branch's where it is written dev-."""
     normalized = versions.normalize(version)
     entry = metadata.version_entry(
-        metadata.read_manifest({"description": description} | composer_json),
+        read_manifest({"description": description} | composer_json),
         name=package,
         version=version,
         normalized=normalized,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pricore.composer import metadata
+from pricore.composer import composer_json
 from pricore.errors import ConflictError
 from pricore.models import Package
 from tests.harness import GitRepository
@@ -31,14 +31,14 @@ class Reads:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
-    found, read = Reads(), metadata.read_manifest
+    found, read = Reads(), composer_json.read_manifest
 
-    def note(data: dict[str, object]) -> metadata.Manifest:
+    def note(data: dict[str, object]) -> composer_json.Manifest:
         found.texts.append(data.get("description"))
         found.threads.add(threading.get_ident())
         return read(data)
 
-    monkeypatch.setattr("pricore.composer.metadata.read_manifest", note)
+    monkeypatch.setattr("pricore.composer.composer_json.read_manifest", note)
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from pricore.composer import metadata
+from pricore.composer import composer_json
 from pricore.web.http import bodies
 from tests.web.api.harness import (
     ALL,
@@ -244,7 +244,7 @@ async def test_a_restricted_token_uploads_within_its_packages(world: World, admi
         (pack({"a.txt": "a"}), "", "file", "it has no composer.json"),
         (pack({"composer.json": "{"}), "", "file", "composer.json is not valid JSON"),
         (pack({"composer.json": "[]"}), "", "file", "composer.json holds no JSON object"),
-        (pack({"composer.json": " " * metadata.MAX_COMPOSER_JSON + "{}"}), "", "file", "larger than 256 kB"),
+        (pack({"composer.json": " " * composer_json.MAX_COMPOSER_JSON + "{}"}), "", "file", "larger than 256 kB"),
         (pack({"composer.json": "[" * 10_000}), "", "file", "composer.json"),
         (words(name=None), "", "file", 'composer.json has no "name"'),
         (words(name="../x", version="1.0.0"), "", "file", "is not a package name"),
