@@ -12,12 +12,12 @@ from pricore.cli import app
 _HEAD: Final = """\
 # Commands
 
-Every command of `pricore`, as `--help` says it. Made by `make docs`; not to be edited by hand.
+Every command of `pricore`, as `--help` prints it. `make docs` writes this page. Do not edit it by hand.
 
-Each takes `--data FOLDER` (`PRICORE_DATA`), `--config FILE` (`PRICORE_CONFIG`), and `--json` for one JSON
-document. The result goes to standard output. Errors go to standard error: in one line where a command fails
-(exit status 1), below the usage where it was called in a wrong way (2). Commands work while the server runs,
-and without it.
+Each command takes `--data FOLDER` (`PRICORE_DATA`), `--config FILE` (`PRICORE_CONFIG`), and `--json` to print one
+JSON document. The result goes to standard output, errors to standard error. A command that fails prints one line
+and exits with 1. A command that was called in a wrong way prints its usage and exits with 2. Commands work while
+the server runs, and without it.
 """
 _COMMON: Final = {"as_json", "data", "config"}
 
@@ -60,6 +60,8 @@ def _section(path: str, command: TyperCommand) -> str:
 
 def _argument(item: TyperArgument) -> str:
     name = item.metavar or (item.name or "").upper()
+    if name.startswith("["):  # it says itself that it may be left out, and how often it can be there
+        return name
     name = f"{name}..." if item.nargs == -1 and " " not in name else name
     return name if item.required else f"[{name}]"
 

@@ -98,7 +98,7 @@ def _pricore(
     *,
     _version: Annotated[
         bool,
-        typer.Option("--version", help="Show the version and end.", is_eager=True, callback=_show_version),
+        typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version),
     ] = False,
 ) -> None:
     pass

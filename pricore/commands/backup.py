@@ -24,7 +24,7 @@ app = typer.Typer()
 
 PassphraseFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Read the passphrase of the key from a file; else it is asked for."),
+    typer.Option(metavar="FILE", help="Read the passphrase of the key from a file. By default it is asked for."),
 ]
 _MOST_PASSPHRASE: Final = 4096
 
@@ -32,21 +32,25 @@ _MOST_PASSPHRASE: Final = 4096
 @command(app, "backup")
 def make(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where it goes; - is the standard output.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; - is standard output.")],
     with_key: Annotated[
-        bool, typer.Option("--with-key", help="The key that opens secrets too, sealed with a passphrase.")
+        bool, typer.Option("--with-key", help="Include the key for the secrets, encrypted with a passphrase.")
     ] = False,
     passphrase_file: PassphraseFile = None,
     with_repositories: Annotated[
-        bool, typer.Option("--with-repositories", help="The mirrors too: commits that are no more upstream.")
+        bool,
+        typer.Option(
+            "--with-repositories", help="Include the mirrors, which may have commits that upstream no longer has."
+        ),
     ] = False,
     with_dists: Annotated[
-        bool, typer.Option("--with-dists", help="Kept archives too; without, they are made again when needed.")
+        bool,
+        typer.Option("--with-dists", help="Include kept archives. Otherwise they are made again when needed."),
     ] = False,
 ) -> None:
-    """Back the registry up into one file, while it serves.
+    """Back up the registry into one file, while it serves.
 
-    All that was answered before is in it: the database, known SSH hosts, and on request what Git has anyway.
+    It contains everything that was answered before: the database, uploads and known SSH hosts.
     """
     from pricore.operations.backup import Choice, write  # loads git and what is behind it
 
@@ -116,15 +120,15 @@ def _said(made: "Backup", file: Path, *, with_key: bool) -> Iterator[str]:
 @command(app, "restore")
 def restore(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup; - is the standard input.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup; - is standard input.")],
     passphrase_file: PassphraseFile = None,
     without_key: Annotated[
-        bool, typer.Option("--without-key", help="Leave the key that is in it, and its passphrase, alone.")
+        bool, typer.Option("--without-key", help="Do not restore the key in the backup.")
     ] = False,
 ) -> None:
-    """Restore a backup into the data folder, which has to be empty: all of it, or nothing.
+    """Restore a backup into an empty data folder: everything or nothing.
 
-    Everything is checked before any of it is in its place.
+    Everything is checked before any of it is put in place.
     """
     from pricore.git import Git
     from pricore.operations.backup import restore as restore_backup

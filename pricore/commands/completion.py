@@ -16,8 +16,8 @@ class _Shell(StrEnum):
 
 
 @app.command("completion")
-def completion(shell: Annotated[_Shell, typer.Argument(help="The shell that it is for.")]) -> None:
-    """Print the script with which a shell completes commands and options.
+def completion(shell: Annotated[_Shell, typer.Argument(help="The shell.")]) -> None:
+    """Print the completion script for a shell.
 
     For bash: `eval "$(pricore completion bash)"` in ~/.bashrc.
     """

@@ -13,12 +13,12 @@ from pricore.system.certificates import read_certificates
 if TYPE_CHECKING:
     from rich.console import Console
 
-app = typer.Typer(name="config", help="The settings, and where they come from.", no_args_is_help=True)
+app = typer.Typer(name="config", help="The settings and where they come from.", no_args_is_help=True)
 
 
 @command(app, "show")
 def show(session: Session) -> None:
-    """Show each setting with its value, and where that comes from: file, variable, flag, or default.
+    """Show each setting, its value, and where the value comes from: file, variable, flag, or default.
 
     A secret is shown as `***`.
     """
@@ -37,7 +37,7 @@ def show(session: Session) -> None:
 
 @command(app, "check")
 def check(session: Session) -> None:
-    """Check the file and the environment: exit 1 with a line for each mistake, also in a variable's name."""
+    """Check the settings file and the environment: a line for each mistake, and exit 1 if there are any."""
     mistakes = [*session.settings.mistakes, *find_unknown()]
     if not session.settings.mistakes and session.config.ca_file is not None:
         try:

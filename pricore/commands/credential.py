@@ -30,13 +30,20 @@ Name = Annotated[
     str,
     typer.Argument(metavar="NAME", help="The credential's name.", autocompletion=offer("credentials")),
 ]
-Host = Annotated[str, typer.Option("--host", metavar="HOST", help="The one host that it is for, with its port.")]
+Host = Annotated[
+    str,
+    typer.Option(
+        "--host", metavar="HOST", help="The host that it is for, with the port if it is not the usual one."
+    ),
+]
 Username = Annotated[
-    str | None, typer.Option(metavar="USER", help="The user that the token is for; most hosts take any.")
+    str | None, typer.Option(metavar="USER", help="The user name for the token; most hosts accept any.")
 ]
 TokenFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Read the token from a file; else it is asked for, or read from stdin."),
+    typer.Option(
+        metavar="FILE", help="Read the token from a file. By default it is asked for, or read from standard input."
+    ),
 ]
 _MOST_BYTES: Final = 64 * 1024
 
@@ -48,15 +55,18 @@ def add(
     name: Name,
     host: Host,
     username: Username = None,
-    ssh: Annotated[bool, typer.Option("--ssh", help="Make an SSH key, instead of keeping a token.")] = False,
+    ssh: Annotated[bool, typer.Option("--ssh", help="Make an SSH key instead of storing a token.")] = False,
     token_file: TokenFile = None,
     plain_http: Annotated[
-        bool, typer.Option("--plain-http", help="Send the token over http:// too, where others can read it.")
+        bool,
+        typer.Option(
+            "--plain-http", help="Send the token over http:// too, where others on the network can read it."
+        ),
     ] = False,
 ) -> None:
-    """Keep a token for a Git host, or make an SSH key for it.
+    """Store a token for a Git host, or make an SSH key for it.
 
-    The organization's repositories on that host are read with it.
+    The organization's repositories at that host are read with it.
     """
     if ssh and (username is not None or token_file is not None or plain_http):
         raise typer.BadParameter("--ssh makes a key, without --username, --token-file or --plain-http")
@@ -85,7 +95,7 @@ def add(
 
 @command(app, "list")
 def show_all(session: Session, org: Org) -> None:
-    """List the credentials of an organization, without their secrets; of two for a host, the first is its."""
+    """List the credentials of an organization, without secrets. For each host, the first one is the default."""
 
     async def work(store: Store) -> list[Credential]:
         return await store.credentials.of_organization((await find_organization(store, org)).id)
@@ -103,7 +113,7 @@ def show_all(session: Session, org: Org) -> None:
 
 @command(app, "show")
 def show(session: Session, org: Org, name: Name) -> None:
-    """Show a credential without its secret; of a key, the public half to paste at the host."""
+    """Show a credential without its secret. For an SSH key, show the public key to paste at the host."""
     found = session.run(lambda store: _get(store, org, name))
 
     def render(console: "Console") -> None:
@@ -119,7 +129,7 @@ def show(session: Session, org: Org, name: Name) -> None:
 def change(
     session: Session, org: Org, name: Name, username: Username = None, token_file: TokenFile = None
 ) -> None:
-    """Put a new token in the place of the one that is there."""
+    """Replace the token of a credential."""
     token = _read_token(token_file)
 
     async def work(services: "Services") -> Credential:
@@ -138,9 +148,9 @@ def check(
     session: Session,
     org: Org,
     name: Name,
-    url: Annotated[str | None, typer.Argument(metavar="[URL]", help="What to read with it.")] = None,
+    url: Annotated[str | None, typer.Argument(metavar="[URL]", help="The repository to read.")] = None,
 ) -> None:
-    """Look at a repository with a credential: at the URL, or at one that is read with it."""
+    """Test a credential: read the repository at URL, or one that already uses it."""
 
     async def work(services: "Services") -> tuple[str, int]:
         return await credentials.try_credential(services, await _get(services.store, org, name), url)
@@ -156,7 +166,7 @@ def check(
 
 @command(app, "remove")
 def remove(session: Session, org: Org, name: Name, yes: Yes = False) -> None:
-    """Forget a credential; refused while a repository is set to it by name."""
+    """Delete a credential. Refused while a repository names it."""
 
     async def find(services: "Services") -> tuple[Credential, int]:
         found = await _get(services.store, org, name)
@@ -182,12 +192,12 @@ def remove(session: Session, org: Org, name: Name, yes: Yes = False) -> None:
 @command(app, "trust")
 def trust(
     session: Session,
-    host: Annotated[str, typer.Argument(metavar="HOST", help="An SSH host, with its port if that isn't 22.")],
+    host: Annotated[str, typer.Argument(metavar="HOST", help="An SSH host, with its port if it is not 22.")],
     yes: Yes = False,
 ) -> None:
-    """Take the SSH keys that a host shows now for its own, in the place of those it had.
+    """Trust the SSH keys that a host shows now, instead of the old ones.
 
-    Compare the fingerprints with what the host publishes. It goes for all organizations.
+    Compare the fingerprints with those that the host publishes. This applies to all organizations.
     """
     place = parse_host(host, "ssh")
     bare, _, port = (place, "", "") if place.endswith("]") or ":" not in place else place.rpartition(":")

@@ -26,26 +26,30 @@ def discover(
     session: Session,
     org: Org,
     provider: Annotated[str, typer.Argument(metavar="PROVIDER", help=f"{NAMES_WITH_API}.")],
-    owner: Annotated[str, typer.Argument(metavar="OWNER", help="A user, organization, group or workspace there.")],
+    owner: Annotated[
+        str, typer.Argument(metavar="OWNER", help="A user, organization, group or workspace at the host.")
+    ],
     host: Host = None,
     match: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="Only names such as lib-*, or group/lib-*; once or more."),
+        typer.Option(
+            metavar="PATTERN", help="Only names that match, such as lib-* or group/lib-*; can be repeated."
+        ),
     ] = None,
-    add: Annotated[bool, typer.Option("--add", help="Follow those that are new.")] = False,
-    forks: Annotated[bool, typer.Option("--forks", help="Forks too.")] = False,
-    archived: Annotated[bool, typer.Option("--archived", help="Archived ones too.")] = False,
-    ssh: Annotated[bool, typer.Option("--ssh", help="Read them over ssh, not https.")] = False,
+    add: Annotated[bool, typer.Option("--add", help="Follow the new ones.")] = False,
+    forks: Annotated[bool, typer.Option("--forks", help="Include forks.")] = False,
+    archived: Annotated[bool, typer.Option("--archived", help="Include archived repositories.")] = False,
+    ssh: Annotated[bool, typer.Option("--ssh", help="Use ssh instead of https.")] = False,
     webhooks: Annotated[
-        bool, typer.Option("--webhooks", help="Register the webhooks of all that are followed then.")
+        bool, typer.Option("--webhooks", help="Register a webhook for every repository that is followed then.")
     ] = False,
     credential: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Ask and read with this one; the host's if not given.")
+        str | None, typer.Option(metavar="NAME", help="The credential to use; by default the one for the host.")
     ] = None,
 ) -> None:
-    """List what somebody has at a Git host; with --add, follow all of it that isn't followed yet.
+    """List the repositories of an owner at a Git host; with --add, follow those that are not followed yet.
 
-    Run again, it goes on with what is new since. What has no composer.json is passed over.
+    Run again, it adds what is new since then. Repositories without a composer.json are skipped.
     """
     instance = parse_instance(provider, host)
     wanted = Filter(patterns=match or (), forks=forks, archived=archived, ssh=ssh)

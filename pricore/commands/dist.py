@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pricore.operations.storage_move import Moved
     from pricore.services.opening import Services
 
-app = typer.Typer(name="dist", help="The archives that are kept.", no_args_is_help=True)
+app = typer.Typer(name="dist", help="Kept archives.", no_args_is_help=True)
 
 
 class Place(StrEnum):
@@ -30,17 +30,17 @@ class Place(StrEnum):
 def prune(
     session: Session,
     max_size: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="What may stay: 500M, 5G; dist_limit if not given.")
+        str | None, typer.Option(metavar="SIZE", help="The size that may stay: 500M, 5G; by default dist_limit.")
     ] = None,
     older_than: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Not asked for in 90d, 8w; dist_days if not given.")
+        str | None, typer.Option(metavar="TIME", help="Unused for this time: 90d, 8w; by default dist_days.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
 ) -> None:
-    """Delete archives that nobody asks for; asked for again, they are made again.
+    """Delete archives that nobody asks for. They are made again when needed.
 
-    First go those that nothing names any more and those older than the time, then the longest unused down to the
-    size. What a registered lock file names stays, and what git could not make again.
+    First those go that no version names, and those unused for the given time. Then the longest unused go until
+    the rest fits the size. Archives in a registered lock file stay, and those that git could not make again.
     """
     from pricore.operations import retention  # loads what reads archives
 
@@ -75,13 +75,13 @@ def prune(
 @command(app, "move")
 def move(
     session: Session,
-    to: Annotated[Place, typer.Option("--to", help="The bucket that dist_storage names, or the data folder.")],
+    to: Annotated[Place, typer.Option("--to", help="The bucket in dist_storage, or the data folder.")],
 ) -> None:
-    """Bring all kept archives from the data folder to the bucket, or back, while they are served.
+    """Move all kept archives from the data folder to the bucket, or back, while they are served.
 
-    Each is deleted in the one place when it was read again in the other. Interrupted, it is begun once more and
-    goes on. A server whose dist_storage is the bucket serves what is in either place: set it before moving to
-    the bucket, and unset it after moving to the folder.
+    An archive is deleted in the old place after it was read back from the new one. If it is interrupted, run it
+    again: it continues. A server with the bucket as dist_storage serves archives from both places. So set it
+    before you move to the bucket, and unset it after you moved to the folder.
     """
     from pricore.operations import storage_move  # loads what reads archives
 

@@ -17,9 +17,9 @@ app = typer.Typer()
 
 @command(app, "doctor")
 def doctor(session: Session) -> None:
-    """Check that the registry is well: this machine, its data, its proxy, and what a Composer client gets.
+    """Check the machine, the data, the proxy, and what a Composer client gets.
 
-    It makes itself a token for a moment. Exits with 1 where something fails; warnings are for when there is time.
+    It uses a temporary token. Exits with 1 if a check fails; warnings can wait.
     """
 
     from pricore.operations.doctor import examine  # loads what asks over HTTP

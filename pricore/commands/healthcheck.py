@@ -22,7 +22,7 @@ def healthcheck(
     host: Annotated[str | None, typer.Option(help="Where it listens (PRICORE_HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="Its port (PRICORE_PORT).")] = None,
 ) -> None:
-    """Ask the server of this machine whether it is ready to serve: exit 0 if so, else 1 with the reason."""
+    """Ask the server on this machine whether it is ready. Exits with 0, or with 1 and the reason."""
     config = session.with_flags(host=host, port=port).config
     address = _ANYWHERE.get(config.host, config.host)
     where = f"{f'[{address}]' if ':' in address else address}:{config.port}"

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from pricore.services.opening import Services
 
-app = typer.Typer(name="lock", help="Lock files that are in use: what they name is kept.", no_args_is_help=True)
+app = typer.Typer(name="lock", help="Lock files in use; the packages they name are kept.", no_args_is_help=True)
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A composer.lock; - is the standard input.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A composer.lock; - is standard input.")]
 
 
 @command(app, "register")
@@ -31,10 +31,12 @@ def register(
     file: File,
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What is installed from it: production; the folder's if not given."),
+        typer.Option(
+            metavar="NAME", help="What is installed from it, such as production; by default the folder's name."
+        ),
     ] = None,
 ) -> None:
-    """Keep what a lock file names from being pruned or deleted, until it is registered anew or removed."""
+    """Protect the packages in a lock file from being pruned or deleted, until it is replaced or removed."""
     if name is None:
         if str(file) == "-":
             raise InvalidError("a lock file that comes from standard input needs a --name", field="name")
@@ -65,9 +67,9 @@ def register(
 
 @command(app, "check")
 def check(session: Session, file: File) -> None:
-    """Tell of each package of this registry in a lock file whether it can be installed right now.
+    """Check for each package of this registry in a lock file whether it can be installed now.
 
-    For each, what a download would do is done, up to its checksum. Exits with 1 if one of them cannot.
+    It does what a download would do and compares the checksum. Exits with 1 if a package cannot be installed.
     """
     lock = lock_files.read_lock(file)
 
@@ -92,7 +94,7 @@ def check(session: Session, file: File) -> None:
 
 @command(app, "list")
 def show_all(session: Session, org: Org) -> None:
-    """List the lock files that are registered."""
+    """List the registered lock files."""
 
     async def work(store: Store) -> list[Lock]:
         return await store.locks.of_organization(await find_organization(store, org))
@@ -117,7 +119,7 @@ def remove(
     ],
     yes: Yes = False,
 ) -> None:
-    """Let go of a lock file: nothing is installed from it any more."""
+    """Remove a registered lock file. Its packages are no longer protected."""
 
     async def find(store: Store) -> tuple[Organization, str]:
         organization = await find_organization(store, org)

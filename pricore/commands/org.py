@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pricore.services.opening import Services
 
 app = typer.Typer(
-    name="org", help="Organizations: who owns repositories, packages and tokens.", no_args_is_help=True
+    name="org", help="Organizations, which own repositories, packages and tokens.", no_args_is_help=True
 )
 
 _Slug = Annotated[str, typer.Argument(help="Its name in URLs.", autocompletion=offer("organizations"))]
@@ -27,8 +27,8 @@ _Slug = Annotated[str, typer.Argument(help="Its name in URLs.", autocompletion=o
 @command(app, "create")
 def create(
     session: Session,
-    name: Annotated[str, typer.Argument(help="Its name for people.")],
-    slug: Annotated[str | None, typer.Option(help="Its name in URLs; made of the name if not given.")] = None,
+    name: Annotated[str, typer.Argument(help="Its display name.")],
+    slug: Annotated[str | None, typer.Option(help="Its name in URLs; by default made from the name.")] = None,
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
 ) -> None:
     """Create an organization."""
@@ -85,13 +85,13 @@ def show(
 def change(
     session: Session,
     slug: Annotated[
-        str, typer.Argument(help="Its name in URLs, which stays.", autocompletion=offer("organizations"))
+        str, typer.Argument(help="Its name in URLs; this does not change.", autocompletion=offer("organizations"))
     ],
-    name: Annotated[str | None, typer.Option(help="Its name for people.")] = None,
+    name: Annotated[str | None, typer.Option(help="Its display name.")] = None,
     description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
     sync_interval: SyncInterval = None,
 ) -> None:
-    """Change an organization: its name, what is said about it, how often its repositories are looked at."""
+    """Change an organization: its name, its description, how often its repositories are polled."""
     if name is None and description is None and sync_interval is None:
         raise typer.BadParameter("give --name, --description or --sync-interval")
     interval = UNSET if sync_interval is None else parse_interval(sync_interval)

@@ -99,12 +99,12 @@ def upload(
     org: Org,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A zip with a composer.json.")],
     version: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Its version; what composer.json declares if not given.")
+        str | None, typer.Option(metavar="VERSION", help="Its version; by default the one in composer.json.")
     ] = None,
 ) -> None:
-    """Serve a package out of a zip, for what is in no Git repository.
+    """Upload a package as a zip, if it is in no Git repository.
 
-    A release stays what it is; dev-main and other branches can be uploaded again.
+    A release never changes. Branch versions such as dev-main can be uploaded again.
     """
 
     async def work(services: "Services") -> tuple[str, Version]:
@@ -126,9 +126,9 @@ def accept(
     name: _Name,
     version: Annotated[str, typer.Argument(help="The version whose tag moved.")],
 ) -> None:
-    """Let a released version move to the commit at which its tag is now.
+    """Accept a moved tag: the released version moves to the new commit of its tag.
 
-    Lock files that name the commit before go on installing that one.
+    Lock files that name the old commit still install it.
     """
 
     async def work(services: "Services") -> tuple[Package, Version, Version]:
@@ -158,10 +158,10 @@ def delete(
     session: Session,
     org: Org,
     name: _Name,
-    version: Annotated[str | None, typer.Argument(help="The version; all of the package if not given.")] = None,
+    version: Annotated[str | None, typer.Argument(help="The version; by default the whole package.")] = None,
     yes: Yes = False,
 ) -> None:
-    """Delete a package or a version; one out of Git stays deleted until upstream has another commit for it."""
+    """Delete a package or a version. From Git, it stays deleted until upstream has another commit for it."""
 
     async def find(store: Store) -> tuple[Organization, Package, Version | None]:
         organization = await find_organization(store, org)
@@ -192,15 +192,15 @@ def downloads(
     org: Org,
     name: _Name,
     first: Annotated[
-        str | None, typer.Option("--from", metavar="DATE", help="The first day; 30 days ago if not given.")
+        str | None, typer.Option("--from", metavar="DATE", help="The first day; by default 30 days ago.")
     ] = None,
     last: Annotated[
-        str | None, typer.Option("--to", metavar="DATE", help="The last day; today if not given.")
+        str | None, typer.Option("--to", metavar="DATE", help="The last day; by default today.")
     ] = None,
 ) -> None:
-    """Show how often a package was installed, and its archives were sent, by day and by version.
+    """Show how often a package was installed and how often its archives were sent, by day and version.
 
-    Composer reports installs, also those out of its cache; what else fetches archives doesn't.
+    Composer reports installs, also from its cache. Other programs that download archives do not.
     """
     since, to = parse_period(first, last, at=now())
 

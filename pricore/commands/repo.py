@@ -47,19 +47,19 @@ app = typer.Typer(name="repo", help="Git repositories that are followed.", no_ar
 
 Host = Annotated[
     str | None,
-    typer.Option(metavar="HOST", help="Where the provider is, unless at its usual host: git.example.com:8443."),
+    typer.Option(metavar="HOST", help="The provider's host, if it is not the usual one: git.example.com:8443."),
 ]
 Paths = Annotated[
     list[str] | None,
     typer.Option(
-        "--path", help="A folder that is a package, or packages/* for several; once or more. . is the root."
+        "--path", help='A folder that is a package, or packages/* for several; can be repeated. The root is ".".'
     ),
 ]
 Repo = Annotated[
     str,
     typer.Argument(
         metavar="REPO",
-        help="Id, name or URL of a repository, or a package of it.",
+        help="A repository's id, name or URL, or one of its packages.",
         autocompletion=offer("repositories"),
     ),
 ]
@@ -70,18 +70,18 @@ def add(
     session: Session,
     org: Org,
     url: Annotated[str, typer.Argument(metavar="URL", help="Any address that git takes, or owner/name.")],
-    provider: Annotated[str | None, typer.Option(help=f"{NAMES}; read off the URL if not given.")] = None,
+    provider: Annotated[str | None, typer.Option(help=f"{NAMES}; by default taken from the URL.")] = None,
     host: Host = None,
     path: Paths = None,
-    sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Read it now.")] = True,
+    sync: Annotated[bool, typer.Option("--sync/--no-sync", help="Sync it now.")] = True,
     backdate: Annotated[
-        bool, typer.Option("--backdate", help="Its releases count as published when they were tagged, not now.")
+        bool, typer.Option("--backdate", help="Count its releases as published when they were tagged, not now.")
     ] = False,
     credential: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Read it with this one; the host's if not given.")
+        str | None, typer.Option(metavar="NAME", help="The credential to use; by default the one for its host.")
     ] = None,
 ) -> None:
-    """Follow a repository, and read it for the first time."""
+    """Follow a repository, and sync it for the first time."""
     address = _parse(url, provider, host)
     paths = parse_paths(path or ())
     if backdate and not sync:
@@ -139,7 +139,7 @@ def show_all(session: Session, org: Org) -> None:
 
 @command(app, "show")
 def show(session: Session, org: Org, repo: Repo) -> None:
-    """Show a repository, what a sync of it is doing now, and which of its refs make no version and why."""
+    """Show a repository, its running sync, and which of its refs make no version and why."""
 
     async def work(services: "Services") -> tuple[Repository, RepositoryDetails]:
         found = await find_repository(services.store, await find_organization(services.store, org), repo)
@@ -176,9 +176,9 @@ def history(
     session: Session,
     org: Org,
     repo: Repo,
-    limit: Annotated[int, typer.Option(help="How many syncs at most.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="The most syncs to list.", min=1)] = 20,
 ) -> None:
-    """List the syncs of a repository, newest first; those that found nothing new in a row are one."""
+    """List the syncs of a repository, newest first. Syncs in a row that found nothing new are one line."""
 
     async def work(services: "Services") -> list[SyncRun]:
         found = await find_repository(services.store, await find_organization(services.store, org), repo)
@@ -209,21 +209,24 @@ def change(
     session: Session,
     org: Org,
     repo: Repo,
-    url: Annotated[str | None, typer.Option(metavar="URL", help="Where it is now.")] = None,
+    url: Annotated[str | None, typer.Option(metavar="URL", help="Its new address.")] = None,
     provider: Annotated[str | None, typer.Option(help=f"{NAMES}.")] = None,
     path: Paths = None,
     sync_interval: SyncInterval = None,
     vanished: Annotated[
         str | None,
-        typer.Option(metavar="POLICY", help="Releases whose tag is gone upstream: keep, remove, or default."),
+        typer.Option(
+            metavar="POLICY",
+            help="What to do with releases whose tag was deleted upstream: keep, remove, or default.",
+        ),
     ] = None,
     credential: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Read it with this one; none: with the host's.")
+        str | None, typer.Option(metavar="NAME", help="The credential to use; none: the one for its host.")
     ] = None,
 ) -> None:
-    """Follow a repository at another address, as one of another provider, by other rules, or otherwise read.
+    """Change a repository: its address, provider, folders, credential, or how it is synced.
 
-    What is served stays.
+    What is served stays served.
     """
     if all(option is None for option in (url, provider, path, sync_interval, vanished, credential)):
         raise typer.BadParameter("give --url, --provider, --path, --sync-interval, --vanished or --credential")
@@ -263,13 +266,13 @@ def sync(
         list[str] | None,
         typer.Argument(
             metavar="[REPO]...",
-            help="Ids, names or URLs, or packages of them.",
+            help="Ids, names or URLs of repositories, or their packages.",
             autocompletion=offer("repositories"),
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All repositories of the organization.")] = False,
 ) -> None:
-    """Read repositories again; without REPO, all of them. One that fails doesn't stop the others."""
+    """Sync repositories; without REPO, all of them. One that fails does not stop the others."""
     if everything and repos:
         raise typer.BadParameter("give repositories or --all, not both")
 
@@ -306,13 +309,13 @@ def backdate(
     org: Org,
     repos: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[REPO]...", help="Ids, identifiers or URLs; all if none is given."),
+        typer.Argument(metavar="[REPO]...", help="Ids, names or URLs; by default all."),
     ] = None,
 ) -> None:
-    """Let the releases that are there count as published when they were tagged, if that is earlier.
+    """Count existing releases as published when they were tagged, if that is earlier.
 
-    For after an import: with a cooldown, Composer takes no release that was published a few days ago. Whoever can
-    push a tag chooses its date. Releases that come later are published when they come.
+    Use it after an import: with a cooldown, Composer takes no release that was published in the last few days.
+    The date of a tag is chosen by the person who pushes it. Later releases are published when they arrive.
     """
 
     async def work(services: "Services") -> list[tuple[Repository, int]]:
@@ -330,7 +333,7 @@ def backdate(
 
 @command(app, "remove")
 def remove(session: Session, org: Org, repo: Repo, yes: Yes = False) -> None:
-    """Stop following a repository, and delete its packages with all that was released of them."""
+    """Stop following a repository, and delete its packages with all their releases."""
 
     async def find(store: Store) -> tuple[Repository, list[str]]:
         found = await find_repository(store, await find_organization(store, org), repo)

@@ -24,17 +24,17 @@ app = typer.Typer()
 def import_satis(
     session: Session,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A satis.json, or a list of addresses; - is the standard input.")
+        Path, typer.Argument(metavar="FILE", help="A satis.json, or a list of addresses; - is standard input.")
     ],
     org: Annotated[
         str | None,
-        typer.Option(metavar="SLUG", help="The organization; made of the name in the file if not given."),
+        typer.Option(metavar="SLUG", help="The organization; by default made from the name in the file."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done.")] = False,
 ) -> None:
-    """Follow the repositories of a satis.json or a list, in an organization that is made if it isn't there.
+    """Follow the repositories of a satis.json or a list. The organization is created if it does not exist.
 
-    The tokens in it, and in the auth.json beside it, become credentials. Run again, it goes on with what is new.
+    Tokens in the file, and in the auth.json beside it, become credentials. Run again, it adds what is new.
     """
     found = read_satis(file)
     if org is None and not found.name:

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 _Host = Annotated[str | None, typer.Option(help="Address to listen on (PRICORE_HOST); 127.0.0.1 if not given.")]
 _Port = Annotated[int | None, typer.Option(help="Port to listen on (PRICORE_PORT); 8000 if not given.")]
 _PublicUrl = Annotated[
-    str | None, typer.Option(metavar="URL", help="Where clients reach it (PRICORE_PUBLIC_URL).")
+    str | None, typer.Option(metavar="URL", help="Where clients reach the registry (PRICORE_PUBLIC_URL).")
 ]
 _Workers = Annotated[
-    int | None, typer.Option(metavar="N", help="Processes that answer (PRICORE_WORKERS); 1 if not given.")
+    int | None, typer.Option(metavar="N", help="Processes that answer requests (PRICORE_WORKERS); 1 if not given.")
 ]
 app = typer.Typer()
 
@@ -47,7 +47,7 @@ def serve(
     public_url: _PublicUrl = None,
     workers: _Workers = None,
 ) -> None:
-    """Serve the registry, everything in one process. An empty data folder is made ready first."""
+    """Serve the registry, in one process. An empty data folder is set up first."""
     session = session.with_flags(host=host, port=port, public_url=public_url, workers=workers)
     with _listen(session.config) as bound:
         address, number, *_ = bound.getsockname()
@@ -79,7 +79,7 @@ def quickstart(
 ) -> None:
     """Set up an organization with repositories and a token, and serve it.
 
-    Without GIT_URL, a small sample package is made. Run again, it changes nothing that is there.
+    Without GIT_URL, it makes a small sample package. Run again, it changes nothing that exists.
     """
     from pricore.services.quickstart import set_up
 

@@ -38,7 +38,7 @@ Org = Annotated[
 
 SyncInterval = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Between two looks without being asked: 10m, 2h, off, or default."),
+    typer.Option(metavar="TIME", help="How often to poll: 10m, 2h, off, or default."),
 ]
 """The option of what has an interval."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="token", help="Access tokens for composer, CI and scripts.", no_args_is_help=True)
 
 _Instance = Annotated[
-    bool, typer.Option("--instance", help="Of the instance, without ORG: it sees every organization.")
+    bool, typer.Option("--instance", help="An instance token, without ORG: it sees every organization.")
 ]
 _When = Annotated[
     str | None,
@@ -50,7 +50,7 @@ def create(
         list[str],
         typer.Argument(
             metavar="ORG NAME",
-            help="The organization's slug, and who or what it is for.",
+            help="The organization's slug, and a name that says who or what the token is for.",
             autocompletion=offer_words(),
         ),
     ],
@@ -58,7 +58,7 @@ def create(
         list[str] | None,
         typer.Option(
             metavar="SCOPE",
-            help=f"What it may do, once or more: {', '.join(SCOPES)}; packages:read if not given.",
+            help=f"What it may do; can be repeated: {', '.join(SCOPES)}; packages:read if not given.",
             autocompletion=offer_scopes,
         ),
     ] = None,
@@ -73,7 +73,7 @@ def create(
     expires: _When = None,
     instance: _Instance = False,
 ) -> None:
-    """Create an access token. It is shown once, now."""
+    """Create an access token. It is shown only now."""
     slug, name = _parse(words, instance=instance, name="NAME")
     if instance and package:
         raise typer.BadParameter(

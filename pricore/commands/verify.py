@@ -20,13 +20,13 @@ app = typer.Typer()
 def verify(
     session: Session,
     make_all: Annotated[
-        bool, typer.Option("--all", help="Also make each archive that is not kept, to compare it; takes long.")
+        bool, typer.Option("--all", help="Also make and compare the archives that are not kept; takes long.")
     ] = False,
 ) -> None:
-    """Read every kept archive, compare it with what was advertised, and make again what is damaged or gone.
+    """Compare every kept archive with its checksum, and make damaged and missing ones again.
 
-    Gone are archives that were asked for, or that a registered lock file names, and are not kept any more. Of all
-    others git has to have the commits. Exits with 1 if something that was advertised cannot be served.
+    Missing are archives that clients asked for, or that a registered lock file names, and that are not kept. For
+    all other versions, git must have the commit. Exits with 1 if something advertised cannot be served.
     """
     from pricore.operations.verification import verify as verify_archives  # loads what makes archives
 

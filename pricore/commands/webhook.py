@@ -25,17 +25,20 @@ def webhook(
     session: Session,
     org: Org,
     repo: Repo,
-    provider: Annotated[str | None, typer.Option(help=f"{NAMES}; the repository's if not given.")] = None,
-    rotate: Annotated[bool, typer.Option("--rotate", help="Make the secret anew; the old one ends.")] = False,
+    provider: Annotated[str | None, typer.Option(help=f"{NAMES}; by default the repository's.")] = None,
+    rotate: Annotated[
+        bool, typer.Option("--rotate", help="Make a new secret; the old one stops working.")
+    ] = False,
     registers: Annotated[
-        bool, typer.Option("--register", help="Register it at the Git host, or bring it up to date there.")
+        bool, typer.Option("--register", help="Register the webhook at the Git host, or update it there.")
     ] = False,
     host: Host = None,
     credential: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Register it with this one; the host's if not given.")
+        str | None,
+        typer.Option(metavar="NAME", help="The credential to register with; by default the one for the host."),
     ] = None,
 ) -> None:
-    """Show what to paste at the Git host, so that it says when something was pushed; or register it there.
+    """Show what to paste at the Git host to set up a webhook, or register it there.
 
     The secret is made the first time.
     """
