@@ -7,7 +7,6 @@ import traceback
 from collections import UserDict
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import version
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
@@ -89,6 +88,8 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version  # loads what reads e-mail: a tenth of what most commands take
+
         print(f"pricore {version('pricore')}")  # noqa: T201  # the interface
         raise typer.Exit
 

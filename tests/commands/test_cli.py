@@ -10,7 +10,7 @@ import pytest
 
 from tests.harness import Pricore
 
-HEAVY = ("aiohttp", "cryptography", "pydantic", "rich", "uvloop", "yaml")
+HEAVY = ("aiohttp", "cryptography", "email.message", "pydantic", "rich", "uvloop", "yaml")
 """What takes longer to load than most commands run; all of it is for few of them."""
 
 SHARED = {f"pricore.commands.{name}" for name in ("completing", "finding", "session", "typed")}
