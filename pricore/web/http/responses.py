@@ -189,11 +189,16 @@ def last_response(response: web.Response) -> web.StreamResponse:
 
 
 def send(transport: asyncio.Transport, head: bytes, body: bytes) -> None:
-    """Send a head and a body; a large one is never copied."""
+    """Send a head and a body; a large one is not joined to its head.
+
+    Not by `writelines`: before Python 3.12.9 and 3.13.2, asyncio's never tells that its buffer is full
+    (CVE-2024-12254).
+    """
     if len(body) <= _SMALL:
         transport.write(head + body)
     else:
-        transport.writelines((head, body))
+        transport.write(head)
+        transport.write(body)
 
 
 @lru_cache(maxsize=1)
