@@ -6,10 +6,10 @@ from pathlib import Path
 
 from bench import registries, repositories
 from pricore.composer import composer_json, metadata
+from pricore.composer.candidates import NewVersion
 from pricore.composer.publication import Publication
 from pricore.composer.versions import normalize
 from pricore.hosts.addresses import parse_address
-from pricore.models import NewVersion
 
 
 def path(number: int) -> str:

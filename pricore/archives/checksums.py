@@ -12,8 +12,8 @@ from typing import IO, Final, Self, TypeAlias
 import msgspec
 
 from pricore.archives.safety import Tail
+from pricore.composer.candidates import Candidate, NewVersion
 from pricore.errors import ArchiveError, GitError
-from pricore.models import Candidate, NewVersion
 from pricore.system.concurrency import OnShare
 from pricore.system.threads import cores
 from pricore.vcs.gitzip import GitZip

@@ -20,6 +20,7 @@ import zstandard
 from pricore.archives import uploaded_zips
 from pricore.archives.compression import digest_at
 from pricore.composer import composer_json, metadata, versions
+from pricore.composer.candidates import NewVersion
 from pricore.composer.composer_json import Manifest
 from pricore.errors import (
     ComposerJsonError,
@@ -31,7 +32,10 @@ from pricore.errors import (
     StoreError,
     explain,
 )
-from pricore.models import NewVersion, Organization, Version
+from pricore.models import (
+    Organization,
+    Version,
+)
 from pricore.store import Store
 from pricore.system.clock import now
 from pricore.system.files import lock, sync_file, sync_path

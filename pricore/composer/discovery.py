@@ -12,10 +12,13 @@ from typing import Final
 import msgspec
 
 from pricore.composer import composer_json, metadata, versions
+from pricore.composer.candidates import Candidate
 from pricore.composer.composer_json import Manifest
 from pricore.errors import ComposerJsonError
 from pricore.hosts.pages import support_of
-from pricore.models import Candidate, Version
+from pricore.models import (
+    Version,
+)
 from pricore.system.concurrency import OnShare, counted
 
 TAGS: Final = "refs/tags/"

@@ -14,9 +14,9 @@ from urllib.parse import quote
 import msgspec
 
 from pricore.composer import versions
+from pricore.composer.candidates import Entry
 from pricore.composer.composer_json import Manifest, check_link, check_package_name, encode_members
 from pricore.errors import ComposerJsonError
-from pricore.models import Entry
 
 BASE: Final = "pricore://base"
 """Stands in stored documents where the organization's public URL goes when they are served."""

@@ -6,7 +6,10 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from pricore.composer import discovery
-from pricore.models import NewVersion, Ref
+from pricore.composer.candidates import NewVersion
+from pricore.models import (
+    Ref,
+)
 
 Marks: TypeAlias = dict[str, tuple[str | None, str | None, str]]
 """Refs that make no version, before they move: with the package, version and commit that they were."""

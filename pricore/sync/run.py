@@ -15,12 +15,17 @@ import msgspec
 from pricore.archives.checksums import Checksums
 from pricore.auth.credentials import find_access
 from pricore.composer import discovery
+from pricore.composer.candidates import Candidate, NewVersion
 from pricore.composer.discovery import CommitFile, Discovery
 from pricore.composer.publication import Publication
 from pricore.config import Config
 from pricore.errors import ConflictError, GitUnavailableError, SyncError
 from pricore.git import Git, Remote
-from pricore.models import Candidate, NewVersion, Repository, Step, Trigger
+from pricore.models import (
+    Repository,
+    Step,
+    Trigger,
+)
 from pricore.remotes.access import Access
 from pricore.store import Store
 from pricore.sync.manifests import Manifests

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from pricore.composer import versions
+from pricore.composer.candidates import NewVersion
 from pricore.composer.discovery import MOST_OF_PACKAGE, too_much
 from pricore.errors import ConflictError
-from pricore.models import NewVersion
 from pricore.system.clock import now
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from pricore.vcs.objects import (
     MOST_KEPT,
     RARE,
     Blob,
-    Entry,
     Objects,
     RecentCache,
+    TreeEntry,
     UnusualError,
 )
 
@@ -80,7 +80,7 @@ class _Child(NamedTuple):
     """What a folder has: a file, with what is said of it, or a folder, which is a place."""
 
     path: bytes
-    entry: Entry
+    entry: TreeEntry
     said: PathAttributes
     place: _Place | None = None
 
@@ -176,7 +176,7 @@ class GitZip:
             level = [child.place for place in level for child in unknown[place] if child.place is not None]
         raise UnusualError
 
-    def _children(self, folder: _Place, entries: Sequence[Entry]) -> Iterator[_Child]:
+    def _children(self, folder: _Place, entries: Sequence[TreeEntry]) -> Iterator[_Child]:
         """What is in a folder; of one that is left out, the folders alone: git looks into them, too."""
         attributes = self._rules[folder.rules]
         for entry in entries:

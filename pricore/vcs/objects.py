@@ -62,7 +62,7 @@ class Commit(NamedTuple):
     time: int
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class TreeEntry(msgspec.Struct, frozen=True, gc=False):
     """What a folder has: one of the modes above, a name, which is ASCII if it isn't rare, an object's id."""
 
     mode: bytes
@@ -89,7 +89,7 @@ class Objects:
         self.requests = requests
         self.answers = answers
         self._blobs: RecentCache[bytes, Blob] = RecentCache(MOST_KEPT)
-        self._trees: RecentCache[bytes, Sequence[Entry]] = RecentCache(MOST_KEPT)
+        self._trees: RecentCache[bytes, Sequence[TreeEntry]] = RecentCache(MOST_KEPT)
         self._unusual: set[bytes] = set()
         self._owed = 0
         self._passed_over = 0
@@ -106,7 +106,7 @@ class Objects:
             raise UnusualError
         return Commit(text, found[1], int(found[2]))
 
-    def trees(self, names: Collection[bytes]) -> dict[bytes, Sequence[Entry]]:
+    def trees(self, names: Collection[bytes]) -> dict[bytes, Sequence[TreeEntry]]:
         """What is in each of some folders, in its order."""
         found, missing = self._trees.find(names)
         for name, content in zip(missing, self._read(missing, b"tree"), strict=True):
@@ -225,9 +225,9 @@ class RecentCache(Generic[K, T]):
                 values.popitem()
 
 
-def _parse_tree(content: bytes, width: int) -> list[Entry] | None:
+def _parse_tree(content: bytes, width: int) -> list[TreeEntry] | None:
     """The entries of a tree, whose ids have so many bytes; None where it isn't well-formed."""
-    entries: list[Entry] = []
+    entries: list[TreeEntry] = []
     start = 0
     while start < len(content):
         found = _ENTRY.match(content, start)
@@ -235,7 +235,7 @@ def _parse_tree(content: bytes, width: int) -> list[Entry] | None:
             return None
         start = found.end() + width
         mode = _MODES.get(found[1], RARE) if _is_usual(found[2]) else RARE
-        entries.append(Entry(mode, found[2], content[found.end() : start].hex().encode()))
+        entries.append(TreeEntry(mode, found[2], content[found.end() : start].hex().encode()))
     # in git's order, in which a folder is where its name with a slash belongs, and each once
     names = [entry.name + b"/" if entry.mode == FOLDER else entry.name for entry in entries]
     if start != len(content) or names != sorted(names) or len({entry.name for entry in entries}) != len(entries):

@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from pricore.auth.access_tokens import hash_secret
+from pricore.composer.candidates import NewVersion
 from pricore.errors import ConflictError
 from pricore.hosts.addresses import parse_address
 from pricore.models import (
     Credential,
     Dist,
     LockedPackage,
-    NewVersion,
     Organization,
     Outcome,
     Ref,

@@ -12,11 +12,17 @@ import zstandard
 
 from pricore.auth.access_tokens import create_secret, hash_secret
 from pricore.composer import metadata, versions
+from pricore.composer.candidates import NewVersion
 from pricore.composer.composer_json import read_manifest
 from pricore.composer.publication import Publication
 from pricore.engine.sqlite import statements
 from pricore.hosts.addresses import parse_address
-from pricore.models import Document, NewVersion, Organization, Repository, Token
+from pricore.models import (
+    Document,
+    Organization,
+    Repository,
+    Token,
+)
 from pricore.store import Store
 
 COMMIT = "a" * 40
