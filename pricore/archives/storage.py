@@ -6,12 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    suppress,
-)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Final, Protocol, Self
 

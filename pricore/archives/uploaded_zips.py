@@ -20,13 +20,7 @@ from typing import IO, TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
-from pricore.archives.safety import (
-    MOST_DIRECTORY,
-    MOST_FILES,
-    fold,
-    is_git_folder,
-    read_entries,
-)
+from pricore.archives.safety import MOST_DIRECTORY, MOST_FILES, fold, is_git_folder, read_entries
 from pricore.errors import InvalidError
 
 if TYPE_CHECKING:

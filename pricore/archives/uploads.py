@@ -32,10 +32,7 @@ from pricore.errors import (
     StoreError,
     explain,
 )
-from pricore.models import (
-    Organization,
-    Version,
-)
+from pricore.models import Organization, Version
 from pricore.store import Store
 from pricore.system.clock import now
 from pricore.system.files import lock, sync_file, sync_path

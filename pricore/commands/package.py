@@ -11,15 +11,7 @@ import typer
 
 from pricore.commands.completing import offer
 from pricore.commands.finding import find_organization, find_package, find_version
-from pricore.commands.session import (
-    Org,
-    Session,
-    Yes,
-    command,
-    print_fields,
-    print_table,
-    steps_of,
-)
+from pricore.commands.session import Org, Session, Yes, command, print_fields, print_table, steps_of
 from pricore.errors import InvalidError
 from pricore.models import Downloads, Organization, Package, Version
 from pricore.services import packages, views

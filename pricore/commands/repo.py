@@ -7,12 +7,7 @@ import typer
 from msgspec import UNSET, UnsetType
 
 from pricore.commands.completing import offer
-from pricore.commands.finding import (
-    find_credential,
-    find_organization,
-    find_repositories,
-    find_repository,
-)
+from pricore.commands.finding import find_credential, find_organization, find_repositories, find_repository
 from pricore.commands.reports import describe_progress, describe_run, print_report
 from pricore.commands.session import (
     Org,

@@ -16,9 +16,7 @@ from pricore.composer.candidates import Candidate
 from pricore.composer.composer_json import Manifest
 from pricore.errors import ComposerJsonError
 from pricore.hosts.pages import support_of
-from pricore.models import (
-    Version,
-)
+from pricore.models import Version
 from pricore.system.concurrency import OnShare, counted
 
 TAGS: Final = "refs/tags/"

@@ -7,9 +7,7 @@ import msgspec
 
 from pricore.composer import discovery
 from pricore.composer.candidates import NewVersion
-from pricore.models import (
-    Ref,
-)
+from pricore.models import Ref
 
 Marks: TypeAlias = dict[str, tuple[str | None, str | None, str]]
 """Refs that make no version, before they move: with the package, version and commit that they were."""

@@ -6,16 +6,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from pricore.hosts.provider import (
-    Api,
-    ComposerNames,
-    Found,
-    Hook,
-    Instance,
-    Pages,
-    Provider,
-    quote_owner,
-)
+from pricore.hosts.provider import Api, ComposerNames, Found, Hook, Instance, Pages, Provider, quote_owner
 from pricore.hosts.webhooks import SecretHeader, Signature, Webhook
 
 

@@ -31,15 +31,7 @@ from pricore.engine.sqlite import check_owner, find_damage
 from pricore.errors import BackupError, GitError, explain
 from pricore.git import Git
 from pricore.operations import backup_file
-from pricore.operations.backup_file import (
-    DATABASE,
-    DISTS,
-    KEY,
-    KNOWN_HOSTS,
-    MIRRORS,
-    UPLOADS,
-    Writer,
-)
+from pricore.operations.backup_file import DATABASE, DISTS, KEY, KNOWN_HOSTS, MIRRORS, UPLOADS, Writer
 from pricore.store import Store
 from pricore.system.clock import now
 from pricore.system.files import create_file, sync_folder

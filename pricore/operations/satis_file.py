@@ -10,13 +10,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from pricore.errors import InvalidError
-from pricore.hosts.addresses import (
-    Address,
-    is_folder,
-    login_place,
-    parse_address,
-    without_login,
-)
+from pricore.hosts.addresses import Address, is_folder, login_place, parse_address, without_login
 from pricore.hosts.table import PROVIDERS
 
 _MOST_BYTES: Final = 16 * 1024 * 1024

@@ -13,17 +13,7 @@ from msgspec.structs import force_setattr
 
 from pricore.config import VANISHED
 from pricore.hosts.table import PROVIDERS
-from pricore.models import (
-    LOCK_NAME,
-    SCOPES,
-    Count,
-    Downloads,
-    Finding,
-    LeftOut,
-    Step,
-    SyncRun,
-    Trigger,
-)
+from pricore.models import LOCK_NAME, SCOPES, Count, Downloads, Finding, LeftOut, Step, SyncRun, Trigger
 
 
 def _one_of(*values: str) -> msgspec.Meta:

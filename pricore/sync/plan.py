@@ -12,23 +12,10 @@ import msgspec
 from pricore.archives.checksums import Digest
 from pricore.composer import discovery
 from pricore.composer.candidates import Candidate, NewVersion
-from pricore.composer.discovery import (
-    BRANCHES,
-    NOT_READ,
-    TAGS,
-    CommitFile,
-    Discovery,
-    Rules,
-    place,
-    split_place,
-)
+from pricore.composer.discovery import BRANCHES, NOT_READ, TAGS, CommitFile, Discovery, Rules, place, split_place
 from pricore.composer.publication import Publication
 from pricore.hosts.addresses import is_local
-from pricore.models import (
-    Ref,
-    Repository,
-    Version,
-)
+from pricore.models import Ref, Repository, Version
 from pricore.store import Store
 
 _MOST_AHEAD: Final = 4

@@ -6,11 +6,7 @@ from pricore.composer.candidates import Candidate
 from pricore.composer.discovery import BRANCHES, TAGS
 from pricore.composer.publication import Publication
 from pricore.errors import NoPackageError, SyncError
-from pricore.models import (
-    LeftOut,
-    Outcome,
-    Version,
-)
+from pricore.models import LeftOut, Outcome, Version
 
 
 class Report(Outcome, frozen=True, kw_only=True):

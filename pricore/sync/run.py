@@ -21,22 +21,11 @@ from pricore.composer.publication import Publication
 from pricore.config import Config
 from pricore.errors import ConflictError, GitUnavailableError, SyncError
 from pricore.git import Git, Remote
-from pricore.models import (
-    Repository,
-    Step,
-    Trigger,
-)
+from pricore.models import Repository, Step, Trigger
 from pricore.remotes.access import Access
 from pricore.store import Store
 from pricore.sync.manifests import Manifests
-from pricore.sync.plan import (
-    Places,
-    Plan,
-    PreviousState,
-    has_unread,
-    with_versions,
-    without_foreign,
-)
+from pricore.sync.plan import Places, Plan, PreviousState, has_unread, with_versions, without_foreign
 from pricore.sync.progress import OnProgress
 from pricore.sync.report import Report, nothing_found, summarize
 from pricore.system.clock import now

@@ -6,13 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pricore.composer import versions
 from pricore.composer.candidates import NewVersion
 from pricore.errors import ConflictError, NotFoundError
-from pricore.models import (
-    Dist,
-    Organization,
-    Package,
-    Repository,
-    Version,
-)
+from pricore.models import Dist, Organization, Package, Repository, Version
 from pricore.system.concurrency import OnShare, counted
 from pricore.system.threads import DOCUMENTS, PUBLISHING, SYNCS
 from pricore.tables import archives, deletion, documents, locks, organizations, pins, publishing, uploads

@@ -11,9 +11,7 @@ from pricore.composer.candidates import NewVersion
 from pricore.composer.discovery import BRANCHES
 from pricore.composer.publication import Publication, find_touched
 from pricore.errors import ConflictError, NotFoundError
-from pricore.models import (
-    Repository,
-)
+from pricore.models import Repository
 from pricore.system.clock import now, rfc3339
 from pricore.system.threads import PUBLISHING
 

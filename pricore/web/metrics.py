@@ -7,21 +7,11 @@ from itertools import accumulate
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Metric, PlatformCollector, ProcessCollector
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from pricore.system.metrics import (
-    REQUEST_BOUNDS,
-    SYNC_BOUNDS,
-    Metrics,
-    State,
-)
+from pricore.system.metrics import REQUEST_BOUNDS, SYNC_BOUNDS, Metrics, State
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 

@@ -11,12 +11,7 @@ import pytest
 from pricore.auth.credentials import Credentials
 from pricore.auth.sealing import Sealer
 from pricore.errors import ConflictError, GitError, InvalidError, SealError
-from pricore.hosts.addresses import (
-    login_place,
-    parse_address,
-    parse_host,
-    parse_instance,
-)
+from pricore.hosts.addresses import login_place, parse_address, parse_host, parse_instance
 from pricore.models import Login, Organization, Repository
 from pricore.remotes import known_hosts, ssh_agent
 from pricore.remotes.access import Access, may_use, prepare

@@ -5,14 +5,7 @@ from pathlib import Path
 import pytest
 
 from pricore.errors import InvalidError
-from pricore.hosts.addresses import (
-    Address,
-    address_at,
-    host_of,
-    is_local,
-    parse_address,
-    parse_instance,
-)
+from pricore.hosts.addresses import Address, address_at, host_of, is_local, parse_address, parse_instance
 
 
 @pytest.fixture(autouse=True)

@@ -12,13 +12,7 @@ import pytest
 from pricore.errors import GitError, GitUnavailableError
 from pricore.remotes import network_guard
 from pricore.remotes.network_guard import find_outside
-from pricore.system.threads import (
-    ARCHIVES,
-    DOCUMENTS,
-    PUBLISHING,
-    SYNCS,
-    UPLOADS,
-)
+from pricore.system.threads import ARCHIVES, DOCUMENTS, PUBLISHING, SYNCS, UPLOADS
 
 INSIDE = [
     *("127.0.0.1", "127.8.9.10", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254"),

@@ -2,12 +2,7 @@
 
 import pytest
 
-from pricore.services.lock_files import (
-    LockedDist,
-    LockedEntry,
-    LockFile,
-    packages_of,
-)
+from pricore.services.lock_files import LockedDist, LockedEntry, LockFile, packages_of
 
 SHA1 = "a" * 40
 BASE = "https://packages.example.com"

@@ -8,12 +8,7 @@ import pytest
 from pricore.errors import ConflictError, InvalidError
 from pricore.hosts.addresses import parse_address
 from pricore.models import Repository
-from pricore.services.repositories import (
-    RepositoryChange,
-    add_repository,
-    change_repository,
-    sync_repositories,
-)
+from pricore.services.repositories import RepositoryChange, add_repository, change_repository, sync_repositories
 from pricore.sync.progress import OnProgress, ignore
 from tests.harness import GitRepository
 from tests.registry import MakeRepository, Registry

@@ -11,16 +11,7 @@ from pricore.auth.access_tokens import hash_secret
 from pricore.composer.candidates import NewVersion
 from pricore.errors import ConflictError
 from pricore.hosts.addresses import parse_address
-from pricore.models import (
-    Credential,
-    Dist,
-    LockedPackage,
-    Organization,
-    Outcome,
-    Ref,
-    Repository,
-    Trigger,
-)
+from pricore.models import Credential, Dist, LockedPackage, Organization, Outcome, Ref, Repository, Trigger
 from pricore.store import Store
 from pricore.system.clock import now
 from pricore.tables.names import names_of

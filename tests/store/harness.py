@@ -17,12 +17,7 @@ from pricore.composer.composer_json import read_manifest
 from pricore.composer.publication import Publication
 from pricore.engine.sqlite import statements
 from pricore.hosts.addresses import parse_address
-from pricore.models import (
-    Document,
-    Organization,
-    Repository,
-    Token,
-)
+from pricore.models import Document, Organization, Repository, Token
 from pricore.store import Store
 
 COMMIT = "a" * 40

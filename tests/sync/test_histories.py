@@ -22,12 +22,7 @@ import msgspec
 import pytest
 from hypothesis import strategies as st
 
-from pricore.composer.discovery import (
-    TAGS,
-    claim,
-    place,
-    split_place,
-)
+from pricore.composer.discovery import TAGS, claim, place, split_place
 from pricore.composer.versions import sort_key
 from pricore.errors import PricoreError
 from pricore.hosts.addresses import parse_address

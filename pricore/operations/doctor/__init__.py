@@ -16,13 +16,7 @@ from pricore.engine.sqlite import check_there
 from pricore.errors import PricoreError
 from pricore.operations.doctor import client, machine, stored
 from pricore.operations.doctor.client import Problem, Visit
-from pricore.operations.doctor.results import (
-    Result,
-    Status,
-    failure,
-    ok,
-    warning,
-)
+from pricore.operations.doctor.results import Result, Status, failure, ok, warning
 from pricore.store import Store
 from pricore.system.certificates import trust
 from pricore.system.clock import now

@@ -21,12 +21,7 @@ from pricore.auth.networks import network_of
 from pricore.composer.metadata import PLACEHOLDER
 from pricore.composer.versions import is_dev
 from pricore.config import Config
-from pricore.operations.doctor.results import (
-    Result,
-    failure,
-    ok,
-    warning,
-)
+from pricore.operations.doctor.results import Result, failure, ok, warning
 from pricore.tables.health import Trial
 
 _TIMEOUT: Final = ClientTimeout(total=30, sock_connect=10)

@@ -13,12 +13,7 @@ from typing import Final
 from pricore.config import Config
 from pricore.engine.sqlite import user_name
 from pricore.git import Git
-from pricore.operations.doctor.results import (
-    Result,
-    failure,
-    ok,
-    warning,
-)
+from pricore.operations.doctor.results import Result, failure, ok, warning
 
 _LEAST_GIT: Final = (2, 37)
 """The first that can be kept to the addresses which were looked at (http.curloptResolve)."""

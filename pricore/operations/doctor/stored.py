@@ -9,12 +9,7 @@ from pricore.config import Config
 from pricore.engine.sqlite import find_damage, newest_schema, schema_of
 from pricore.errors import SealError
 from pricore.operations.doctor.machine import check_ssh
-from pricore.operations.doctor.results import (
-    Result,
-    failure,
-    ok,
-    warning,
-)
+from pricore.operations.doctor.results import Result, failure, ok, warning
 from pricore.store import Store
 from pricore.system.clock import now, rfc3339
 

@@ -8,12 +8,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from pricore.web.http.access_log import REQUEST_ID, AccessLog
-from pricore.web.http.error_responses import (
-    error_response,
-    failure_response,
-    translate_error,
-    unreadable,
-)
+from pricore.web.http.error_responses import error_response, failure_response, translate_error, unreadable
 from pricore.web.http.request_head import RequestHead, RequestHeadReader
 from pricore.web.http.responses import SERVER_NAME, last_response
 

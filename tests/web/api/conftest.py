@@ -5,12 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from tests.web.api.harness import ALL, instance_token
-from tests.web.composer.conftest import (
-    stack,
-    start,
-    template,
-    upstream,
-)
+from tests.web.composer.conftest import stack, start, template, upstream
 from tests.web.composer.harness import Start, World
 
 __all__ = ["stack", "start", "template", "upstream"]  # pytest finds fixtures by these names

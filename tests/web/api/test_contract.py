@@ -7,15 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.web.api.harness import (
-    ALL,
-    ORG,
-    assert_fits,
-    call,
-    create_token,
-    read,
-    repository_id,
-)
+from tests.web.api.harness import ALL, ORG, assert_fits, call, create_token, read, repository_id
 from tests.web.composer.harness import Reply, Start, World
 from tests.web.webhooks.harness import HOSTS, Followed, secrets_of
 

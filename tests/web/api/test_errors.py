@@ -12,16 +12,7 @@ import pytest
 
 from pricore.models import SCOPES
 from pricore.system.clock import now, rfc3339
-from tests.web.api.harness import (
-    ALL,
-    ORG,
-    call,
-    create_token,
-    instance_token,
-    read,
-    refusal,
-    token_id,
-)
+from tests.web.api.harness import ALL, ORG, call, create_token, instance_token, read, refusal, token_id
 from tests.web.composer.harness import World, error
 
 TOKENS = f"{ORG}/tokens"

@@ -7,12 +7,7 @@ import pytest
 
 from pricore.hosts.addresses import parse_address
 from pricore.models import LockedPackage
-from tests.web.api.harness import (
-    ALL,
-    ORG,
-    call,
-    refusal,
-)
+from tests.web.api.harness import ALL, ORG, call, refusal
 from tests.web.composer.harness import World, pack
 
 LIBRARY = ["acme/library"]

@@ -11,22 +11,8 @@ import pytest
 from pricore.auth.access_tokens import create_secret
 from pricore.auth.rate_limits import Allowance
 from pricore.system.clock import now
-from tests.web.api.harness import (
-    ALL,
-    ORG,
-    TIME,
-    call,
-    create_token,
-    read,
-    refusal,
-    token_id,
-)
-from tests.web.composer.harness import (
-    Reply,
-    Start,
-    World,
-    error,
-)
+from tests.web.api.harness import ALL, ORG, TIME, call, create_token, read, refusal, token_id
+from tests.web.composer.harness import Reply, Start, World, error
 
 HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 ARCHIVE = "/packages/acme/library/v1.0.0.zip"

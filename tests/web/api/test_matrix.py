@@ -13,16 +13,7 @@ from pricore.models import SCOPES, LockedPackage
 from pricore.server import SERVER
 from pricore.system.clock import now
 from tests.store.harness import follow, publish, released
-from tests.web.api.harness import (
-    ALL,
-    ORG,
-    call,
-    instance_token,
-    read,
-    refusal,
-    repository_id,
-    token_id,
-)
+from tests.web.api.harness import ALL, ORG, call, instance_token, read, refusal, repository_id, token_id
 from tests.web.composer.harness import World, error, pack
 from tests.web.composer.test_access import ROUTES
 

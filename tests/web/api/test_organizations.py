@@ -5,15 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.api.harness import (
-    ORG,
-    TIME,
-    assert_fits,
-    call,
-    instance_token,
-    read,
-    refusal,
-)
+from tests.web.api.harness import ORG, TIME, assert_fits, call, instance_token, read, refusal
 from tests.web.composer.harness import World, error
 
 ORGANIZATIONS = "/api/organizations"

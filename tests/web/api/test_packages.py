@@ -10,23 +10,8 @@ import pytest
 
 from tests.harness import GitRepository
 from tests.store.harness import follow, publish, released
-from tests.web.api.harness import (
-    ALL,
-    ORG,
-    assert_fits,
-    call,
-    eventually,
-    links,
-    read,
-    refusal,
-)
-from tests.web.composer.harness import (
-    DEV,
-    LIBRARY,
-    STABLE,
-    World,
-    error,
-)
+from tests.web.api.harness import ALL, ORG, assert_fits, call, eventually, links, read, refusal
+from tests.web.composer.harness import DEV, LIBRARY, STABLE, World, error
 
 PACKAGE = f"{ORG}/packages/acme/library"
 NAMES = ("acme/versions", "acme/downloads", "versions/versions", "downloads/versions")

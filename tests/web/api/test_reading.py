@@ -8,12 +8,7 @@ import pytest
 
 from pricore.hosts.addresses import parse_address
 from pricore.models import LockedPackage
-from tests.web.api.harness import (
-    ORG,
-    call,
-    read,
-    repository_id,
-)
+from tests.web.api.harness import ORG, call, read, repository_id
 from tests.web.composer.harness import World
 
 _BESIDE = 30

@@ -20,12 +20,7 @@ from tests.web.api.harness import (
     repository_id,
     token_id,
 )
-from tests.web.composer.harness import (
-    DEV,
-    STABLE,
-    World,
-    error,
-)
+from tests.web.composer.harness import DEV, STABLE, World, error
 
 CREATED = "2024-01-01T00:00:00Z"
 META = {"current_page": 1, "last_page": 5, "per_page": 20, "total": 100}

@@ -7,17 +7,7 @@ from typing import Any
 import pytest
 
 from tests.harness import GitRepository
-from tests.web.api.harness import (
-    ALL,
-    ORG,
-    call,
-    eventually,
-    held,
-    jobs,
-    read,
-    repository_id,
-    wait_for_jobs,
-)
+from tests.web.api.harness import ALL, ORG, call, eventually, held, jobs, read, repository_id, wait_for_jobs
 from tests.web.composer.harness import Start, World
 
 COMPOSER = {"name": "acme/followed"}

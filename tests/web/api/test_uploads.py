@@ -9,21 +9,8 @@ import pytest
 
 from pricore.composer import composer_json
 from pricore.web.http import bodies
-from tests.web.api.harness import (
-    ALL,
-    ORG,
-    call,
-    eventually,
-    read,
-    refusal,
-)
-from tests.web.composer.harness import (
-    Reply,
-    Start,
-    World,
-    pack,
-    shasum,
-)
+from tests.web.api.harness import ALL, ORG, call, eventually, read, refusal
+from tests.web.composer.harness import Reply, Start, World, pack, shasum
 
 PATH: Final = f"{ORG}/packages"
 NAME: Final = "acme/words"

@@ -16,15 +16,7 @@ from pricore.services.opening import Services
 from pricore.system.metrics import Metrics
 from tests.harness import GitRepository
 from tests.registry import Registry
-from tests.web.composer.harness import (
-    LIBRARY,
-    PLUGIN,
-    TOOLS,
-    Server,
-    Start,
-    Template,
-    World,
-)
+from tests.web.composer.harness import LIBRARY, PLUGIN, TOOLS, Server, Start, Template, World
 
 if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient

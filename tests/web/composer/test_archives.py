@@ -14,14 +14,7 @@ import pytest
 
 from pricore.vcs.mirror import Mirror
 from tests.harness import GitRepository
-from tests.web.composer.harness import (
-    DEV,
-    STABLE,
-    Reply,
-    World,
-    error,
-    shasum,
-)
+from tests.web.composer.harness import DEV, STABLE, Reply, World, error, shasum
 
 RELEASE = "/packages/acme/library/v1.0.0.zip"
 

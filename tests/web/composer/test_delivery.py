@@ -12,13 +12,7 @@ from yarl import URL
 from pricore.archives.compression import name_of
 from tests.harness import GitRepository, Place
 from tests.swift import S3
-from tests.web.composer.harness import (
-    Reply,
-    Start,
-    World,
-    error,
-    shasum,
-)
+from tests.web.composer.harness import Reply, Start, World, error, shasum
 
 RELEASE = "/packages/acme/library/v1.0.0.zip"
 BRANCH = "/packages/acme/library/dev-main.zip"

@@ -6,13 +6,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from tests.harness import GitRepository
-from tests.web.composer.harness import (
-    DEV,
-    STABLE,
-    World,
-    error,
-    shasum,
-)
+from tests.web.composer.harness import DEV, STABLE, World, error, shasum
 
 
 async def test_stable_and_dev_versions_are_two_documents(world: World) -> None:

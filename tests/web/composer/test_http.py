@@ -15,14 +15,7 @@ from pricore.web.http.admission import Access
 from pricore.web.http.response_cache import CachedResponse, CachedResponses
 from pricore.web.http.responses import FinishedResponse
 from tests.harness import GitRepository
-from tests.web.composer.harness import (
-    Server,
-    Start,
-    World,
-    connections,
-    error,
-    handled,
-)
+from tests.web.composer.harness import Server, Start, World, connections, error, handled
 
 # Dates
 

@@ -10,14 +10,7 @@ import pytest
 from pricore.models import LockedPackage
 from pricore.vcs.mirror import Mirror
 from tests.harness import GitRepository
-from tests.web.composer.harness import (
-    Start,
-    Template,
-    World,
-    error,
-    pack,
-    shasum,
-)
+from tests.web.composer.harness import Start, Template, World, error, pack, shasum
 
 NAME = "acme/pinned"
 

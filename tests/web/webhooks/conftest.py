@@ -7,12 +7,7 @@ import pytest
 from tests.harness import GitRepository
 from tests.web.api.conftest import admin, world
 from tests.web.api.harness import held, repository_id, wait_for_jobs
-from tests.web.composer.conftest import (
-    stack,
-    start,
-    template,
-    upstream,
-)
+from tests.web.composer.conftest import stack, start, template, upstream
 from tests.web.composer.harness import World
 from tests.web.webhooks.harness import HOSTS, Followed, secrets_of
 

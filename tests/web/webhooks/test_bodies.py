@@ -10,12 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.web.api.harness import jobs, refusal
-from tests.web.webhooks.harness import (
-    HOSTS,
-    QUEUED,
-    Followed,
-    hex_hmac,
-)
+from tests.web.webhooks.harness import HOSTS, QUEUED, Followed, hex_hmac
 
 MEGABYTE = 1024 * 1024
 PIECE = b"x" * MEGABYTE

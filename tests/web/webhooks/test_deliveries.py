@@ -9,13 +9,7 @@ import pytest
 from pricore.hosts.table import PROVIDERS
 from tests.harness import GitRepository
 from tests.web.api.harness import eventually, jobs
-from tests.web.webhooks.harness import (
-    HOSTS,
-    QUEUED,
-    Followed,
-    Host,
-    standard,
-)
+from tests.web.webhooks.harness import HOSTS, QUEUED, Followed, Host, standard
 
 every_host = pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS)
 

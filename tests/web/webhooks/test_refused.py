@@ -12,14 +12,7 @@ import pytest
 
 from tests.web.api.harness import jobs, refusal, repository_id
 from tests.web.composer.harness import Reply, Start, World
-from tests.web.webhooks.harness import (
-    HOSTS,
-    Followed,
-    Host,
-    hex_hmac,
-    secrets_of,
-    standard,
-)
+from tests.web.webhooks.harness import HOSTS, Followed, Host, hex_hmac, secrets_of, standard
 
 every_host = pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS)
 signing = {name: host for name, host in HOSTS.items() if host.over_body}
