@@ -15,7 +15,7 @@ from pricore.hosts.addresses import parse_host
 from pricore.hosts.table import PROVIDERS
 from pricore.models import Credential
 from pricore.remotes import known_hosts
-from pricore.services import credentials, views
+from pricore.services import credentials
 from pricore.store import Store
 from pricore.system.clock import rfc3339
 
@@ -90,7 +90,7 @@ def add(
         else:
             _print_public_key(console, made)
 
-    session.show(views.CredentialView.of(made), render)
+    session.show(credentials.CredentialView.of(made), render)
 
 
 @command(app, "list")
@@ -102,7 +102,7 @@ def show_all(session: Session, org: Org) -> None:
 
     found = session.run(work)
     session.show(
-        [views.CredentialView.of(item) for item in found],
+        [credentials.CredentialView.of(item) for item in found],
         lambda console: print_table(
             console,
             ("name", "kind", "host", "user", "created"),
@@ -118,11 +118,11 @@ def show(session: Session, org: Org, name: Name) -> None:
 
     def render(console: "Console") -> None:
         if found.public_key is None:
-            print_fields(console, list(msgspec.to_builtins(views.CredentialView.of(found)).items()))
+            print_fields(console, list(msgspec.to_builtins(credentials.CredentialView.of(found)).items()))
         else:
             _print_public_key(console, found)
 
-    session.show(views.CredentialView.of(found), render)
+    session.show(credentials.CredentialView.of(found), render)
 
 
 @command(app, "change")
@@ -139,7 +139,8 @@ def change(
 
     changed = session.run_with_services(work)
     session.show(
-        views.CredentialView.of(changed), lambda console: console.print(f"Changed {changed.name}.", markup=False)
+        credentials.CredentialView.of(changed),
+        lambda console: console.print(f"Changed {changed.name}.", markup=False),
     )
 
 

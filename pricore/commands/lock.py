@@ -10,7 +10,7 @@ from pricore.commands.finding import find_lock, find_organization
 from pricore.commands.session import Org, Session, Yes, command, print_table, warn
 from pricore.errors import InvalidError, NotFoundError
 from pricore.models import Finding, Lock, LockedPackage, Organization
-from pricore.services import lock_files, locks, views
+from pricore.services import lock_files, locks
 from pricore.services.slugs import slug_of
 from pricore.store import Store
 from pricore.system.clock import rfc3339
@@ -62,7 +62,7 @@ def register(
             title = f"{item.package.package} {item.package.version}"
             warn(f"warning: {title} cannot be installed now: {item.problem}")
 
-    session.show([views.LockView.of(lock) for lock in made], render)
+    session.show([locks.LockView.of(lock) for lock in made], render)
 
 
 @command(app, "check")
@@ -78,7 +78,7 @@ def check(session: Session, file: File) -> None:
 
     findings = session.run_with_services(work)
     session.show(
-        [views.finding(item) for item in findings],
+        [locks.view_finding(item) for item in findings],
         lambda console: print_table(
             console,
             ("package", "version", "organization", ""),
@@ -101,7 +101,7 @@ def show_all(session: Session, org: Org) -> None:
 
     found = session.run(work)
     session.show(
-        [views.LockView.of(item) for item in found],
+        [locks.LockView.of(item) for item in found],
         lambda console: print_table(
             console,
             ("name", "packages", "registered"),

@@ -10,7 +10,7 @@ from pricore.commands.completing import offer
 from pricore.commands.finding import find_organization
 from pricore.commands.session import Session, SyncInterval, Yes, command, print_fields, print_table
 from pricore.models import Organization
-from pricore.services import organizations, views
+from pricore.services import organizations
 from pricore.services.quantities import parse_interval
 from pricore.store import Store
 
@@ -38,7 +38,7 @@ def create(
 
     made = session.run(work, creates=True)
     session.show(
-        views.OrganizationView.of(made),
+        organizations.OrganizationView.of(made),
         lambda console: console.print(f"Created the organization {made.slug}.", markup=False),
     )
 
@@ -52,7 +52,7 @@ def show_all(session: Session) -> None:
 
     found = session.run(work)
     session.show(
-        [views.OrganizationView.of(item) for item in found],
+        [organizations.OrganizationView.of(item) for item in found],
         lambda console: print_table(
             console, ("slug", "name", "description"), [(item.slug, item.name, item.description) for item in found]
         ),
@@ -77,7 +77,7 @@ def show(
 
     found, repositories, packages, tokens = session.run(work)
     counts = {"repositories": repositories, "packages": packages, "tokens": tokens}
-    document = msgspec.to_builtins(views.OrganizationView.of(found)) | counts
+    document = msgspec.to_builtins(organizations.OrganizationView.of(found)) | counts
     session.show(document, lambda console: print_fields(console, list(document.items())))
 
 
@@ -107,7 +107,7 @@ def change(
 
     changed = session.run(work)
     session.show(
-        views.OrganizationView.of(changed),
+        organizations.OrganizationView.of(changed),
         lambda console: console.print(f"Changed the organization {slug}.", markup=False),
     )
 

@@ -14,7 +14,7 @@ from pricore.commands.finding import find_organization, find_package, find_versi
 from pricore.commands.session import Org, Session, Yes, command, print_fields, print_table, steps_of
 from pricore.errors import InvalidError
 from pricore.models import Downloads, Organization, Package, Version
-from pricore.services import packages, views
+from pricore.services import packages
 from pricore.services.periods import parse_period
 from pricore.store import Store
 from pricore.system.clock import now, rfc3339
@@ -41,7 +41,7 @@ def show_all(session: Session, org: Org) -> None:
 
     found = session.run(work)
     session.show(
-        [views.PackageSummary.of(item) for item in found],
+        [packages.PackageSummary.of(item) for item in found],
         lambda console: print_table(
             console,
             ("name", "latest", "type", "description"),
@@ -63,8 +63,8 @@ def show(
         return found, await store.packages.versions(found)
 
     found, versions = session.run(work)
-    summary = msgspec.to_builtins(views.PackageSummary.of(found))
-    document = summary | {"versions": [views.VersionView.of(item) for item in versions]}
+    summary = msgspec.to_builtins(packages.PackageSummary.of(found))
+    document = summary | {"versions": [packages.VersionView.of(item) for item in versions]}
 
     def render(console: "Console") -> None:
         print_fields(console, list(summary.items()))
@@ -106,7 +106,7 @@ def upload(
 
     name, made = session.run_with_services(work)
     session.show(
-        views.UploadView.of(made, package=name),
+        packages.UploadView.of(made, package=name),
         lambda console: console.print(f"{name} {made.version} is served.", markup=False, soft_wrap=True),
     )
 
@@ -200,7 +200,7 @@ def downloads(
         package = await find_package(store, await find_organization(store, org), name)
         return await packages.count_downloads(store, package, first=since, last=to)
 
-    document = views.downloads(session.run(work))
+    document = packages.view_downloads(session.run(work))
 
     def render(console: "Console") -> None:
         print_fields(

@@ -23,7 +23,7 @@ from pricore.commands.session import (
 from pricore.hosts.addresses import Address, address_at, parse_address, parse_instance
 from pricore.hosts.table import NAMES
 from pricore.models import Credential, Repository, SyncRun
-from pricore.services import repositories, views
+from pricore.services import repositories
 from pricore.services.paths import parse_paths
 from pricore.services.quantities import parse_interval
 from pricore.services.repositories import RepositoryChange, RepositoryDetails, parse_vanished
@@ -120,7 +120,7 @@ def show_all(session: Session, org: Org) -> None:
 
     found = session.run(work)
     session.show(
-        [views.RepositoryView.of(item) for item in found],
+        [repositories.RepositoryView.of(item) for item in found],
         lambda console: print_table(
             console,
             ("id", "provider", "identifier", "status", "last synced"),
@@ -142,11 +142,11 @@ def show(session: Session, org: Org, repo: Repo) -> None:
 
     found, details = session.run_with_services(work)
     doing = details.progress
-    shown = msgspec.to_builtins(views.RepositoryView.of(found)) | {
+    shown = msgspec.to_builtins(repositories.RepositoryView.of(found)) | {
         "credential": details.credential,
-        "progress": None if doing is None else views.ProgressView.of(doing),
+        "progress": None if doing is None else repositories.ProgressView.of(doing),
     }
-    refs = [views.RefView.of(item) for item in details.refs]
+    refs = [repositories.RefView.of(item) for item in details.refs]
     document = shown | {"packages": details.packages, "notes": details.notes, "refs": refs}
 
     def render(console: "Console") -> None:
@@ -181,7 +181,7 @@ def history(
 
     found = session.run_with_services(work)
     session.show(
-        [views.sync_run(item) for item in found],
+        [repositories.view_sync_run(item) for item in found],
         lambda console: print_table(
             console,
             ("started", "took", "by", "status", "what"),
@@ -250,7 +250,7 @@ def change(
             text = f"{org} follows {changed.url} now; the server reads it next, or `pricore repo sync {org}` does."
         console.print(text, markup=False, soft_wrap=True)
 
-    session.show(views.RepositoryView.of(changed), render)
+    session.show(repositories.RepositoryView.of(changed), render)
 
 
 @command(app, "sync")

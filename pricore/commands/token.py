@@ -8,7 +8,7 @@ from pricore.commands.completing import offer_packages, offer_scopes, offer_word
 from pricore.commands.finding import find_organization, find_package, find_token
 from pricore.commands.session import Session, Yes, command, print_table
 from pricore.models import SCOPES, Organization, Token
-from pricore.services import views
+from pricore.services import tokens
 from pricore.services.tokens import create_token
 from pricore.store import Store
 from pricore.system.clock import rfc3339
@@ -97,7 +97,7 @@ def create(
         console.print(secret, markup=False, soft_wrap=True)
         typer.echo("This is the only time that it is shown. Store it safely.", err=True)
 
-    session.show(views.NewTokenView.of(made, token=secret), render)
+    session.show(tokens.NewTokenView.of(made, token=secret), render)
 
 
 @command(app, "list")
@@ -135,7 +135,7 @@ def show_all(
             ],
         )
 
-    session.show([views.TokenView.of(item) for item in found], render)
+    session.show([tokens.TokenView.of(item) for item in found], render)
 
 
 @command(app, "revoke")

@@ -2,14 +2,33 @@
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import force_setattr
+
 from pricore.auth.credentials import check_use, find_access
 from pricore.errors import GitError, NotFoundError
 from pricore.hosts.addresses import parse_address
 from pricore.models import Credential, Repository
 from pricore.remotes.access import Access
+from pricore.services.views import Id, Time, View
 
 if TYPE_CHECKING:
     from pricore.services.opening import Services
+
+
+class CredentialView(View, frozen=True, kw_only=True, rename={"plain": "plain_http"}):
+    """A credential without its secret; `plain_http` ones may also go over http://."""
+
+    id: Id
+    name: str
+    kind: str
+    host: str
+    username: str | None
+    public_key: str | None
+    plain: bool
+    created_at: Time
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "username", self.username or None)
 
 
 async def find_readers(services: "Services", credential: Credential) -> list[Repository]:

@@ -7,9 +7,11 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from pricore.errors import BusyError, DistError, GitError, InvalidError, PricoreError
 from pricore.models import LOCK_NAME, Finding, Lock, LockedPackage, Organization
+from pricore.services.views import Time, View
 
 if TYPE_CHECKING:
     from pricore.services.opening import Services
@@ -18,6 +20,37 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _RETRY_SECONDS: Final = 5
+
+
+class LockedPackageView(View, frozen=True, kw_only=True, rename={"package": "name"}):
+    """A package that a lock file names; `shasum` is that of its archive, null where there is none."""
+
+    package: str
+    version: str
+    shasum: str | None
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "shasum", self.shasum or None)
+
+
+class LockView(View, frozen=True, kw_only=True):
+    """A registered lock file, with the packages in it that come from its `organization` here."""
+
+    organization: str
+    name: str
+    packages: list[LockedPackageView]
+    created_at: Time
+    registered_at: Time
+
+
+class FindingView(View, frozen=True, kw_only=True, rename={"package": "name"}):
+    """Whether a package in a lock file can be installed right now with its checksum, and if not, why."""
+
+    organization: str
+    package: str
+    version: str
+    installable: bool
+    problem: str | None
 
 
 def check_name(name: str) -> str:
@@ -62,7 +95,7 @@ class Checker:
 
     def __init__(self, services: "Services", *, explain: Callable[[PricoreError], str] = str) -> None:
         self._explain = explain
-        self._pins = services.pins
+        self._finder = services.dist_finder
         self._dists = services.dists
         self._sources = services.sources
 
@@ -106,7 +139,7 @@ class Checker:
         if package.shasum:
             return package
         try:
-            dist = await self._pins.find(
+            dist = await self._finder.find(
                 package.organization, package.package, package.address, admit=partial(admit, package)
             )
         except GitError:
@@ -124,7 +157,9 @@ class Checker:
         # once, though a commit may be looked up and its archive be made
         admit_once = cache(partial(admit, package))
         try:
-            dist = await self._pins.find(package.organization, package.package, package.address, admit=admit_once)
+            dist = await self._finder.find(
+                package.organization, package.package, package.address, admit=admit_once
+            )
             if dist is None:
                 return "it is not served any more"
             if package.shasum and package.shasum != dist.shasum:
@@ -154,3 +189,7 @@ async def _each(
             retry_after=_RETRY_SECONDS,
         ) from None
     return done
+
+
+def view_finding(item: Finding) -> FindingView:
+    return FindingView.of(item.package, installable=item.problem is None, problem=item.problem)

@@ -11,7 +11,7 @@ from pricore.auth.credentials import Credentials
 from pricore.auth.sealing import Sealer
 from pricore.config import Config
 from pricore.git import Git
-from pricore.services.pins import Pins
+from pricore.services.dist_finder import DistFinder
 from pricore.store import Store
 from pricore.sync.syncer import Syncer
 from pricore.system.certificates import trust
@@ -37,7 +37,7 @@ class Services:
         self.sealer = Sealer(config.key)
         self.credentials = Credentials(store, self.sealer)
         self.syncer = Syncer(store, git, self.sources, self.dists, config)
-        self.pins = Pins(store, self.dists, self.sources, most=config.most_pinned)
+        self.dist_finder = DistFinder(store, self.dists, self.sources, most=config.most_pinned)
 
     @classmethod
     @asynccontextmanager
@@ -61,4 +61,4 @@ class Services:
         self.credentials = Credentials(self.store, self.sealer)
         self.sources.use(config)
         self.syncer.use(config)
-        self.pins.most = config.most_pinned
+        self.dist_finder.most = config.most_pinned

@@ -8,12 +8,32 @@ from pricore.auth.access_tokens import check_name
 from pricore.errors import InvalidError
 from pricore.models import Organization
 from pricore.services.slugs import check_slug, slug_of
+from pricore.services.views import Id, Time, View
 from pricore.store import Store
 
 if TYPE_CHECKING:
     from pricore.services.opening import Services
 
 MOST_DESCRIPTION: Final = 1000
+
+
+class OrganizationSummary(View, frozen=True, kw_only=True):
+    """An organization in a list."""
+
+    id: Id
+    name: str
+    slug: str
+    created_at: Time
+
+
+class OrganizationView(OrganizationSummary, frozen=True, kw_only=True):
+    """An organization; `slug` is its name in URLs.
+
+    `sync_interval` are the seconds between two looks at its repositories, 0 for none; null follows the instance.
+    """
+
+    description: str
+    sync_interval: int | None
 
 
 async def create_organization(

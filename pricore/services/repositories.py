@@ -1,7 +1,7 @@
 """Repositories that are followed: how they are added, changed and synced, and what is told of them."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -10,10 +10,10 @@ from pricore.auth.credentials import check_use
 from pricore.config import VANISHED
 from pricore.errors import GitError, InvalidError, PricoreError
 from pricore.hosts.addresses import Address, change_address, host_of
-from pricore.models import Credential, Organization, Progress, Ref, Repository, SyncRun
+from pricore.models import Credential, LeftOut, Organization, Progress, Ref, Repository, Step, SyncRun, Trigger
 from pricore.remotes.network_guard import find_outside
 from pricore.services.paths import parse_paths
-from pricore.services.views import Interval, ProviderName, Vanished
+from pricore.services.views import Id, Interval, ProviderName, Time, Vanished, View, one_of
 from pricore.sync import progress as progresses
 
 if TYPE_CHECKING:
@@ -23,6 +23,87 @@ if TYPE_CHECKING:
 
 _LATEST = 20
 """Syncs among which there is one that read something, most of the time."""
+
+
+class RepositorySummary(View, frozen=True, kw_only=True, rename={"identifier": "repo_identifier"}):
+    """A repository beside what comes from it; `repo_identifier` is owner/name where there is such a thing."""
+
+    id: Id
+    provider: ProviderName
+    identifier: str
+
+
+class RepositoryView(RepositorySummary, frozen=True, kw_only=True):
+    """A repository that is followed; `sync_status` is pending, ok or failed, `sync_error` says why it failed.
+
+    `failing_since` is the first of the `failures` after the last good sync. `next_sync_at` is when it is looked at
+    without being asked, null for never; `sync_interval` are the seconds between two looks where it has its own.
+    `vanished_versions` says whether releases whose tag is gone are kept or removed; null follows the instance.
+    `paths` are patterns of the folders that are packages of their own, none where the repository is one.
+    """
+
+    url: str
+    paths: list[str]
+    default_branch: str | None
+    sync_status: Annotated[str, one_of("pending", "ok", "failed")]
+    sync_error: str | None
+    last_synced_at: Time | None
+    failures: int
+    failing_since: Time | None
+    next_sync_at: Time | None
+    sync_interval: int | None
+    vanished_versions: Vanished | None
+    created_at: Time
+
+
+class ProgressView(View, frozen=True, kw_only=True):
+    """How far a sync is: `done` of the `total` in its step; a total of 0 means that nobody knows.
+
+    It waits for another one of its repository, lists what is upstream, fetches it, reads each composer.json, and
+    makes checksums of the archives.
+    """
+
+    step: Annotated[str, one_of(*Step)]
+    done: int
+    total: int
+
+
+class SyncRunView(View, frozen=True, kw_only=True):
+    """A sync; `status` is queued, running, ok, unchanged (nothing was new), failed or interrupted.
+
+    `cause` is what set it off: somebody on the command line (cli) or over the API, the schedule, a webhook, a
+    change of how the repository is followed, or that there was none before (first); null if that is not known.
+    `started_at` is null until it is taken up, `progress` when it isn't running.
+    `read` counts the refs that had moved; `kept` are released versions whose tag is missing upstream, `moved`
+    those whose tag leads elsewhere now and which stay what they are. `left_out` is each ref that makes no version,
+    and why. `notes` are about what is in the repository and not in its archives.
+    """
+
+    id: Id
+    status: Annotated[str, one_of("queued", "running", "ok", "unchanged", "failed", "interrupted")]
+    error: str | None
+    progress: ProgressView | None
+    started_at: Time | None
+    finished_at: Time | None
+    cause: Annotated[str, one_of(*Trigger)] | None
+    read: int
+    added: list[str]
+    updated: list[str]
+    removed: list[str]
+    kept: list[str]
+    moved: list[str]
+    left_out: list[LeftOut]
+    notes: list[str]
+
+
+class RefView(View, frozen=True, kw_only=True, rename={"name": "ref", "reason": "left_out"}):
+    """What became of a tag or branch; `left_out` is why it makes no version now."""
+
+    name: str
+    commit: str
+    package: str | None
+    version: str | None
+    reason: str | None
 
 
 class RepositoryChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -202,3 +283,7 @@ async def _check_outside(services: "Services", address: Address) -> None:
         await find_outside(host_of(address.url), allowed=services.config.internal_hosts)
     except GitError as error:
         raise InvalidError(str(error), field="url") from None
+
+
+def view_sync_run(item: SyncRun) -> SyncRunView:
+    return SyncRunView.of(item, **msgspec.structs.asdict(item.outcome))

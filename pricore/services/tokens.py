@@ -2,11 +2,66 @@
 
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import force_setattr
+
 from pricore.auth import access_tokens
 from pricore.errors import ForbiddenError, InvalidError
 from pricore.models import Organization, Package, Token
+from pricore.services.views import Id, Scope, Time, View
 from pricore.store import Store
 from pricore.system.clock import now, rfc3339
+
+
+class TokenView(View, frozen=True, kw_only=True):
+    """An access token without its secret; `packages` are the only names that it may see, null means all."""
+
+    id: Id
+    name: str
+    scopes: list[Scope]
+    packages: list[str] | None
+    last_used_at: Time | None
+    expires_at: Time | None
+    created_at: Time
+
+    def __post_init__(self) -> None:
+        if self.packages is not None:
+            self.packages.sort()
+
+
+class AllowanceView(View, frozen=True, kw_only=True, rename={"left": "remaining", "reset": "resets_at"}):
+    """How often something may be done in this minute, how often still, and when the minute is over."""
+
+    limit: int
+    left: int
+    reset: Time
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "left", max(0, self.left))
+
+
+class LimitsView(View, frozen=True, kw_only=True):
+    """The rate limits of a token from one address; null means that there is none.
+
+    `requests` are all of its requests, `downloads_per_minute` those of archives of one package. `address` is where
+    the request came from: of IPv6 the network, and behind a proxy that is trusted what that says.
+    """
+
+    address: str
+    requests: AllowanceView | None
+    downloads_per_minute: int | None
+
+
+class OwnTokenView(TokenView, frozen=True, kw_only=True):
+    """A token as it sees itself; `organization` is the slug of its own, null means all of them."""
+
+    organization: str | None
+    limits: LimitsView
+
+
+class NewTokenView(TokenView, frozen=True, kw_only=True):
+    """An access token with its secret, which is shown this once."""
+
+    token: str
 
 
 async def create_token(

@@ -39,7 +39,7 @@ class Archives:
         self._cache = cache.archives
         self._store = services.store
         self._dists = services.dists
-        self._pins = services.pins
+        self._finder = services.dist_finder
         self._sources = services.sources
         self._redirect = services.config.dist_redirect
 
@@ -70,7 +70,7 @@ class Archives:
             if not probes:
                 self._store.usage.dist_used(cached.download.shasum)
             return cached.response.respond(request)
-        dist = await self._pins.find(slug, name, match["version"])
+        dist = await self._finder.find(slug, name, match["version"])
         if dist is None:
             raise NotFoundError(access_tokens.NOT_HERE)
         delivery = Delivery(request, dist, encoding)

@@ -7,10 +7,10 @@ from typing import Final
 from pricore.auth import access_tokens
 from pricore.errors import ArchiveError, InvalidError, NotFoundError, PricoreError
 from pricore.models import Lock, LockedPackage, Token
-from pricore.services import lock_files, locks, views
+from pricore.services import lock_files, locks
 from pricore.services.lock_files import LockFile
+from pricore.services.locks import FindingView, LockView
 from pricore.services.opening import Services
-from pricore.services.views import FindingView, LockView
 from pricore.system.threads import DOCUMENTS
 from pricore.web.api.finding import find_organization
 from pricore.web.api.routing import Call, Data, Message, Route
@@ -84,7 +84,7 @@ class LocksApi:
         who = call.path["slug"], call.token.id
         packages = await self._read(call)
         found = await self._checker.check(packages, who=who, admit=self._count(call), seconds=MOST_SECONDS)
-        return Data([views.finding(item) for item in found])
+        return Data([locks.view_finding(item) for item in found])
 
     async def remove_lock(self, call: Call) -> Message:
         organization = await find_organization(self._store, call)

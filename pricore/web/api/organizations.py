@@ -8,8 +8,9 @@ from pricore.errors import ForbiddenError
 from pricore.models import Organization
 from pricore.services import organizations
 from pricore.services.opening import Services
+from pricore.services.organizations import OrganizationSummary, OrganizationView
 from pricore.services.slugs import SLUG
-from pricore.services.views import Interval, Name, OrganizationSummary, OrganizationView
+from pricore.services.views import Interval, Name
 from pricore.web.api.finding import check_unrestricted, find_organization
 from pricore.web.api.routing import Call, Data, Message, Route
 

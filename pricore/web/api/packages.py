@@ -6,10 +6,11 @@ import msgspec
 
 from pricore.auth import access_tokens
 from pricore.errors import NotFoundError
-from pricore.services import packages, views
+from pricore.services import packages
 from pricore.services.opening import Services
+from pricore.services.packages import DownloadsView, PackageSummary, PackageView, UploadView, VersionView
 from pricore.services.periods import parse_period
-from pricore.services.views import Day, DownloadsView, PackageSummary, PackageView, UploadView, VersionView
+from pricore.services.views import Day
 from pricore.system.clock import now
 from pricore.system.threads import DOCUMENTS
 from pricore.web.api.finding import find_organization, find_package
@@ -159,4 +160,4 @@ class PackagesApi:
         _, package = await find_package(self._store, call)
         first, last = parse_period(query.first, query.last, at=now())
         found = await packages.count_downloads(self._store, package, first=first, last=last, version=query.version)
-        return Data(views.downloads(found))
+        return Data(packages.view_downloads(found))

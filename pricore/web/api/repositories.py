@@ -9,11 +9,11 @@ from pricore.auth import access_tokens
 from pricore.errors import InvalidError, NotFoundError
 from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository, SyncRun, Token
-from pricore.services import repositories, views
+from pricore.services import repositories
 from pricore.services.opening import Services
 from pricore.services.paths import parse_paths
-from pricore.services.repositories import RepositoryChange
-from pricore.services.views import ProviderName, RepositoryView, SyncRunView
+from pricore.services.repositories import RepositoryChange, RepositoryView, SyncRunView
+from pricore.services.views import ProviderName
 from pricore.sync.queue import Queue
 from pricore.web.api.finding import check_unrestricted, find_organization
 from pricore.web.api.routing import Call, Data, Message, Page, PageQuery, Route
@@ -201,7 +201,7 @@ def _sync_run(item: SyncRun, token: Token) -> SyncRunView:
 
     A reason or a ref can tell of others, also of such that are no more.
     """
-    view = views.sync_run(item)
+    view = repositories.view_sync_run(item)
     if token.packages is None:
         return view
 

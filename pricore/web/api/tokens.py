@@ -9,8 +9,8 @@ from pricore.auth.rate_limits import Limits
 from pricore.errors import InvalidError, NotFoundError
 from pricore.models import Organization, Package, Token
 from pricore.services.opening import Services
-from pricore.services.tokens import create_token
-from pricore.services.views import AllowanceView, LimitsView, Name, NewTokenView, OwnTokenView, Scope, TokenView
+from pricore.services.tokens import AllowanceView, LimitsView, NewTokenView, OwnTokenView, TokenView, create_token
+from pricore.services.views import Name, Scope
 from pricore.web.api.finding import find_organization
 from pricore.web.api.routing import Call, Data, Message, Route
 

@@ -1,7 +1,8 @@
-"""Archives of commits that projects pin a branch to (dev-main#<commit>) and of which there never was a version.
+"""Which archive a URL means: of a version, or of a commit that a project pins a branch to (dev-main#<commit>).
 
-Composer puts the commit into the URL of a branch's archive. Any commit that a version in service leads to can be
-asked for, as long as it is the same package there, and its version was not deleted.
+Composer puts the commit into the URL of a branch's archive. There may never have been a version of it: any commit
+that a version in service leads to can be asked for, as long as it is the same package there, and its version was
+not deleted.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ _SECONDS: Final = 30
 _WHOLE: Final = (40, 64)
 
 
-class Pins:
+class DistFinder:
     """Finds archives by version and commit, as URLs have them.
 
     What is found is kept: a commit that somebody installed by its first digits means the same for ever. `most` are
