@@ -36,7 +36,7 @@ async def generate(data: Path, *, packages: int, versions: int, secrets: Sequenc
             change = Publication(
                 versions=[_version(name(number), item) for item in range(versions)], digest="seen"
             )
-            await registry.store.packages.publish(repository, change)
+            await registry.store.publications.publish(repository, change)
 
 
 def _version(package: str, number: int) -> NewVersion:

@@ -12,6 +12,7 @@ from pricore.tables.locks import Locks
 from pricore.tables.organizations import Organizations
 from pricore.tables.packages import Packages
 from pricore.tables.pins import Pins
+from pricore.tables.publishing import Publications
 from pricore.tables.rebuilding import Rebuilding
 from pricore.tables.repositories import Repositories
 from pricore.tables.runs import Runs
@@ -34,6 +35,7 @@ class Store(Database):
         self.credentials = Credentials(self)
         self.runs = Runs(self, self.schedule)
         self.packages = Packages(self)
+        self.publications = Publications(self)
         self.documents = Documents(self)
         self.tokens = Tokens(self)
         self.jobs = Jobs(self)

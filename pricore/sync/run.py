@@ -302,7 +302,7 @@ class Run:
 
     async def _publish(self, change: Publication) -> None:
         change = msgspec.structs.replace(change, deleted=self._plan.before.deleted, there=self._there)
-        await self._store.packages.publish(
+        await self._store.publications.publish(
             self._repository, change, on_share=lambda share: self._tell_batch((1 + share) / 2)
         )
         self._tell_batch(1)

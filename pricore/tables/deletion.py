@@ -1,17 +1,27 @@
 """What deleting does inside its transaction, and what keeps the deleted from coming back."""
 
+import secrets
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pricore.composer.publication import Marks, Publication, delete_refs, find_late, leave_out
 from pricore.models import Package, Repository
-from pricore.system.clock import now
+from pricore.system.clock import now, rfc3339
 from pricore.system.threads import PUBLISHING
-from pricore.tables.publishing import deleted_on, read_anew
 from pricore.tables.sql import sooner
 
 if TYPE_CHECKING:
     from pricore.engine.transaction import Transaction
+
+
+def read_anew() -> str:
+    """A digest that no upstream has, and none that came before: whoever reads the repository now notices too."""
+    return f"anew:{secrets.token_hex(8)}"
+
+
+def deleted_on(at: int) -> str:
+    """Why a ref makes no version whose version was deleted then."""
+    return f"deleted on {rfc3339(at)[:10]}: it comes back with another commit"
 
 
 async def mark_refs(db: "Transaction", package: Package, deleted: Sequence[tuple[str, str, str]]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pricore.composer import documents, metadata
+from pricore.composer import metadata
 from pricore.composer.metadata import DOCUMENT_FORMAT, Published
 from pricore.models import Document
 from pricore.system.clock import now
@@ -100,16 +100,16 @@ async def rebuild(db: "Transaction", package_id: str, name: str) -> None:
     )
 
 
-async def _build(db: "Transaction", package_id: str, name: str, replaced_by: str | None) -> documents.Built:
+async def _build(db: "Transaction", package_id: str, name: str, replaced_by: str | None) -> metadata.BuiltPackage:
     rows: Any = await db.execute_fetchall(f"SELECT {PUBLISHED} FROM versions WHERE package_id = ?", (package_id,))
     main: Any = await db.execute_fetchall(
         "SELECT entry FROM versions WHERE package_id = ? AND default_branch ORDER BY id LIMIT 1", (package_id,)
     )
     return await PUBLISHING.run(
-        documents.build,
+        metadata.build_package,
         name,
         # the rows are let go as they get into documents
-        (as_published(name, row) for row in documents.take(rows)),
+        (as_published(name, row) for row in metadata.take(rows)),
         main=next((entry for (entry,) in main), None),
         replaced_by=replaced_by,
     )

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pricore.composer import versions
 from pricore.composer.candidates import NewVersion
 from pricore.errors import ConflictError, NotFoundError
-from pricore.models import Dist, Organization, Package, Repository, Version
-from pricore.system.concurrency import OnShare, counted
+from pricore.models import Dist, Organization, Package, Version
 from pricore.system.threads import DOCUMENTS, PUBLISHING, SYNCS
 from pricore.tables import archives, deletion, documents, locks, organizations, pins, publishing, uploads
-from pricore.tables.publishing import read_anew
+from pricore.tables.deletion import read_anew
 from pricore.tables.sql import chosen, in_chunks
 
 if TYPE_CHECKING:
-    from pricore.composer.publication import Publication
     from pricore.engine.database import Database
 
 _COLUMNS: Final = ", ".join(f"packages.{name}" for name in Package.__struct_fields__)
@@ -32,43 +30,12 @@ _VERSION: Final = """
     first_reference
 """
 
-AT_A_TIME: Final = 1000
-"""Versions that are put into the database before it is told how far that is."""
-
 
 class Packages:
     """The part of the store that holds packages and everything that is made of them."""
 
     def __init__(self, database: "Database") -> None:
         self._database = database
-
-    async def publish(
-        self, repository: Repository, change: "Publication", *, on_share: OnShare = lambda share: None
-    ) -> None:
-        """Bring what a sync found into service, documents included, all or nothing.
-
-        What was deleted in the meantime is passed over. `on_share` is told how far that is. Raises ConflictError
-        where a package comes from another repository, NotFoundError where the repository was removed in the
-        meantime.
-        """
-        async with self._database.transaction(organization_id=repository.organization_id) as db:
-            change = await deletion.without_deleted(db, repository, change)
-            await publishing.update_repository(db, repository, change)
-            ids, names_changed = await publishing.package_ids(db, repository, change)
-            for start in range(0, len(change.versions), AT_A_TIME):
-                await publishing.put_versions(db, ids, change.versions[start : start + AT_A_TIME])
-                on_share(start / len(change.versions) / 2)
-            await publishing.take_out(db, ids, change)
-            await publishing.update_refs(db, repository, change)
-            renamed = await publishing.mark_replaced(db, repository, change)
-            unmarked = await publishing.unmark(db, repository, change)
-            touched = ids | renamed | unmarked
-            for name, package_id in counted(
-                touched.items(), len(touched), lambda share: on_share((1 + share) / 2)
-            ):
-                await documents.rebuild(db, package_id, name)
-            if touched:
-                await organizations.touch_root(db, repository.organization_id, names_changed=names_changed)
 
     async def upload(
         self, organization: Organization, item: NewVersion, *, keep: Callable[[], Awaitable[None]]

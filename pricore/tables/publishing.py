@@ -1,8 +1,7 @@
 """What publishing does inside its transaction: packages, their versions, and what became of refs."""
 
-import secrets
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import msgspec
@@ -12,16 +11,53 @@ from pricore.composer.discovery import BRANCHES
 from pricore.composer.publication import Publication, find_touched
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Repository
-from pricore.system.clock import now, rfc3339
+from pricore.system.clock import now
+from pricore.system.concurrency import OnShare, counted
 from pricore.system.threads import PUBLISHING
+from pricore.tables import deletion, documents, organizations
 
 if TYPE_CHECKING:
+    from pricore.engine.database import Database
     from pricore.engine.transaction import Transaction
 
 
-def read_anew() -> str:
-    """A digest that no upstream has, and none that came before: whoever reads the repository now notices too."""
-    return f"anew:{secrets.token_hex(8)}"
+AT_A_TIME: Final = 1000
+"""Versions that are put into the database before it is told how far that is."""
+
+
+class Publications:
+    """The part of the store that brings what syncs find into service."""
+
+    def __init__(self, database: "Database") -> None:
+        self._database = database
+
+    async def publish(
+        self, repository: Repository, change: Publication, *, on_share: OnShare = lambda share: None
+    ) -> None:
+        """Bring what a sync found into service, documents included, all or nothing.
+
+        Cached responses about the organization end with that. What was deleted in the meantime is passed over.
+        `on_share` is told how far that is. Raises ConflictError where a package comes from another repository,
+        NotFoundError where the repository was removed in the meantime.
+        """
+        async with self._database.transaction(organization_id=repository.organization_id) as db:
+            change = await deletion.without_deleted(db, repository, change)
+            await update_repository(db, repository, change)
+            ids, names_changed = await package_ids(db, repository, change)
+            for start in range(0, len(change.versions), AT_A_TIME):
+                await put_versions(db, ids, change.versions[start : start + AT_A_TIME])
+                on_share(start / len(change.versions) / 2)
+            await take_out(db, ids, change)
+            await update_refs(db, repository, change)
+            renamed = await mark_replaced(db, repository, change)
+            unmarked = await unmark(db, repository, change)
+            touched = ids | renamed | unmarked
+            for name, package_id in counted(
+                touched.items(), len(touched), lambda share: on_share((1 + share) / 2)
+            ):
+                await documents.rebuild(db, package_id, name)
+            if touched:
+                await organizations.touch_root(db, repository.organization_id, names_changed=names_changed)
 
 
 async def update_repository(db: "Transaction", repository: Repository, change: Publication) -> None:
@@ -201,13 +237,8 @@ async def update_refs(db: "Transaction", repository: Repository, change: Publica
     back = frozenset(change.back)
     await db.executemany(
         "UPDATE refs SET reason = ? WHERE repository_id = ? AND name = ?",
-        ((deleted_on(at), repository.id, name) for name, at in rows if name in back),
+        ((deletion.deleted_on(at), repository.id, name) for name, at in rows if name in back),
     )
-
-
-def deleted_on(at: int) -> str:
-    """Why a ref makes no version whose version was deleted then."""
-    return f"deleted on {rfc3339(at)[:10]}: it comes back with another commit"
 
 
 async def mark_replaced(db: "Transaction", repository: Repository, change: Publication) -> dict[str, str]:

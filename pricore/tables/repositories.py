@@ -12,7 +12,7 @@ from pricore.models import Organization, Ref, Repository, RepositoryChanges, Tri
 from pricore.system.clock import now
 from pricore.system.threads import PUBLISHING, SYNCS
 from pricore.tables import archives, deletion, jobs, locks, organizations, runs
-from pricore.tables.publishing import read_anew
+from pricore.tables.deletion import read_anew
 
 if TYPE_CHECKING:
     from pricore.engine.database import Database

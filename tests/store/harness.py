@@ -79,7 +79,7 @@ def released(
 
 
 async def publish(store: Store, repository: Repository, *versions: NewVersion, **change: Any) -> None:
-    await store.packages.publish(repository, Publication(versions=versions, digest="seen", **change))
+    await store.publications.publish(repository, Publication(versions=versions, digest="seen", **change))
 
 
 async def document(store: Store, half: str, name: str = "acme/library") -> Document:

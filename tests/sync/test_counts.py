@@ -30,7 +30,7 @@ async def told(
 ) -> dict[Step, list[tuple[int, int]]]:
     """What is told of the first sync of a repository with thousands of tags: done and total, by step."""
     monkeypatch.setattr("pricore.system.concurrency.TELL_SECONDS", 0.0)
-    monkeypatch.setattr("pricore.tables.packages.AT_A_TIME", 100)
+    monkeypatch.setattr("pricore.tables.publishing.AT_A_TIME", 100)
     release_many(upstream, COUNT)
     found: dict[Step, list[tuple[int, int]]] = {}
 

@@ -311,14 +311,14 @@ async def sync_with(
     act: Callable[[Registry], Awaitable[object]],
 ) -> Report:
     """The report of a sync in which something happens between its reading and its publishing."""
-    publish = registry.store.packages.publish
+    publish = registry.store.publications.publish
 
     async def publish_late(repository: Repository, change: Publication, **more: Any) -> None:
         await act(registry)
         await publish(repository, change, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(registry.store.packages, "publish", publish_late)
+        patch.setattr(registry.store.publications, "publish", publish_late)
         return await registry.sync(upstream)
 
 
@@ -396,7 +396,7 @@ async def test_what_is_deleted_between_two_batches_stays_deleted(
     """A package that is deleted during its first import is not made again by what is still to be published."""
     for number in range(60):
         upstream.git("tag", f"2.0.{number}")
-    publish, batches = registry.store.packages.publish, []
+    publish, batches = registry.store.publications.publish, []
 
     async def publish_and_delete(repository: Repository, change: Publication, **more: Any) -> None:
         await publish(repository, change, **more)
@@ -408,7 +408,7 @@ async def test_what_is_deleted_between_two_batches_stays_deleted(
 
     deleted: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr(registry.store.packages, "publish", publish_and_delete)
+        patch.setattr(registry.store.publications, "publish", publish_and_delete)
         await registry.add(upstream)
     assert len(batches) > 1
     for _ in range(2):
@@ -439,7 +439,7 @@ async def test_a_refusal_does_not_outlive_the_repository_that_it_was_for(
     second.git("checkout", "--quiet", "main")
     await registry.add(upstream)
     owner = await registry.repository(upstream)
-    publish = registry.store.packages.publish
+    publish = registry.store.publications.publish
 
     async def remove_first(repository: Repository, change: Publication, **more: Any) -> None:
         if repository.url == second.url and await registry.store.repositories.find(owner.id):
@@ -447,7 +447,7 @@ async def test_a_refusal_does_not_outlive_the_repository_that_it_was_for(
         await publish(repository, change, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(registry.store.packages, "publish", remove_first)
+        patch.setattr(registry.store.publications, "publish", remove_first)
         await registry.add(second)
     assert await names(registry) == ["acme/own"]
     await registry.sync(second)
