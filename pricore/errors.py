@@ -1,6 +1,6 @@
 """What can go wrong, in terms of the product.
 
-Every error has a stable `code` for machines and a message of one line: what is wrong, and what to do.
+The message of each is one line: what is wrong, and what to do.
 HTTP statuses and exit codes are given in one place each: around the server's handlers, and in the CLI's `main`.
 """
 
@@ -10,8 +10,6 @@ from pathlib import Path
 
 class PricoreError(Exception):
     """The root of everything that Pricore reports on purpose."""
-
-    code = "error"
 
 
 def explain(error: OSError, *, within: Path | None = None) -> str:
@@ -31,19 +29,13 @@ def explain(error: OSError, *, within: Path | None = None) -> str:
 class ConfigError(PricoreError):
     """A setting that cannot be used: unknown, malformed, or naming a folder that cannot be written."""
 
-    code = "config"
-
 
 class StoreError(PricoreError):
     """The database cannot be opened, is newer than this program, or is busy for too long."""
 
-    code = "store"
-
 
 class NotFoundError(PricoreError):
     """The organization, repository, package or token does not exist, or is not for the caller to know of."""
-
-    code = "not_found"
 
 
 class ConflictError(PricoreError):
@@ -51,8 +43,6 @@ class ConflictError(PricoreError):
 
     `public` is the message without what not everybody may know of, None where it says nothing like that.
     """
-
-    code = "conflict"
 
     def __init__(self, message: str, *, public: str | None = None) -> None:
         super().__init__(message)
@@ -65,8 +55,6 @@ class InvalidError(PricoreError):
     `field` names the argument as the API spells it.
     """
 
-    code = "invalid"
-
     def __init__(self, message: str, *, field: str) -> None:
         super().__init__(message)
         self.field = field
@@ -75,25 +63,17 @@ class InvalidError(PricoreError):
 class ProviderError(PricoreError):
     """The API of a Git host cannot be reached, refuses what it was asked, or answers with something else."""
 
-    code = "provider"
-
 
 class BadRequestError(PricoreError):
     """A request that cannot be read at all."""
-
-    code = "bad_request"
 
 
 class UnauthorizedError(PricoreError):
     """No token, or one that is malformed, unknown, expired or revoked."""
 
-    code = "unauthorized"
-
 
 class ForbiddenError(PricoreError):
     """The token is good but lacks the scope that the message names."""
-
-    code = "forbidden"
 
 
 class TooManyRequestsError(PricoreError):
@@ -101,8 +81,6 @@ class TooManyRequestsError(PricoreError):
 
     `retry_after` is the number of seconds until a request is taken again.
     """
-
-    code = "too_many_requests"
 
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
@@ -115,8 +93,6 @@ class BusyError(PricoreError):
     `retry_after` is the number of seconds after which it is worth trying again.
     """
 
-    code = "busy"
-
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
@@ -125,13 +101,9 @@ class BusyError(PricoreError):
 class UnsupportedClientError(PricoreError):
     """A client that speaks a protocol which this registry does not serve, such as Composer 1."""
 
-    code = "unsupported_client"
-
 
 class GitError(PricoreError):
     """Git failed for a reason that lies with the repository or its address; trying again gives the same."""
-
-    code = "git"
 
 
 class GitUnavailableError(GitError):
@@ -140,64 +112,42 @@ class GitUnavailableError(GitError):
     Trying again may help.
     """
 
-    code = "git_unavailable"
-
 
 class ArchiveError(GitError):
     """No archive can be made of a commit, however often it is tried: too large, or it would leave its folder."""
-
-    code = "archive"
 
 
 class SealError(PricoreError):
     """A sealed secret cannot be opened: the key is missing, unreadable or another one."""
 
-    code = "seal"
-
 
 class SyncError(PricoreError):
     """A repository was read, and what is in it cannot be published."""
-
-    code = "sync"
 
 
 class NoPackageError(SyncError):
     """No branch and no tag of a repository has a composer.json: it is none for Composer."""
 
-    code = "no_package"
-
 
 class DistError(PricoreError):
     """An archive cannot be made, or is no longer what was advertised."""
-
-    code = "dist"
 
 
 class StorageError(PricoreError):
     """The place where archives are kept cannot be reached, or refuses what it was asked."""
 
-    code = "storage"
-
 
 class ComposerJsonError(PricoreError):
     """A composer.json from which no version can be made; the message is the reason that a sync reports."""
-
-    code = "composer_json"
 
 
 class NotReadyError(PricoreError):
     """The server cannot serve right now."""
 
-    code = "not_ready"
-
 
 class CheckError(PricoreError):
     """Something about the registry is not as it should be."""
 
-    code = "check"
-
 
 class BackupError(PricoreError):
     """A backup cannot be written, or a file is none that can be restored, or not there."""
-
-    code = "backup"
