@@ -52,7 +52,7 @@ def _path(kind: str, what: str) -> _Check:
         try:
             return Path(value).expanduser().absolute()
         except RuntimeError:
-            raise ConfigError(f"the {what} {value} is in the home of a user that there isn't") from None
+            raise ConfigError(f"the {what} {value} is in the home of a user who does not exist") from None
 
     return check
 
@@ -72,7 +72,7 @@ def _secret(value: object, origin: str) -> str:
         try:
             value = value.expanduser().read_text(encoding="utf-8").strip()
         except (OSError, RuntimeError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text of this user's"
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text, or ~ is unknown"
             raise ConfigError(f"{origin}: cannot read {value}: {reason}") from None
     if isinstance(value, str) and value and value.isprintable():
         return value

@@ -318,7 +318,7 @@ class Git:
                 raise
             message = messages.end()
         if messages.too_many:
-            raise GitError(f"git {arguments[0]} of {target} was stopped: it gets messages without an end")
+            raise GitError(f"git {arguments[0]} of {target} was stopped: its host sends messages without end")
         return result, status, message
 
 

@@ -198,7 +198,7 @@ async def _reload(server: Server, config: Config, reread: Callable[[], Config]) 
     finally:
         notify("READY=1")
     logs.configure(new)
-    _log.info("the settings were read anew; changed: %s", ", ".join(changed) or "nothing")
+    _log.info("the settings were reloaded; changed: %s", ", ".join(changed) or "nothing")
     for name in changed:
         if name in FIXED:
             _log.warning("%s stays as it was: to change it needs a restart", name)

@@ -336,7 +336,7 @@ def test_a_tilde_is_the_home_folder(home: Path, tmp_path: Path) -> None:
 
 def test_the_home_of_a_user_that_there_is_not_is_refused() -> None:
     """`~name` of an unknown user is an error, not a folder of that name."""
-    expected = "the data folder ~no-such-user/data is in the home of a user that there isn't"
+    expected = "the data folder ~no-such-user/data is in the home of a user who does not exist"
 
     assert expected == refusal(environ={"PRICORE_DATA": "~no-such-user/data"})
 

@@ -43,7 +43,7 @@ class Bucket:
             from obstore.store import S3Store
         except ImportError:
             raise ConfigError(
-                f"dist_storage is {address}, and what speaks S3 is not installed: "
+                f"dist_storage is {address}, and the S3 client is not installed: "
                 f"{sys.executable} -m pip install obstore"
             ) from None
         if bool(access_key) != bool(secret_key):

@@ -204,7 +204,9 @@ class Checksums:
         if future.cancelled() or future.exception() is not None:
             return False  # whoever waits for it is told why
         if future.result() != made:
-            _log.warning("archives are made one by one: this git makes another one of %s than Pricore", treeish)
+            _log.warning(
+                "archives are made one by one: git's own archive of %s is another one than Pricore's", treeish
+            )
         return future.result() == made
 
     def _zipped(self, zips: GitZip, loop: asyncio.AbstractEventLoop) -> Iterator[tuple[str, Digest]]:

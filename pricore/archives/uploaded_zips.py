@@ -178,7 +178,7 @@ def _find_directory(file: IO[bytes]) -> tuple[int, int]:
     _, disk, first, here, count, length, offset, comment = _END.unpack_from(tail, at)
     end = before + at
     if end + _END.size + comment != size:
-        _refuse("there is something behind its end")
+        _refuse("there is data after its end")
     disks = 1
     if end >= _LOCATOR.size + _END64.size:
         file.seek(end - _LOCATOR.size - _END64.size)
@@ -194,7 +194,7 @@ def _find_directory(file: IO[bytes]) -> tuple[int, int]:
     if count > MOST_FILES or length > MOST_DIRECTORY:
         _refuse(f"it has more than {MOST_FILES:,} files, or too long names")
     if offset + length != end:
-        _refuse("its directory is not where it says, or there is something in front of it")
+        _refuse("its directory is not where it says, or there is data before it")
     file.seek(offset)
     if sum(1 for _ in read_entries(file.read(length), 0, length)) != count:
         _refuse("its directory is damaged")
@@ -207,15 +207,15 @@ def _check_places(file: IO[bytes], infos: Sequence[zipfile.ZipInfo], *, end: int
     for info in sorted(infos, key=lambda item: item.header_offset):
         # before it is looked at: what 64 bits can say is more than a file's position can be
         if not free <= info.header_offset <= end - _LOCAL.size:
-            _refuse(f"{_shown(info.orig_filename)} has no place of its own in it")
+            _refuse(f"{_shown(info.orig_filename)} overlaps another entry, or is outside of the zip")
         file.seek(info.header_offset)
         header = file.read(_LOCAL.size)
         if not header.startswith(b"PK\3\4"):
-            _refuse(f"{_shown(info.orig_filename)} has no place of its own in it")
+            _refuse(f"{_shown(info.orig_filename)} overlaps another entry, or is outside of the zip")
         *_, name, extra = _LOCAL.unpack(header)
         free = info.header_offset + _LOCAL.size + name + extra + info.compress_size
         if free > end:
-            _refuse(f"{_shown(info.orig_filename)} has no place of its own in it")
+            _refuse(f"{_shown(info.orig_filename)} overlaps another entry, or is outside of the zip")
 
 
 def _members(infos: Sequence[zipfile.ZipInfo]) -> tuple[list[_Member], list[_Member]]:

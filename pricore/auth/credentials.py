@@ -142,7 +142,7 @@ class Credentials:
             _log.info("the credential %s (%s) cannot be opened: %s", credential.name, credential.host, error)
             raise SealError(
                 f"the credential {credential.name} cannot be opened: put the key that seals secrets back "
-                "from a backup, or make the credential anew"
+                "from a backup, or add the credential again"
             ) from None
         return Login(
             name=credential.name,

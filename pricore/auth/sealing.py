@@ -56,7 +56,7 @@ class Sealer:
         except (InvalidTag, ValueError):  # ValueError: it was cut off
             raise SealError(
                 f"the key in {self._path} is not the one that sealed this secret: "
-                "put that one back from a backup, or make the secret anew"
+                "put that one back from a backup, or create the secret again"
             ) from None
 
     def read(self) -> bytes:
@@ -72,7 +72,7 @@ class Sealer:
                 return self._key()  # which may be another process's
             raise SealError(
                 f"the key that seals secrets is missing: put {self._path} back from a backup, "
-                "or make the secret anew"
+                "or create the secret again"
             ) from None
         except OSError as error:
             raise SealError(
@@ -83,7 +83,7 @@ class Sealer:
         if len(key) != _KEY:
             raise SealError(
                 f"{self._path} holds no key, which is 32 bytes as base64: put the key back from a backup, "
-                "or move the file away and make the secrets anew"
+                "or move the file away and create the secrets again"
             )
         return key
 
@@ -169,7 +169,7 @@ class WebhookSecrets:
             await self._repositories.set_webhook_secret(repository_id, made, replacing=sealed)
         secret = await self.find(repository_id)
         if secret is None:
-            raise NotFoundError("the repository was removed meanwhile")
+            raise NotFoundError("the repository was removed in the meantime")
         return secret
 
 

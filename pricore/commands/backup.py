@@ -108,11 +108,11 @@ def _said(made: "Backup", file: Path, *, with_key: bool) -> Iterator[str]:
         f"{made.dists} archives, {made.size / 1024**2:.1f} MB before packing."
     )
     if made.key:
-        yield "The key is in it, sealed with the passphrase: without that nobody can open it, you neither."
+        yield "The key is in it, encrypted with the passphrase: without that nobody can read it, not even you."
     elif with_key:
-        yield "There is no key: nothing was sealed so far."
+        yield "There is no key: no secret was stored so far."
     else:
-        yield "The key that opens secrets is not in it: keep that apart, once (--with-key takes it too)."
+        yield "The key that opens secrets is not in it: keep a copy elsewhere (--with-key includes it)."
     for url, reason in made.left_out.items():
         yield f"Left out: the mirror of {printable(url)}: {printable(reason)}"
 
@@ -149,9 +149,9 @@ def restore(
 
     done = session.run_without_store(work)
     key = {
-        "restored": f"The key is in {config.key} again.",
-        "there": f"The key in {config.key} is used on.",
-        "missing": f"The key is not in it: put yours to {config.key}, or secrets cannot be opened.",
+        "restored": f"The key was restored to {config.key}.",
+        "there": f"The key in {config.key} is kept.",
+        "missing": f"The backup has no key: put yours at {config.key}, or secrets cannot be opened.",
     }[done.key]
 
     def render(console: "Console") -> None:
@@ -161,7 +161,7 @@ def restore(
         )
         lines = [restored, key]
         if done.queued:
-            lines.append(f"Once it serves, {done.queued} repositories are read anew.")
+            lines.append(f"Repositories that are synced again once it serves: {done.queued}.")
         lines.append("Tokens that were revoked and versions that were deleted since then are back: do that again.")
         for line in lines:
             console.print(line, markup=False, soft_wrap=True)

@@ -94,7 +94,7 @@ def _print(console: "Console", found: Sequence[Discovered], org: str) -> None:
     ]
     hooks = [item.webhook for item in found if item.webhook]
     if not found:
-        console.print("Nothing there that is asked for.")
+        console.print("Nothing there matches.")
         return
     print_table(console, ("repository", "status", "packages"), rows)
     if hooks:

@@ -26,9 +26,9 @@ def print_report(console: "Console", report: "Report") -> None:
             ("added", report.added),
             ("updated", report.updated),
             ("removed", report.removed),
-            ("kept, though gone upstream", report.kept),
+            ("kept, though their tags are gone upstream", report.kept),
             ("back upstream", report.back),
-            ("kept as they were, though their tags moved", report.moved),
+            ("unchanged, though their tags moved", report.moved),
         ):
             if items:
                 several = len(report.packages) > 1

@@ -100,7 +100,7 @@ def quickstart(
             for report in made.reports:
                 print_report(console, report)
             console.print(
-                "\nIn the folder of a PHP project (`echo {} > composer.json` begins one), paste:\n", markup=False
+                "\nIn the folder of a PHP project (`echo {} > composer.json` starts one), paste:\n", markup=False
             )
             for line in lines:
                 console.print(f"    {line}", markup=False, soft_wrap=True)

@@ -215,7 +215,7 @@ class _Walk:
         tag = ref.removeprefix(TAGS) if ref.startswith(TAGS) else None
         branch = ref.removeprefix(BRANCHES)
         if tag is None and (branch in _FOREIGN_NAMES or branch.startswith(_FOREIGN_NAMES[1:])):
-            raise ValueError("a branch that a tool made for itself")
+            raise ValueError("a branch that a tool made for its own use")
         if tag is None and branch.startswith("-"):
             raise ValueError("git would take its name for an option")
         if tag is not None:
@@ -299,8 +299,8 @@ class _Walk:
                 self.respelled[ref] = (package, shown)
             what = "the tag moved" if owner == ref else f"the tag {_short(owner)} is gone, and this one moved"
             raise ValueError(
-                f"{what} from {reference[:12]} to {commit[:12]}, and a released version stays what it is: "
-                f"{shown} is served as it was; `pricore package accept` takes the new one"
+                f"{what} from {reference[:12]} to {commit[:12]}, but a released version does not change: "
+                f"{shown} is served as before; `pricore package accept` takes the new one"
             )
         return served
 

@@ -212,9 +212,7 @@ class Client:
         try:
             return msgspec.json.decode(content, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise ProviderError(
-                f"{self.host} answers with something else than such a host does: is it one?"
-            ) from None
+            raise ProviderError(f"{self.host} answers unlike such a host: is the address right?") from None
 
 
 def _is_limited(answer: aiohttp.ClientResponse) -> bool:

@@ -99,14 +99,12 @@ class Background:
             try:
                 if left := await rebuilding.left():
                     began = time.monotonic()
-                    _log.info("the metadata of %d packages is built anew, as an upgrade needs it", left)
+                    _log.info("the metadata of %d packages is rebuilt after the upgrade", left)
                     while await rebuilding.go_on():
                         pass
-                    _log.info(
-                        "the metadata of %d packages was built anew in %.1f s", left, time.monotonic() - began
-                    )
+                    _log.info("the metadata of %d packages was rebuilt in %.1f s", left, time.monotonic() - began)
             except Exception as error:  # noqa: BLE001  # what is served is good, and only not the newest
-                _log.error("cannot build metadata anew, trying again later: %s", error)
+                _log.error("cannot rebuild metadata, trying again later: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return

@@ -175,12 +175,12 @@ def _read_head(members: _Members) -> tuple[Head, str]:
     """What a backup says of itself, and the checksum of that."""
     tar, member = next(members, (None, None))
     if tar is None or member is None or member.name != _HEAD:
-        raise BackupError("this is no backup of Pricore's")
+        raise BackupError("this is not a Pricore backup")
     try:
         content = _read(tar, member, most=_MOST_HEAD)
         head = msgspec.json.decode(content, type=Head)
     except msgspec.MsgspecError as error:
-        raise BackupError(f"this is no backup of Pricore's: {error}") from None
+        raise BackupError(f"this is not a Pricore backup: {error}") from None
     if head.format > FORMAT or head.schema > newest_schema():
         raise BackupError(
             f"the backup was made by a newer Pricore ({head.pricore[:40]}, format {head.format}, schema "

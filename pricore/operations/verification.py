@@ -53,7 +53,7 @@ async def verify(services: "Services", *, make_all: bool, progress: OnDone) -> V
     store, dists, sources = services.store, services.dists, services.sources
     verifier = _Verifier(dists, sources, by_checksum(await store.archives.advertised()))
     for organization, package, version in await store.archives.unrecorded():
-        problem = "no archive with the checksum that it advertises is on record"
+        problem = "no archive with the advertised checksum is on record"
         verifier.faults.append(
             Fault(
                 organization=organization,

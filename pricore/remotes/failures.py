@@ -141,7 +141,7 @@ def _remote_failure(command: str, message: str, target: str, access: Access) -> 
 _MIRROR_ADVICE: Final = (
     (
         "not a git repository",
-        "it is not there, or not whole; a sync makes it anew, without the commits that upstream no longer has",
+        "it is missing or damaged; the next sync makes it again, without the commits that upstream no longer has",
     ),
     ("detected dubious ownership", "it belongs to another user; `chown -R` {} gives it to the one who serves"),
 )

@@ -426,23 +426,23 @@ def long_end() -> bytes:
         pytest.param([patch(CENTRAL, 24, "<L", 1)], "is damaged", id="inflates to more than it says"),
         pytest.param([patch(CENTRAL, 24, "<L", 10**6)], "has another size", id="inflates to less than it says"),
         pytest.param([patch(CENTRAL, 24, "<L", 0xFFFFFFF0)], "more than 2 GB", id="says that it is huge"),
-        pytest.param([patch(CENTRAL, 42, "<L", 0)], "no place of its own", id="the place of another entry"),
-        pytest.param([patch(CENTRAL, 42, "<L", 10**6)], "no place of its own", id="a place behind the end"),
-        pytest.param([patch(CENTRAL, 20, "<L", 10**6)], "no place of its own", id="goes on behind the end"),
-        pytest.param([patch(LOCAL, 28, "<H", 60_000)], "no place of its own", id="extra field behind the end"),
+        pytest.param([patch(CENTRAL, 42, "<L", 0)], "overlaps another entry", id="the place of another entry"),
+        pytest.param([patch(CENTRAL, 42, "<L", 10**6)], "overlaps another entry", id="a place behind the end"),
+        pytest.param([patch(CENTRAL, 20, "<L", 10**6)], "overlaps another entry", id="goes on behind the end"),
+        pytest.param([patch(LOCAL, 28, "<H", 60_000)], "overlaps another entry", id="extra field behind the end"),
         pytest.param([patch(LOCAL, 30, "<B", ord("b"))], "is damaged", id="two names"),
         pytest.param([patch(CENTRAL, 0, "<L", 0)], "directory is damaged", id="no entry"),
         pytest.param([patch(END, 12, "<L", 10)], "not where it says", id="directory too short"),
         pytest.param([patch(END, 16, "<L", 10)], "not where it says", id="directory elsewhere"),
         pytest.param([patch(END, 8, "<L", 0x00030003)], "directory is damaged", id="more entries than there are"),
         pytest.param([patch(END, 8, "<L", 0x00010001)], "directory is damaged", id="less entries than there are"),
-        pytest.param([patch(END, 20, "<H", 9)], "something behind its end", id="comment cut off"),
-        pytest.param([lambda content: content.extend(b"more")], "something behind its end", id="more behind"),
+        pytest.param([patch(END, 20, "<H", 9)], "data after its end", id="comment cut off"),
+        pytest.param([lambda content: content.extend(b"more")], "data after its end", id="more behind"),
         pytest.param([lambda content: content.__delitem__(slice(-1, None))], "no zip", id="cut off"),
         pytest.param([lambda content: content.__delitem__(slice(len(content) // 2, None))], "no zip", id="half"),
         pytest.param([bytearray.clear], "no zip", id="empty"),
         pytest.param(
-            [lambda content: content.__setitem__(slice(0, 0), b"MZ" * 50)], "in front of it", id="program"
+            [lambda content: content.__setitem__(slice(0, 0), b"MZ" * 50)], "data before it", id="program"
         ),
         pytest.param([patch(LOCAL, 60, "<L", 0xFFFFFFFF)], "is damaged", id="content damaged"),
     ],
@@ -479,10 +479,14 @@ def test_a_place_of_64_bits_is_looked_at_before_it_is_gone_to(tmp_path: Path, pl
     content = wide()
     at = content.rindex(struct.pack("<2H", 1, 24)) + 20
     content = content[:at] + struct.pack("<Q", place) + content[at + 8 :]
-    assert "'b.txt' has no place of its own" in refused(content)
+    assert "'b.txt' overlaps another entry" in refused(content)
     file = tmp_path / "a.zip"
     file.write_bytes(content)
-    with file.open("rb") as opened, pytest.raises(InvalidError, match="no place of its own"), read_upload(opened):
+    with (
+        file.open("rb") as opened,
+        pytest.raises(InvalidError, match="overlaps another entry"),
+        read_upload(opened),
+    ):
         raise AssertionError("it was read")
 
 
@@ -531,7 +535,7 @@ def test_entries_that_overlap_are_refused() -> None:
     (offset,) = struct.unpack_from("<L", content, first + 42)
     struct.pack_into("<L", content, second + 42, offset)
 
-    assert "has no place of its own" in refused(bytes(content))
+    assert "overlaps another entry" in refused(bytes(content))
 
 
 def test_an_entry_within_another_is_refused() -> None:
@@ -541,7 +545,7 @@ def test_an_entry_within_another_is_refused() -> None:
     second = content.rindex(CENTRAL)
     struct.pack_into("<L", content, second + 42, content.index(inner))
 
-    assert "has no place of its own" in refused(bytes(content))
+    assert "overlaps another entry" in refused(bytes(content))
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked() -> None:

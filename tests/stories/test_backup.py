@@ -230,7 +230,7 @@ def test_without_mirrors_everything_is_read_anew(
 
     other = Pricore(tmp_path / "other")
     done = other.run("restore", str(tmp_path / "backup"))
-    assert "1 repositories are read anew" in done.stdout
+    assert "Repositories that are synced again once it serves: 1." in done.stdout
     with other.serving() as served:
         client = Client(served["url"], secret)
         after = client.versions(NAME)
@@ -265,7 +265,7 @@ def test_the_key_needs_its_passphrase(pricore: Pricore, upstream: GitRepository,
     assert "not the one" in other.fail("restore", str(backup), "--passphrase-file", str(wrong))
     assert "give --passphrase-file" in other.fail("restore", str(backup))
     assert not other.data.exists()
-    assert "put yours to" in other.run("restore", str(backup), "--without-key").stdout
+    assert "put yours at" in other.run("restore", str(backup), "--without-key").stdout
     assert not (other.data / "key").exists()
     shutil.rmtree(other.data)
     elsewhere = Pricore(other.data, key_file=str(tmp_path / "keys" / "key"))

@@ -161,7 +161,7 @@ WRONG: Final[Mapping[str, tuple[dict[str, str], str, str]]] = {
             "proxy_set_header X-Forwarded-For $who;"
         },
         "proxy",
-        "failure the server believes whatever address a client invents.*overwrite X-Forwarded-For",
+        "failure the server believes any address that a client claims.*overwrite X-Forwarded-For",
     ),
     "a proxy that asks for everything anew": (
         location('proxy_set_header If-Modified-Since "";'),
@@ -174,19 +174,19 @@ WRONG: Final[Mapping[str, tuple[dict[str, str], str, str]]] = {
         "warning answers come uncompressed; let the proxy pass Accept-Encoding",
     ),
     "a proxy that changes archives": (
-        {"    # for those inside": '    location ~ \\.zip$ { return 200 "another one"; }\n    # for those inside'},
+        {"    # internal only": '    location ~ \\.zip$ { return 200 "another one"; }\n    # internal only'},
         "archive",
         "failure .*has the checksum .*was advertised; something on the way changes it",
     ),
     "a proxy that has no archives": (
-        {"    # for those inside": "    location ~ \\.zip$ { return 404; }\n    # for those inside"},
+        {"    # internal only": "    location ~ \\.zip$ { return 404; }\n    # internal only"},
         "archive",
         "failure .*zip answers with 404, and not Pricore does; look at public_url",
     ),
     "a proxy that keeps answers for all": (
         location(CACHE) | {"upstream pricore {": "proxy_cache_path cache keys_zone=all:1m;\nupstream pricore {"},
         "wrong token",
-        "failure .*answers with 200 to a token that there isn't; .*let it cache nothing",
+        "failure .*answers with 200 to a token that does not exist; .*let it cache nothing",
     ),
 }
 
@@ -319,7 +319,7 @@ def test_what_others_can_read(registry: Pricore) -> None:
     """The data folder and the key are for one user, and what is in the folder belongs to who has it."""
     key = registry.data / "key"
     registry.data.chmod(0o755)
-    assert f"failure others can get at {registry.data} (mode 755); chmod 700 {registry.data}" in said(
+    assert f"failure others can read {registry.data} (mode 755); chmod 700 {registry.data}" in said(
         examine(registry.data), "permissions"
     )
     registry.data.chmod(0o700)

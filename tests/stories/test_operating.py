@@ -246,7 +246,7 @@ def test_a_sync_that_only_removes_says_what(
     assert said == f"{upstream.url}: acme/library\n  1 removed: dev-old\n"
     upstream.git("tag", "-d", "1.0.0")
     said = pricore.run("repo", "sync", "acme").stdout
-    assert said == f"{upstream.url}: acme/library\n  1 kept, though gone upstream: 1.0.0\n"
+    assert said == f"{upstream.url}: acme/library\n  1 kept, though their tags are gone upstream: 1.0.0\n"
     assert pricore.run("repo", "sync", "acme").stdout == f"{upstream.url}: nothing new\n"
 
     assert "dev-old" in pricore.run("repo", "history", "acme", upstream.url).stdout

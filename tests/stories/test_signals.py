@@ -196,7 +196,7 @@ def test_sighup_takes_over_new_settings(tmp_path: Path, upstream: GitRepository)
             "log_format: json\naccess_log: on\n"
         )
         os.kill(server["pid"], signal.SIGHUP)
-        Pricore.wait(lambda: "read anew" in log(pricore))
+        Pricore.wait(lambda: "settings were reloaded" in log(pricore))
         status, headers, root = connection.ask("/org/acme/packages.json")
         assert (status, headers["X-RateLimit-Limit"]) == (200, "700")
         assert b"https://packages.example.com/org/acme/p2" in root

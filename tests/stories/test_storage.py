@@ -308,7 +308,7 @@ def test_verify_fails_where_something_cannot_be_served(world: World) -> None:
         )
     done = world.pricore.run("verify", "--all", status=1)
     assert "another archive is made of it: its checksum is " in done.stdout
-    assert "no archive with the checksum that it advertises is on record" in done.stdout
+    assert "no archive with the advertised checksum is on record" in done.stdout
     assert "error: 2 archives that were advertised cannot be served" in done.stderr
 
     world.lose_mirrors()

@@ -76,7 +76,7 @@ async def _result(name: str, check: Awaitable[Result]) -> Result:
     except (aiohttp.ClientError, PricoreError, OSError) as error:
         return failure(name, str(error) or type(error).__name__, "")
     except (KeyError, TypeError, ValueError) as error:
-        return failure(name, f"the answer is none of Pricore's: {error!r}", "look at what answers there")
+        return failure(name, f"the answer is not Pricore's: {error!r}", "look at what answers there")
 
 
 def _refused(name: str, error: ssl.SSLError) -> Result:

@@ -126,7 +126,7 @@ class Visit:
                 return found
         raise Problem(
             f"{self.metadata_url} has no {self.trial.version}",
-            "something in front answers with what was: let it cache nothing",
+            "something in front answers from a cache: let it cache nothing",
         )
 
     @property
@@ -294,7 +294,7 @@ async def check_wrong_token(visit: Visit) -> Result:
     if reply.status not in (401, 429):
         return failure(
             "wrong token",
-            f"{url} answers with {reply.status} to a token that there isn't",
+            f"{url} answers with {reply.status} to a token that does not exist",
             "something in front answers for everybody: let it cache nothing",
         )
     return ok("wrong token", "it is refused")
@@ -319,7 +319,7 @@ async def check_address(visit: Visit) -> Result:
         if trusted:
             return failure(
                 "proxy",
-                f"the server sees {seen} for every client: the proxy doesn't say whom it asks for",
+                f"the server sees {seen} for every client: the proxy doesn't tell whose request it passes on",
                 "let it set X-Forwarded-For to the client's address",
             )
         if address.is_loopback or address.is_private:
@@ -331,8 +331,8 @@ async def check_address(visit: Visit) -> Result:
     if await _seen(visit, X_Forwarded_For=_INVENTED) == _INVENTED:
         return failure(
             "proxy",
-            "the server believes whatever address a client invents: limits hold nobody",
-            "let the proxy overwrite X-Forwarded-For, or trust it no more in trusted_proxies",
+            "the server believes any address that a client claims: rate limits have no effect",
+            "let the proxy overwrite X-Forwarded-For, or remove it from trusted_proxies",
         )
     return ok("proxy", f"the server sees clients' addresses (this one's as {seen})")
 

@@ -77,7 +77,7 @@ def _check_permissions(config: Config) -> Result:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o007:
             right = "700" if path.is_dir() else "600"
-            return failure("permissions", f"others can get at {path} (mode {mode:03o})", f"chmod {right} {path}")
+            return failure("permissions", f"others can read {path} (mode {mode:03o})", f"chmod {right} {path}")
     owner = user_name(folder.st_uid)
     for path in [*_within(config.data), *paths]:
         try:
@@ -97,7 +97,7 @@ def _check_permissions(config: Config) -> Result:
             f"run commands as {owner}: what they make has to belong to the server",
         )
     if any(stat.S_IMODE(path.stat().st_mode) & 0o070 for path in paths):
-        return warning("permissions", f"the group can get at {config.data} or the key", f"chmod -R g= {paths[0]}")
+        return warning("permissions", f"the group can read {config.data} or the key", f"chmod -R g= {paths[0]}")
     return ok("permissions", f"what is in {config.data} is for {owner} alone")
 
 

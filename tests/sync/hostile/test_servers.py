@@ -241,7 +241,7 @@ async def test_messages_without_an_end_are_not_kept(
     async with between(upstream, unused_tcp_port, talk) as url:
         with pytest.raises(GitError) as caught:
             await registry.add_url(url)
-    assert str(caught.value) == f"git fetch of {url} was stopped: it gets messages without an end"
+    assert str(caught.value) == f"git fetch of {url} was stopped: its host sends messages without end"
     assert 16_000_000 < sent < 64_000_000
 
 
