@@ -1,7 +1,7 @@
 """One sync of one repository: what has moved is read, gets its checksums, and is published.
 
 List and fetch (git.py, vcs/mirror); read each composer.json that moved (manifests); find what versions they are
-(composer/discovery), and what else changes (plan); archives/checksums; publish in batches (tables/packages).
+(composer/discovery), and what else changes (plan); archives/checksums; publish in batches (tables/publishing).
 What is in service stays there whatever fails: removals come last.
 """
 
@@ -210,7 +210,9 @@ class Run:
         last: list[NewVersion] = []
         async for batch, more in self._with_checksums(found.candidates, checksums):
             if more:
-                await self._publish(with_versions(Publication(), batch))
+                change = await SYNCS.for_all(len(batch), with_versions, Publication(), batch)
+                with checksums.resting():
+                    await self._publish(change)
             else:
                 last = batch
         without = self._failed | self._unfit
@@ -221,7 +223,7 @@ class Run:
         digest = f"{RULES}:incomplete" if self._failed or has_unread(found) else self.digest
         # the names last: where a rename is cut off, the next sync has to see it again
         change = Publication(default_branch=remote.default_branch, default_names=names, digest=digest)
-        change = with_versions(change, last)
+        change = await SYNCS.for_all(len(last), with_versions, change, last)
         many = len(refs) + len(before.served)
         change = await SYNCS.for_all(many, self._plan.last_publication, change, found, refs, changed)
         await self._publish(change)

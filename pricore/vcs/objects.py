@@ -225,8 +225,11 @@ class RecentCache(Generic[K, T]):
                 values.popitem()
 
 
-def _parse_tree(content: bytes, width: int) -> list[TreeEntry] | None:
-    """The entries of a tree, whose ids have so many bytes; None where it isn't well-formed."""
+def _parse_tree(content: bytes, width: int) -> tuple[TreeEntry, ...] | None:
+    """The entries of a tree, whose ids have so many bytes; None where it isn't well-formed.
+
+    A tuple: unlike lists, the garbage collector doesn't go through ten thousands of them again and again.
+    """
     entries: list[TreeEntry] = []
     start = 0
     while start < len(content):
@@ -240,7 +243,7 @@ def _parse_tree(content: bytes, width: int) -> list[TreeEntry] | None:
     names = [entry.name + b"/" if entry.mode == FOLDER else entry.name for entry in entries]
     if start != len(content) or names != sorted(names) or len({entry.name for entry in entries}) != len(entries):
         return None
-    return entries
+    return tuple(entries)
 
 
 def _is_usual(name: bytes) -> bool:

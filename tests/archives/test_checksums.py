@@ -191,3 +191,14 @@ async def test_a_conversation_has_its_time(repository: Repository, tmp_path: Pat
         mirror = Mirror(git, repository.mirror.path)
         with pytest.raises(GitUnavailableError, match="took longer than 1 seconds"):
             await mirror.with_zips(lambda zips: zips.objects.answers.read())
+
+
+async def test_what_is_made_together_rests_while_something_else_computes(repository: Repository) -> None:
+    """Nothing is made meanwhile, and all of it afterwards."""
+    async with Checksums(repository.mirror, {}, seconds=60) as checksums:
+        with checksums.resting():
+            await checksums.begin(repository.commits)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(checksums.of(repository.commits[0]), 0.5)
+        made = {commit: await asyncio.wait_for(checksums.of(commit), 60) for commit in repository.commits}
+    assert made == {commit: await repository.mirror.archive(commit, checksum) for commit in repository.commits}
