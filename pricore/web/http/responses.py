@@ -21,6 +21,9 @@ SERVER_NAME: Final = "Pricore"
 _SMALL: Final = 64 * 1024
 """Bytes of a body up to which it is sent in one piece with its head, and waits for nobody."""
 
+_LINES_NEVER_PAUSE: Final = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
+"""Whether asyncio's `writelines` never tells that its buffer is full (CVE-2024-12254)."""
+
 _ZSTD_LEVEL: Final = 6
 _ZSTD_LEVEL_ABOVE: Final = 1
 """The level for bodies that are not small: as few bytes as level 9 on documents of 200 kB and more, in a tenth of
@@ -189,16 +192,14 @@ def last_response(response: web.Response) -> web.StreamResponse:
 
 
 def send(transport: asyncio.Transport, head: bytes, body: bytes) -> None:
-    """Send a head and a body; a large one is not joined to its head.
-
-    Not by `writelines`: before Python 3.12.9 and 3.13.2, asyncio's never tells that its buffer is full
-    (CVE-2024-12254).
-    """
+    """Send a head and a body; a large one is not joined to its head."""
     if len(body) <= _SMALL:
         transport.write(head + body)
-    else:
+    elif _LINES_NEVER_PAUSE:
         transport.write(head)
         transport.write(body)
+    else:
+        transport.writelines((head, body))
 
 
 @lru_cache(maxsize=1)
