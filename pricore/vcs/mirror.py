@@ -24,6 +24,12 @@ MOST_LOOSE_REFS: Final = 100
 MOST_PACKS: Final = 20
 """Beyond these, what pushes have added one by one is put together: every git would go through all of it."""
 
+_MOST_REFS_AT_ONCE: Final = 16
+"""Commits that are kept by a ref each: more of them by one, because each new ref is a new file."""
+
+_HOLDER: Final = "Pricore <pricore@localhost> 4000000000 +0000"
+"""Who made the commit that keeps others, in 2096: git walks commits by their time, and parents are older."""
+
 _LEAST_ROOM: Final = 64 * 1024
 _LOCKED: Final = (".lock': File exists", "packed-refs.new: File exists")
 """What git says of a lock file that is there already."""
@@ -188,11 +194,27 @@ class Mirror(BareRepository):
     async def keep(self, commits: Iterable[str]) -> None:
         """Hold commits for good, whatever happens to the branches and tags that led to them."""
         # in a thread: there may be ten thousand
-        lines = await SYNCS.run(
-            lambda: [f"update refs/pricore/{commit} {commit}" for commit in dict.fromkeys(commits)]
-        )
-        if lines:
+        kept = await SYNCS.run(lambda: [*dict.fromkeys(commits)])
+        if len(kept) > _MOST_REFS_AT_ONCE:
+            kept = [await self._join(kept)]
+        if kept:
+            lines = [f"update refs/pricore/{commit} {commit}" for commit in kept]
             await self._write(["update-ref", "--stdin"], lines=lines)
+
+    async def _join(self, commits: Sequence[str]) -> str:
+        """The id of a commit of ours, without any file, that has these as its parents: who keeps it keeps them."""
+        tree = await self._ask("hash-object", "-t", "tree", "-w", "--stdin", lines=[])
+        parents = [f"parent {commit}" for commit in commits]
+        lines = [
+            f"tree {tree.decode().strip()}",
+            *parents,
+            f"author {_HOLDER}",
+            f"committer {_HOLDER}",
+            "",
+            "Keep",
+        ]
+        made = await self._ask("hash-object", "-t", "commit", "-w", "--stdin", lines=lines)
+        return made.decode().strip()
 
     async def archive(self, treeish: str, consume: Callable[[IO[bytes]], T]) -> T:
         """What `consume` makes of the zip of a commit, or of a folder in one as commit:folder.

@@ -221,3 +221,25 @@ def _fill(folder: Path, commit: str) -> None:
     """More loose refs than are left alone."""
     for number in range(MOST_LOOSE_REFS + 1):
         (folder / f"{number}").write_text(f"{commit}\n")
+
+
+async def test_many_commits_are_kept_by_one_ref(registry: Registry, upstream: GitRepository) -> None:
+    """Nothing of what was served goes with its tags, even where somebody collects what no ref leads to."""
+    served = {upstream.head()}
+    for number in range(MOST_LOOSE_REFS // 2):
+        served.add(upstream.commit())
+        upstream.tag(f"1.1.{number}")
+    await registry.add(upstream)
+    mirror = await registry.mirror(upstream)
+    before = await _archives(registry, mirror, served)
+    assert len(upstream.git(f"--git-dir={mirror.path}", "for-each-ref", "refs/pricore").splitlines()) < 20
+
+    upstream.git("checkout", "--quiet", "--orphan", "fresh")
+    upstream.commit({"name": "acme/library"}, files={"other": "other"})
+    upstream.git("branch", "--quiet", "--force", "main", "fresh")
+    for tag in upstream.git("tag").split():
+        upstream.git("tag", "--delete", tag)
+    await registry.sync(upstream)
+    upstream.git(f"--git-dir={mirror.path}", "-c", "gc.auto=1", "gc", "--quiet", "--prune=now")
+    upstream.git(f"--git-dir={mirror.path}", "fsck", "--strict", "--no-dangling")
+    assert await _archives(registry, mirror, served) == before
