@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import traceback
 from collections import UserDict
@@ -110,6 +111,8 @@ def main() -> None:
     try:
         _run()
     except SystemExit as end:
+        # it ends in any case: whoever presses Ctrl-C now gets no traceback of what Python takes down
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if "obstore" in sys.modules and isinstance(end.code, int):
             # its threads outlive its last answer, and abort the process if they meet Python being torn down:
             # https://github.com/PyO3/pyo3-async-runtimes/issues/40
@@ -129,7 +132,7 @@ def _run() -> None:
     except asyncio.CancelledError:
         _fail("stopped", status=143)
     except KeyboardInterrupt:
-        _fail("interrupted", status=130)
+        sys.exit(130)  # without a word, as where Typer sees it: whoever pressed Ctrl-C knows
     except BrokenPipeError:
         # who read the output has closed it: `pricore ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

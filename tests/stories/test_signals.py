@@ -267,3 +267,16 @@ def test_ctrl_c_is_one_signal_to_all_workers(tmp_path: Path, upstream: GitReposi
         Pricore.wait(lambda: is_refused(server))
         assert download.finish() == download.checksum
         Pricore.wait(lambda: not is_there(server))
+
+
+def test_ctrl_c_at_the_very_end_says_nothing(pricore: Pricore, tmp_path: Path) -> None:
+    """A command that has printed all that it has to is done: nothing of what Python takes down then is shown."""
+    for number in range(20):
+        log = tmp_path / f"log-{number}"
+        process = pricore.start("org", "list", log=log)
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        assert process.returncode in (0, 130)
+        assert log.read_text() == ""
