@@ -24,6 +24,10 @@ from pricore.system.process import BOUNDS, Bounds, GitProcess, Messages, OnRecei
 
 T = TypeVar("T")
 
+LEAST_VERSION: Final = (2, 37)
+"""Older ones connect to other addresses than those that were checked (they have no http.curloptResolve), and those
+before 2.32 read the user's configuration instead of ours (GIT_CONFIG_GLOBAL)."""
+
 _CONFIG: Final = Path(__file__).with_name("gitconfig")
 _PASSED_ON: Final = (
     "GIT_SSL_CAINFO",
@@ -40,6 +44,10 @@ _PASSED_ON: Final = (
     *PROXIES,
 )
 _MOST_OUTPUT: Final = 64 * 1024 * 1024
+_VERSION: Final = ("--version",)
+_VERSION_SECONDS: Final = 30
+_MOST_VERSION: Final = 80
+
 LISTING_SECONDS: Final = 60
 """What a remote may take to list its refs: a host that sends a trickle must not keep a worker for long."""
 
@@ -120,12 +128,30 @@ class Git:
         self.timeout = timeout
         # of its own: a hanging fetch must not keep the threads from which names are resolved
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="git")
+        self._version: str | None = None
+        self._checking = asyncio.Lock()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def check(self) -> str:
+        """What git says of its version, asked once, before anything else is asked of it.
+
+        Raises GitError where it is not installed, or too old.
+        """
+        async with self._checking:
+            if self._version is None:
+                output = await self.run(_VERSION, seconds=_VERSION_SECONDS)
+                shown = output.decode(errors="replace").strip()[:_MOST_VERSION]
+                found = re.search(r"(\d+)\.(\d+)", shown)
+                if found is None or (int(found[1]), int(found[2])) < LEAST_VERSION:
+                    least = ".".join(map(str, LEAST_VERSION))
+                    raise GitError(f"git {least} or newer is needed, and this is {shown!r}: install a newer one")
+                self._version = shown
+        return self._version
 
     async def ls_remote(self, url: str, *, access: Access = BY_ITSELF) -> Remote:
         """The branches and tags of a remote, within a minute; whether they can be followed is not looked at.
@@ -264,6 +290,8 @@ class Git:
         on_received: OnReceived | None = None,
     ) -> T:
         """What `work` gives, where git ends well within the limit, seconds."""
+        if self._version is None and arguments is not _VERSION:
+            await self.check()
         async with prepare(url, access) as setup:
             result, status, message = await self._run(
                 arguments,

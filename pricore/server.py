@@ -164,6 +164,7 @@ async def serve(
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
     metrics = metrics or Metrics()
     async with Services.open(config, on_made=metrics.archives_made.add) as services:
+        await services.git.check()
         alone = hold(config.data, listening_url(config, port=bound.getsockname()[1]))
         with alone if syncs else contextlib.nullcontext():
             app = build_app(services, syncs=syncs, metrics=metrics)

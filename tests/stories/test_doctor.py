@@ -385,7 +385,7 @@ def test_programs_that_are_missing_or_old(registry: Pricore, tmp_path: Path) -> 
     git.chmod(0o755)
     path = {"PATH": f"{programs}:{os.environ['PATH']}"}
     found = command(registry.data, environment=path)
-    assert "failure git version 2.20.1 is too old" in said(found, "git")
+    assert "failure git 2.37 or newer is needed, and this is 'git version 2.20.1'" in said(found, "git")
     assert "install git 2.37 or newer" in said(found, "git")
     git.write_text('#!/bin/sh\n[ "$1" = --version ] && echo git version 2.50.0 || echo 0000\n')
     assert "doesn't work" in said(command(registry.data, environment=path), "git")

@@ -12,11 +12,9 @@ from typing import Final
 
 from pricore.config import Config
 from pricore.engine.sqlite import user_name
-from pricore.git import Git
+from pricore.errors import GitError
+from pricore.git import LEAST_VERSION, Git
 from pricore.operations.doctor.results import Result, failure, ok, warning
-
-_LEAST_GIT: Final = (2, 37)
-"""The first that can be kept to the addresses which were looked at (http.curloptResolve)."""
 
 _LEAST_SPACE: Final = 100 * 1024**2
 _LITTLE_SPACE: Final = 1024**3
@@ -26,15 +24,15 @@ _MEGABYTE: Final = 1024**2
 
 async def check_git(config: Config) -> Result:
     """Git is there, new enough, and does what it is asked."""
-    advice = f"install git {'.'.join(map(str, _LEAST_GIT))} or newer"
+    advice = f"install git {'.'.join(map(str, LEAST_VERSION))} or newer"
     with Git(timeout=min(config.git_timeout, 30)) as git:
-        shown = (await git.run(["--version"])).decode(errors="replace").strip()
-        found = re.search(r"(\d+)\.(\d+)", shown)
-        if found is None or (int(found[1]), int(found[2])) < _LEAST_GIT:
-            return failure("git", f"{shown[:80]} is too old: addresses are not kept to what was checked", advice)
+        try:
+            shown = await git.check()
+        except GitError as error:
+            return failure("git", str(error), advice)
         made = (await git.run(["hash-object", "--stdin"], lines=["pricore"])).decode().strip()
     if made != hashlib.sha1(b"blob 8\0pricore\n", usedforsecurity=False).hexdigest():
-        return failure("git", f"{shown[:80]} doesn't work: it gives a wrong checksum", advice)
+        return failure("git", f"{shown} doesn't work: it gives a wrong checksum", advice)
     return ok("git", shown)
 
 
