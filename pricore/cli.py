@@ -109,16 +109,26 @@ def _pricore(
 def main() -> None:
     """Run the program: exit 0 done, 1 failed, 2 wrong usage. No traceback reaches whoever typed the command."""
     try:
-        _run()
+        try:
+            _run()
+        finally:
+            # it ends in any case: whoever presses Ctrl-C now gets no traceback of what Python takes down
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        # pressed a moment before that
+        _exit(130)
     except SystemExit as end:
-        # it ends in any case: whoever presses Ctrl-C now gets no traceback of what Python takes down
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if "obstore" in sys.modules and isinstance(end.code, int):
-            # its threads outlive its last answer, and abort the process if they meet Python being torn down:
-            # https://github.com/PyO3/pyo3-async-runtimes/issues/40
-            sys.stderr.flush()
-            os._exit(end.code)
-        raise
+        _exit(end.code)
+
+
+def _exit(status: str | int | None) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if "obstore" in sys.modules and isinstance(status, int):
+        # its threads outlive its last answer, and abort the process if they meet Python being torn down:
+        # https://github.com/PyO3/pyo3-async-runtimes/issues/40
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _run() -> None:
