@@ -40,7 +40,7 @@ _LARGE_PIECE: Final = 4 * 1024 * 1024
 _LOOK_SECONDS: Final = 0.05
 _FORCE_SECONDS: Final = 0.5
 """What is left to requests whose time is over, twice: to end by themselves, and to notice that they were ended."""
-_TURN_SECONDS: Final = 0.0001
+_TURN_SECONDS: Final = 0.0005
 """How long a thread that computes keeps the interpreter from the loop; a request needs it several times."""
 
 UNREAD_SECONDS: Final = 120.0
