@@ -27,6 +27,9 @@ _log = logging.getLogger("pricore.checksums")
 _AT_A_TIME: Final = 50
 """Archives that are taken up without giving others a turn; there may be 20,000."""
 
+_TOLD_AT_A_TIME: Final = 10
+"""The same for those that are made already, each of which is told."""
+
 _MANY: Final = 16
 """From so many on, reading what they have in common once is worth what it takes to begin."""
 
@@ -155,7 +158,7 @@ class Checksums:
         failed: dict[str, str] = {}
         unfit: dict[str, str] = {}
         for number, candidate in enumerate(candidates):
-            if number % _AT_A_TIME == 0:
+            if number % _TOLD_AT_A_TIME == 0:
                 await asyncio.sleep(0)  # those that are finished are not waited for
             on_share(number / len(candidates))
             treeish = treeishes[candidate.ref]
