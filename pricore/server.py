@@ -33,6 +33,7 @@ from pricore.web.http.connection import SETTINGS, Connection
 _log = logging.getLogger("pricore.server")
 
 _M_MMAP_THRESHOLD: Final = -3  # of malloc.h
+_M_ARENA_MAX: Final = -8
 _LARGE_PIECE: Final = 4 * 1024 * 1024
 """Bytes. With the 128 kB that glibc begins with, a first download takes a fifth longer: its buffers are larger."""
 
@@ -40,7 +41,7 @@ _LARGE_PIECE: Final = 4 * 1024 * 1024
 _LOOK_SECONDS: Final = 0.05
 _FORCE_SECONDS: Final = 0.5
 """What is left to requests whose time is over, twice: to end by themselves, and to notice that they were ended."""
-_TURN_SECONDS: Final = 0.0005
+_TURN_SECONDS: Final = 0.0001
 """How long a thread that computes keeps the interpreter from the loop; a request needs it several times."""
 
 UNREAD_SECONDS: Final = 120.0
@@ -240,9 +241,12 @@ def _give_memory_back() -> None:
     """Let large pieces of memory go back to the system when they are free.
 
     By itself, glibc keeps more for every thread the larger the pieces were: twice the largest document or archive.
+    Smaller ones are free for all threads, not only for the one that had them first: Python lets one compute at a
+    time anyway.
     """
     if set_option := getattr(ctypes.CDLL(None), "mallopt", None):
         set_option(_M_MMAP_THRESHOLD, _LARGE_PIECE)
+        set_option(_M_ARENA_MAX, 1)
 
 
 async def listen(
