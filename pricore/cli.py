@@ -33,6 +33,8 @@ _MODULES: Final[Mapping[str, str]] = {
     "config": "config",
     "healthcheck": "healthcheck",
     "completion": "completion",
+    "upgrade": "upgrade",
+    "licenses": "licenses",
     "dist": "dist",
     "verify": "verify",
 }
@@ -134,7 +136,7 @@ def _exit(status: str | int | None) -> NoReturn:
 def _run() -> None:
     try:
         try:
-            app()
+            app(prog_name="pricore")  # however it was started
         finally:
             sys.stdout.flush()
     except PricoreError as error:

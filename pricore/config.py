@@ -335,7 +335,7 @@ def read_settings(
 
 def find_unknown(environ: Mapping[str, str] = os.environ) -> list[str]:
     """A line for each `PRICORE_*` that sets nothing: Pricore itself passes over them, as they may be others'."""
-    names = {item.name.upper() for item in fields(Config)} | {"CONFIG", "DEBUG"}
+    names = {item.name.upper() for item in fields(Config)} | {"CACHE", "CONFIG", "DEBUG"}
     names |= {f"{item.name.upper()}_FILE" for item in fields(Config) if is_secret(item.name)}
     known = {f"PRICORE_{name}" for name in names}
     unknown = sorted(name for name in environ if name.startswith("PRICORE_") and name not in known)

@@ -18,7 +18,7 @@ from pricore.system.threads import ARCHIVES
 
 _log = logging.getLogger("pricore.dists")
 
-_PROGRAM: Final = Path(__file__).with_name("recompress.py")
+_PROGRAM: Final = Path(__file__).with_stem("recompress")
 _LEAST_BYTES: Final = 32 * 1024
 _MOST_BYTES: Final = 16 * 1024**2
 """Bytes of content from which compressing harder saves more than it takes, and up to which it takes seconds."""

@@ -92,10 +92,7 @@ def _keep_copy(path: Path, version: int) -> None:
     copied = path.with_name(f"{path.name}.schema-{version}")
     new = copied.with_name(f"{copied.name}.new")
     try:
-        size = path.stat().st_size + _size(path.with_name(f"{path.name}-wal"))
-        free = shutil.disk_usage(path.parent).free
-        # the migration can write every page anew
-        needed = 2 * size + _LEAST_ROOM
+        needed, free = room_to_migrate(path)
         if free < needed:
             raise _no_copy(path, f"that takes {_megabytes(needed)}, and {_megabytes(free)} are free")
         new.unlink(missing_ok=True)  # of a process that was killed
@@ -106,6 +103,13 @@ def _keep_copy(path: Path, version: int) -> None:
         raise _no_copy(path, error.strerror or str(error)) from None
     except sqlite3.Error as error:
         raise _no_copy(path, str(error)) from None
+
+
+def room_to_migrate(path: Path) -> tuple[int, int]:
+    """How many bytes a migration of a database takes on its disk, and how many are free."""
+    size = path.stat().st_size + _size(path.with_name(f"{path.name}-wal"))
+    # the copy, and every page anew
+    return 2 * size + _LEAST_ROOM, shutil.disk_usage(path.parent).free
 
 
 def _no_copy(path: Path, reason: str) -> StoreError:

@@ -257,7 +257,8 @@ async def restore(
 
 
 def _check_empty(data: Path) -> None:
-    if found := next(data.iterdir(), None):
+    # the single file unpacks itself there where the user has no cache
+    if found := next((path for path in data.iterdir() if path.name != "program"), None):
         raise BackupError(
             f"{data} is not empty, {found.name} is in it: restore into another folder (--data), or move it away"
         )

@@ -6,6 +6,7 @@ so. So it names a file that has both: in the data folder, where every process of
 
 import os
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +24,15 @@ _SYSTEM: Final = (
 
 
 def trust(config: Config) -> None:
-    """Let this process, and what it starts, trust `ca_file` too; nothing where that isn't set.
+    """Let this process, and what it starts, trust `ca_file` too, where that is set.
 
+    A Python that came with the program may look for the system's own where another system has them: it is told.
     The data folder has to be there. Raises ConfigError for a file that cannot be read, or has no certificate.
     """
     if config.ca_file is None:
+        places = ssl.get_default_verify_paths()
+        if not (places.cafile or places.capath or "SSL_CERT_FILE" in os.environ) and (system := _first(_SYSTEM)):
+            os.environ["SSL_CERT_FILE"] = str(system)
         return
     own = read_certificates(config.ca_file)
     path = config.data / _NAME
@@ -56,8 +61,13 @@ def _system(made: Path) -> str:
     """The certificates that are trusted without it."""
     named = os.environ.get("SSL_CERT_FILE", "")
     places = (named if named != str(made) else "", ssl.get_default_verify_paths().cafile or "", *_SYSTEM)
-    found = next((Path(place) for place in places if place and Path(place).is_file()), None)
+    found = _first(places)
     return "" if found is None else found.read_text(encoding="utf-8", errors="replace")
+
+
+def _first(places: Iterable[str]) -> Path | None:
+    """The first of them that is a file."""
+    return next((Path(place) for place in places if place and Path(place).is_file()), None)
 
 
 def _write(path: Path, content: str) -> None:

@@ -92,15 +92,8 @@ async def _check_server(config: Config) -> Result:
             f"no `pricore serve` serves {config.data}",
             "start it; `systemctl status pricore` says why not",
         )
-    url = f"{_direct_url(config)}/api/openapi.json"
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT) as session,
-            session.get(url, allow_redirects=False) as answer,
-        ):
-            document = msgspec.json.decode(await client.read(answer))
-            found = str(document["info"]["version"])[:40]
-    except (aiohttp.ClientError, OSError, TimeoutError, msgspec.MsgspecError, KeyError, TypeError):
+    found = await served_version(config)
+    if found is None:
         return warning(
             "server",
             f"it runs, and does not listen at {config.host} port {config.port} as the settings say",
@@ -111,6 +104,20 @@ async def _check_server(config: Config) -> Result:
             "server", f"it is version {found}, and this command {version('pricore')}", "restart the server"
         )
     return ok("server", f"version {found} serves {config.data}")
+
+
+async def served_version(config: Config) -> str | None:
+    """The version of the server that listens where the settings say, None where no Pricore answers there."""
+    url = f"{_direct_url(config)}/api/openapi.json"
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=_TIMEOUT) as session,
+            session.get(url, allow_redirects=False) as answer,
+        ):
+            document = msgspec.json.decode(await client.read(answer))
+            return str(document["info"]["version"])[:40]
+    except (aiohttp.ClientError, OSError, TimeoutError, msgspec.MsgspecError, KeyError, TypeError):
+        return None
 
 
 def _direct_url(config: Config) -> str:
