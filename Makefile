@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test unit soak check lint format docs bench clean
+.PHONY: quickstart test unit soak check lint format docs bench binary deb release delivery locked clean
 
 quickstart: $(READY)
 	$(BIN)/pricore quickstart
@@ -45,8 +45,47 @@ docs: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench
 
+# The program as a single file that needs nothing but git: dist/pricore-<version>-linux-<arch>
+binary: $(READY)
+	$(builders)
+	$(BIN)/python -m delivery dist binary
+
+# The same as a Debian package: dist/pricore_<version>_<arch>.deb
+deb: $(READY)
+	$(builders)
+	$(BIN)/python -m delivery dist deb
+
+# All that is published of the tag that is checked out, in dist/release
+release: $(READY)
+	$(builders)
+	$(BIN)/python -m delivery.release dist/release
+
+# Everything that is delivered, made and tried where people install it; takes many minutes, and root for the chroots
+delivery: $(READY)
+	$(builders)
+	$(BIN)/python -m delivery dist binary deb
+	PRICORE_TEST_BINARY=$$(ls -t dist/pricore-*-linux-* | head -1) PRICORE_TEST_DEB=$$(ls -t dist/*.deb | head -1) \
+		$(BIN)/pytest tests/delivery
+	PRICORE_TEST_PROGRAM=$$(realpath $$(ls -t dist/pricore-*-linux-* | head -1)) $(TRY) $(STORIES)
+
+STORIES := $(addprefix tests/stories/test_,authority.py backup.py composer.py credentials.py kill.py locks.py \
+	management.py monorepo.py releases.py signals.py uploads.py users.py workers.py)
+
+# Which versions of other packages are delivered: the newest that pyproject.toml allows, by their checksums
+locked: $(READY)
+	$(BIN)/uv pip compile pyproject.toml --extra speed --extra s3 --extra postgresql --universal --generate-hashes \
+		--python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --upgrade \
+		--output-file delivery/locked.txt
+
 # Say in one line what is missing and how to get it: need(what shows that it is there, what to say)
 need = @$(1) >/dev/null 2>&1 || { echo "error: $(2)" >&2; exit 1; }
+
+define builders
+	$(call need,command -v gcc,gcc is missing: apt install gcc libc6-dev)
+	$(call need,echo 'int main() {}' | gcc -x c - -static -lzstd -o /dev/null,what to link with is missing: \
+		apt install libc6-dev libzstd-dev)
+	$(call need,command -v patchelf,patchelf is missing: apt install patchelf)
+endef
 
 $(READY): pyproject.toml
 	$(call need,command -v git,git is missing: apt install git)
@@ -59,4 +98,4 @@ $(READY): pyproject.toml
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

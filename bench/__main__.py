@@ -12,6 +12,7 @@ from rich.console import Console
 
 import pricore
 from bench import (
+    binary,
     commands,
     crowd,
     dists,
@@ -44,6 +45,7 @@ _PARTS: Final[Mapping[str, Callable[[Path, Effort], list[Result]]]] = {
     "dists": dists.measure,
     "others": others.measure,
     "commands": commands.measure,
+    "binary": binary.measure,
     "inline": inline.measure,
     "satis": satis.measure,
 }

@@ -166,6 +166,9 @@ class Pricore:
         } | {"PRICORE_DATA": str(data), "HOME": str(data.parent), "COLUMNS": "200", "PRICORE_SYNC_INTERVAL": "0"}
         self.environment |= {f"PRICORE_{name.upper()}": value for name, value in settings.items()}
         self.program = [sys.executable, "-W", "error", "-m", "pricore"]
+        if program := os.environ.get("PRICORE_TEST_PROGRAM"):  # another one: the single file, say
+            self.program = [program]
+            self.environment["PRICORE_CACHE"] = str(Path(program).with_suffix(".cache"))
 
     def command(self, *arguments: str) -> list[str]:
         """What starts a command, for who starts it with `environment`."""

@@ -6,6 +6,7 @@ from typing import Final
 from tests.house.sources import ROOT, parsed
 
 OTHERS: Final[Mapping[str, str]] = {
+    "delivery": "the single file and the packages, where people install them",
     "house": "how the house is built",
     "stories": "end to end, through all rooms",
     "stories/oracle": "what Satis makes of the same repositories",
