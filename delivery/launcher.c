@@ -359,6 +359,8 @@ static bool prepare(int place, const char *shown)
         if (marker >= 0)
             remove_unused(place);
     }
+    if (marker == ABSENT)
+        reject(shown, "cannot keep it: its files cannot be locked");
     return marker >= 0;
 }
 
