@@ -103,7 +103,7 @@ class Recompression:
 async def _run_program(kept: IO[bytes], size: int, file: IO[bytes]) -> None:
     """Write a kept archive, which has a size unpacked, into a file; whether that went well shows in the file."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", str(_PROGRAM), str(size)),
+        *(sys.executable, "-I", str(_PROGRAM), str(size)),  # the environment's Python may be another one
         stdin=kept,
         stdout=file,
         stderr=asyncio.subprocess.DEVNULL,

@@ -284,6 +284,18 @@ async def test_what_was_packed_before_is_packed_harder_when_it_is_asked_for(
     assert len(await _read(dists, dist, large, "zstd")) < len(before)
 
 
+async def test_another_pythons_settings_do_not_keep_it_from_packing(
+    large: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment may be for another Python than that of the single file."""
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    dist = await _advertised(large)
+    dists = Dists(tmp_path / "dists")
+    before = await _read(dists, dist, large, "zstd")
+    await _repack(dists, dist)
+    assert len(await _read(dists, dist, large, "zstd")) < len(before)
+
+
 async def test_what_is_deleted_while_it_is_packed_stays_gone(
     large: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
