@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
 
 .PHONY: quickstart test unit soak check lint format docs bench binary deb release delivery locked clean
 
@@ -46,22 +47,22 @@ bench: $(READY)
 	$(BIN)/python -m bench
 
 # The program as a single file that needs nothing but git: dist/pricore-<version>-linux-<arch>
-binary: $(READY)
+binary: $(TOOLS)
 	$(builders)
 	$(BIN)/python -m delivery dist binary
 
 # The same as a Debian package: dist/pricore_<version>_<arch>.deb
-deb: $(READY)
+deb: $(TOOLS)
 	$(builders)
 	$(BIN)/python -m delivery dist deb
 
 # All that is published of the tag that is checked out, in dist/release
-release: $(READY)
+release: $(TOOLS)
 	$(builders)
 	$(BIN)/python -m delivery.release dist/release
 
 # Everything that is delivered, made and tried where people install it; takes many minutes, and root for the chroots
-delivery: $(READY)
+delivery: $(TOOLS)
 	$(builders)
 	$(BIN)/python -m delivery dist binary deb
 	PRICORE_TEST_BINARY=$$(ls -t dist/pricore-*-linux-* | head -1) PRICORE_TEST_DEB=$$(ls -t dist/*.deb | head -1) \
@@ -72,7 +73,7 @@ STORIES := $(addprefix tests/stories/test_,authority.py backup.py composer.py cr
 	management.py monorepo.py releases.py signals.py uploads.py users.py workers.py)
 
 # Which versions of other packages are delivered: the newest that pyproject.toml allows, by their checksums
-locked: $(READY)
+locked: $(TOOLS)
 	$(BIN)/uv pip compile pyproject.toml --extra speed --extra s3 --extra postgresql --universal --generate-hashes \
 		--python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --upgrade \
 		--output-file delivery/locked.txt
@@ -96,6 +97,11 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev,speed]'
 	touch $(READY)
+
+# What only `make binary` and its like need
+$(TOOLS): $(READY)
+	$(BIN)/pip install --quiet --editable '.[delivery]'
+	touch $(TOOLS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
