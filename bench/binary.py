@@ -46,7 +46,7 @@ def measure(folder: Path, effort: Effort) -> list[Result]:
         ),
         # the first of the pairs unpacks, and is none
         compare(
-            "pricore token list by the single file, unpacked",
+            "list of tokens by the single file, unpacked",
             ours[1:],
             installed[1:],
             seconds,
