@@ -64,7 +64,7 @@ release: $(TOOLS)
 # Everything that is delivered, made and tried where people install it; takes many minutes, and root for the chroots
 delivery: $(TOOLS)
 	$(builders)
-	$(call need,command -v mmdebstrap && command -v buildah && command -v lintian,what tries it is missing: \
+	$(call need,{ command -v mmdebstrap && command -v buildah && command -v lintian; },what tries it is missing: \
 		apt install mmdebstrap buildah lintian)
 	$(BIN)/python -m delivery dist binary deb
 	PRICORE_TEST_BINARY=$$(ls -t dist/pricore-*-linux-* | head -1) PRICORE_TEST_DEB=$$(ls -t dist/*.deb | head -1) \
