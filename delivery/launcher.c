@@ -151,16 +151,20 @@ struct stream {
     ZSTD_DCtx *context;
     ZSTD_inBuffer in;
     char *buffer;
-    size_t size, from, to, left;
+    size_t size, from, to;
+    bool ended; /* all of it was read, and its checksum is right */
 };
 
 static const char *fill(struct stream *stream)
 {
     while (stream->from == stream->to) {
+        if (stream->ended)
+            return damaged; /* more is wanted than there is */
         ZSTD_outBuffer out = {stream->buffer, stream->size, 0};
         size_t result = ZSTD_decompressStream(stream->context, &out, &stream->in);
-        if (ZSTD_isError(result) || (out.pos == 0 && stream->in.pos == stream->in.size))
+        if (ZSTD_isError(result) || (result != 0 && out.pos == 0 && stream->in.pos == stream->in.size))
             return damaged;
+        stream->ended = result == 0;
         stream->from = 0;
         stream->to = out.pos;
     }
@@ -190,6 +194,18 @@ static const char *take(struct stream *stream, size_t count, char *into, int fil
         }
         stream->from += part;
         count -= part;
+    }
+    return NULL;
+}
+
+/* Read to the end, where the checksum of all of it is; gives what is wrong, or NULL. */
+static const char *finish(struct stream *stream)
+{
+    while (!stream->ended) {
+        stream->from = stream->to;
+        const char *wrong = fill(stream);
+        if (wrong && !stream->ended)
+            return wrong;
     }
     return NULL;
 }
@@ -247,10 +263,16 @@ static const char *unpack(int folder)
             wrong = damaged;
         if (!wrong)
             wrong = take(&stream, length, name, -1);
+        if (!wrong && (name[length - 1] != 0 || *name == '/' || strstr(name, "../")))
+            wrong = damaged;
         if (!wrong)
             wrong = take(&stream, -(sizeof head + length) & 3, NULL, -1);
-        if (wrong || !strcmp(name, "TRAILER!!!"))
+        if (wrong)
             break;
+        if (!strcmp(name, "TRAILER!!!")) {
+            wrong = finish(&stream);
+            break;
+        }
         if (S_ISDIR(mode))
             wrong = mkdirat(folder, name, 0755) == 0 ? NULL : strerror(errno);
         else

@@ -1,7 +1,6 @@
 """The single file is all of the program: nothing is left out, and nothing of this machine is needed."""
 
 import json
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -12,11 +11,6 @@ from tests.harness import Pricore
 
 NEWEST_GLIBC = (2, 36)
 """Debian 12's: what it was built on is no newer, and everything there runs from it on."""
-
-
-@pytest.fixture(scope="module")
-def binary() -> Path:
-    return Path(os.environ["PRICORE_TEST_BINARY"]).absolute()
 
 
 @pytest.fixture(scope="module")

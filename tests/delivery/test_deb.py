@@ -16,11 +16,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a chr
 
 
 @pytest.fixture(scope="module")
-def deb() -> Path:
-    return Path(os.environ["PRICORE_TEST_DEB"]).absolute()
-
-
-@pytest.fixture(scope="module")
 def older(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a smaller number."""
     folder = tmp_path_factory.mktemp("older")

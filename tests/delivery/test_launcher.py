@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from delivery.binary import pack
-from tests.harness import Pricore, need
+from tests.harness import need
 
 ECHO = '#!/bin/sh\nshift 3\necho "$0:$*:$PRICORE_CACHE"\n[ "$1" != wait ] || exec sleep 60\n'
 FILLING = 200
@@ -147,7 +147,8 @@ def test_what_was_cut_off_is_made_again(file: Path, tmp_path: Path) -> None:
     cache = {"PRICORE_CACHE": str(tmp_path)}
     for _ in range(20):
         with subprocess.Popen([file], env=cache, stdout=subprocess.DEVNULL) as process:
-            Pricore.wait(lambda: any(tmp_path.iterdir()))
+            while not any(tmp_path.iterdir()):  # without a pause: it takes milliseconds
+                assert process.poll() is None
             process.kill()
         if not [*tmp_path.glob("pricore-*")]:
             break
@@ -168,16 +169,28 @@ def test_a_folder_that_is_not_whole_is_made_anew(file: Path, tmp_path: Path) -> 
     assert len([*folder.glob("1.0.0-*")]) == FILLING
 
 
-def test_a_damaged_file_says_so(file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [0.5, 0.999])
+def test_a_file_that_was_cut_says_so(file: Path, tmp_path: Path, kept: float) -> None:
+    content = file.read_bytes()
+    check_damaged(content[: int(len(content) * kept)], tmp_path)
+
+
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.7, 0.9, 0.99, 0.999999, 1])
+def test_a_file_that_was_changed_says_so(file: Path, tmp_path: Path, place: float) -> None:
+    """One bit anywhere behind the launcher, up to the checksum at the end."""
     content = bytearray(file.read_bytes())
-    cut, changed = tmp_path / "cut", tmp_path / "changed"
-    cut.write_bytes(content[: len(content) // 2])
-    content[len(content) // 2] ^= 1
-    changed.write_bytes(content)
-    for number, path in enumerate((cut, changed)):
-        path.chmod(0o755)
-        line = refused(path, PRICORE_CACHE=str(tmp_path / str(number)))
-        assert "this file is damaged: download it again, and compare its checksum" in line
+    content[int((len(content) - 1) * place)] ^= 1
+    check_damaged(bytes(content), tmp_path)
+
+
+def check_damaged(content: bytes, folder: Path) -> None:
+    """It is told, and nothing of it is left that could be run."""
+    path, cache = folder / "damaged", folder / "cache"
+    path.write_bytes(content)
+    path.chmod(0o755)
+    line = refused(path, PRICORE_CACHE=str(cache))
+    assert "this file is damaged: download it again, and compare its checksum" in line
+    assert list(cache.iterdir()) == []
 
 
 def test_without_a_home_it_asks_for_a_place(file: Path) -> None:
