@@ -14,6 +14,7 @@ import msgspec
 from pricore.config import Config
 from pricore.engine.sqlite import check_schema, check_there, newest_schema, room_to_migrate, schema_of, scripts
 from pricore.operations.doctor import served_version
+from pricore.system.lease import holder
 
 _CHANGELOG: Final = Path(__file__).parents[1] / "changelog.md"
 _HEADING: Final = re.compile(r"^## \[(?P<version>[^\]]+)\](?: - (?P<date>\S+))?\n", re.MULTILINE)
@@ -64,7 +65,9 @@ async def look_ahead(config: Config, *, since: str | None = None) -> Upgrade:
     check_there(config.database)
     schema = await asyncio.to_thread(schema_of, config.database)
     check_schema(config.database, schema)
-    serves = await served_version(config)
+    # what listens there may have another data folder
+    holds = await asyncio.to_thread(holder, config.data) is not None
+    serves = await served_version(config) if holds else None
     installed = _installed()
     room, free = room_to_migrate(config.database)
     steps = [script.stem.partition("_")[2].replace("_", " ") for script in scripts()[schema:]]
