@@ -8,11 +8,12 @@ import shlex
 import shutil
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 import pytest
 
@@ -458,6 +459,48 @@ async def test_a_git_that_hangs_is_stopped(unused_tcp_port: int) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
     assert not [line for line in _command_lines() if f"127.0.0.1:{unused_tcp_port}" in line]
+
+
+_ASK: Final = """
+import asyncio, os, pathlib, time
+from pricore.git import Git
+
+def look(output):
+    found = pathlib.Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    (git,) = [int(number) for path in found for number in path.read_text().split()]
+    at = pathlib.Path(f"/proc/{git}")
+    for _ in range(500):  # it is held as soon as it has begun
+        share = (at / "autogroup").read_text().split()[-1:] if (at / "autogroup").exists() else ["10"]
+        if os.getpriority(os.PRIO_PROCESS, git) == 10 and (share == ["10"] or not os.isatty(0)):
+            break
+        time.sleep(0.01)
+    terminal = (at / "stat").read_text().rpartition(")")[2].split()[4]
+    print("nice", os.getpriority(os.PRIO_PROCESS, git), "share", *share, "terminal", terminal)
+
+async def main():
+    with Git(timeout=60) as git:
+        await git.read(["-c", "alias.wait=!sleep 2", "wait"], look)
+
+asyncio.run(main())
+"""
+
+
+def test_git_gives_way_to_who_started_it() -> None:
+    """What somebody waits for goes before a fetch."""
+    assert "nice 10" in _look_at_git([sys.executable, "-c", _ASK])
+
+
+def test_git_gives_way_on_a_terminal_too() -> None:
+    """There it has a session of its own, lest its helpers ask there, and that session the smaller share."""
+    command = shlex.join([sys.executable, "-c", _ASK])
+    found = _look_at_git(["script", "--quiet", "--return", "--command", command, "/dev/null"])
+    assert "nice 10 share 10 terminal 0" in found
+
+
+def _look_at_git(command: Sequence[str]) -> str:
+    """What a process of its own, without a terminal or with its own one, tells of the git that it has started."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, start_new_session=True)
+    return done.stdout
 
 
 def _command_lines() -> list[str]:

@@ -6,6 +6,7 @@ them only what is found by a key; other processes (the CLI beside the server) wo
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -28,6 +29,10 @@ _MOST_READERS: Final = 3
 _MOST_FINDERS: Final = 2
 """How many queries go on at the same time: any, and beside them those for what is found by a key."""
 
+_SLOW_SECONDS: Final = 0.002
+_PAUSE_SECONDS: Final = 1.0
+"""A look-up on the loop that takes longer had to wait for the disk; so long none is made there then."""
+
 
 class Database:
     """An open database; use it as an async context manager.
@@ -46,6 +51,7 @@ class Database:
         self._watch: sqlite3.Connection
         self._books: sqlite3.Connection
         self._keeper: ThreadPoolExecutor
+        self._disk_waits_until = 0.0
         self._asked = False
         self._data_version = -1
         self._revision = 0
@@ -267,6 +273,16 @@ class Database:
     def look_up(self, sql: str, parameters: Sequence[Any]) -> Any | None:
         """The row with a key, or None: that takes less than the way to the thread in which others are fetched."""
         return self._watch.execute(sql, parameters).fetchone()
+
+    async def find(self, sql: str, parameters: Sequence[Any]) -> Any | None:
+        """The same for what may not be in memory: after one that the disk let wait, threads fetch for a while."""
+        began = time.monotonic()
+        if began < self._disk_waits_until:
+            return await self.fetch_one(sql, parameters, by_key=True)
+        row = self.look_up(sql, parameters)
+        if time.monotonic() - began > _SLOW_SECONDS:
+            self._disk_waits_until = began + _PAUSE_SECONDS
+        return row
 
     async def fetch_one(self, sql: str, parameters: Sequence[Any] = (), *, by_key: bool = False) -> Any | None:
         """The first row of what `fetch_all` gives, or None."""

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from threading import Lock
 from typing import IO, Final, Self, TypeVar
 
@@ -46,6 +48,9 @@ _PROGRESS: Final = re.compile(
 
 _UNITS: Final = {b"bytes": 1, b"KiB": 1024, b"MiB": 1024**2, b"GiB": 1024**3}
 _MOST_LINE: Final = 400
+
+_NICE: Final = 10
+"""By how much git is less urgent than this process, which somebody waits for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,13 +166,36 @@ class GitProcess:
                     stderr=errors,
                     env=self._environment,
                     cwd="/",
-                    start_new_session=True,
+                    # a group to be killed; on a terminal a session, too, or its helpers would ask there
+                    start_new_session=_on_terminal(),
+                    process_group=None if _on_terminal() else 0,
                     pass_fds=passed,
                 )
             except FileNotFoundError:
                 raise GitError("git is not installed, or not on PATH") from None
             self._bounds.apply_to(self._process.pid)
+            _give_way(self._process.pid)
             return self._process
+
+
+@cache
+def _on_terminal() -> bool:
+    """Whether this process has a terminal, which its children could ask."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _give_way(process: int) -> None:
+    """Let this process be served before one that has just begun, and before all that that begins."""
+    with suppress(OSError):  # it has ended
+        os.setpriority(os.PRIO_PROCESS, process, os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
+    # Linux gives each session the same share, however urgent those in it are; this is the share of one
+    if _on_terminal():
+        with suppress(OSError):
+            Path(f"/proc/{process}/autogroup").write_text(str(_NICE), encoding="ascii")
 
 
 @contextmanager

@@ -21,6 +21,11 @@ PUBLISHED: Final = """
 """
 """The columns of a version that documents are made of."""
 
+_SMALL: Final = 64 * 1024
+"""Bytes of a stored document that is read at once; of a larger one, each page is one more on the disk."""
+
+_ANY: Final = 2**40
+
 
 class Documents:
     """The part of the store that holds what clients read of packages."""
@@ -30,16 +35,15 @@ class Documents:
 
     async def find(self, slug: str, name: str, half: str) -> Document | None:
         """A finished half (`stable` or `dev`) of a package's metadata, or None where there is no such package."""
-        row = await self._database.fetch_one(
-            """
-            SELECT documents.body, documents.last_modified FROM documents
+        sql = """
+            SELECT CASE WHEN length(body) <= ?4 THEN body END, documents.last_modified FROM documents
             JOIN packages ON packages.id = documents.package_id
             JOIN organizations ON organizations.id = packages.organization_id
-            WHERE organizations.slug = ? AND packages.name = ? AND documents.half = ?
-            """,
-            (slug, name, half),
-            by_key=True,
-        )
+            WHERE organizations.slug = ?1 AND packages.name = ?2 AND documents.half = ?3
+        """
+        row = await self._database.find(sql, (slug, name, half, _SMALL))
+        if row is not None and row[0] is None:
+            row = await self._database.fetch_one(sql, (slug, name, half, _ANY), by_key=True)
         return None if row is None else Document(*row)
 
     async def inline(self, organization_id: str, only: frozenset[str] | None) -> dict[str, "msgspec.Raw"]:

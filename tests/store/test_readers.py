@@ -1,6 +1,7 @@
 """Questions that many wait for never wait behind long ones."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,20 @@ async def test_what_has_a_key_never_waits_for_what_takes_long(
         for task in long:
             task.cancel()
         await asyncio.gather(*long, return_exceptions=True)
+
+
+async def test_a_disk_that_has_to_be_waited_for_stops_nobody(store: Store) -> None:
+    """After a look-up that took long, the next ones are made in threads, and give the same."""
+    slow = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT max(i) FROM n"
+
+    def threads() -> int:
+        return sum(thread.name.startswith("finds") for thread in threading.enumerate())
+
+    assert await store.find(slow, (1,)) == (1,)
+    assert threads() == 0
+    assert await store.find(slow, (300_000,)) == (300_000,)
+    assert await store.find(slow, (1,)) == (1,)
+    assert threads() == 1
 
 
 async def test_the_end_waits_for_no_question(path: Path) -> None:
