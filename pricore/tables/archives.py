@@ -23,13 +23,14 @@ class Archives:
         """Every archive that may be asked for; one that several packages have is there for each of them."""
         rows = await self._database.fetch_all(
             """
-            SELECT slug, packages.name, min(versions.version), repository_id,
+            SELECT slug, packages.name, version, repository_id,
                 coalesce(treeish, dists.reference), dists.shasum, size
             FROM dists
             JOIN packages ON packages.id = dists.package_id
             JOIN organizations ON organizations.id = organization_id
-            LEFT JOIN versions ON versions.package_id = packages.id AND versions.reference = dists.reference
-            GROUP BY slug, packages.name, dists.reference, packages.repository_id, treeish, dists.shasum, size
+            LEFT JOIN (
+                SELECT package_id, reference, min(version) AS version FROM versions GROUP BY package_id, reference
+            ) AS made ON made.package_id = dists.package_id AND made.reference = dists.reference
             ORDER BY slug, packages.name, dists.reference
             """
         )

@@ -16,17 +16,21 @@ if TYPE_CHECKING:
     from pricore.engine.database import Database
 
 _COLUMNS: Final = ", ".join(f"packages.{name}" for name in Package.__struct_fields__)
-_VERSION: Final = """
+_MOVED: Final = """
+    refs.repository_id = packages.repository_id AND lower(refs.package) = packages.name
+        AND substr(refs.name, 1, 10) = 'refs/tags/' AND refs.deleted_at IS NULL
+        AND refs.reference <> versions.reference
+"""
+_VERSION: Final = f"""
     versions.version, normalized, ref, versions.reference, shasum, released_at, gone_at,
-    (
-        SELECT refs.reference FROM refs
-        WHERE refs.repository_id = packages.repository_id
-            -- its own tag, or where that is gone, another one that means the same
-            AND (refs.name = versions.ref OR (gone_at IS NOT NULL AND refs.version = versions.version))
-            AND substr(refs.name, 1, 10) = 'refs/tags/' AND lower(refs.package) = packages.name
-            AND refs.reference <> versions.reference AND refs.deleted_at IS NULL
-        ORDER BY refs.name LIMIT 1
-    ),
+    coalesce((
+        SELECT refs.reference FROM refs WHERE refs.name = versions.ref AND {_MOVED}
+    ), CASE WHEN gone_at IS NOT NULL THEN (
+        -- where its own tag is gone, another one that means the same
+        SELECT refs.reference FROM refs WHERE refs.version = versions.version AND {_MOVED}
+        -- not by the name itself, in whose order SQLite would go through all refs
+        ORDER BY refs.name || '' LIMIT 1
+    ) END),
     first_reference
 """
 
