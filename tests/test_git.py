@@ -470,8 +470,8 @@ def look(output):
     (git,) = [int(number) for path in found for number in path.read_text().split()]
     at = pathlib.Path(f"/proc/{git}")
     for _ in range(500):  # it is held as soon as it has begun
-        share = (at / "autogroup").read_text().split()[-1:] if (at / "autogroup").exists() else ["10"]
-        if os.getpriority(os.PRIO_PROCESS, git) == 10 and (share == ["10"] or not os.isatty(0)):
+        share = (at / "autogroup").read_text().split()[-1:] if (at / "autogroup").exists() else ["5"]
+        if os.getpriority(os.PRIO_PROCESS, git) == 5 and (share == ["5"] or not os.isatty(0)):
             break
         time.sleep(0.01)
     terminal = (at / "stat").read_text().rpartition(")")[2].split()[4]
@@ -487,14 +487,14 @@ asyncio.run(main())
 
 def test_git_gives_way_to_who_started_it() -> None:
     """What somebody waits for goes before a fetch."""
-    assert "nice 10" in _look_at_git([sys.executable, "-c", _ASK])
+    assert "nice 5" in _look_at_git([sys.executable, "-c", _ASK])
 
 
 def test_git_gives_way_on_a_terminal_too() -> None:
     """There it has a session of its own, lest its helpers ask there, and that session the smaller share."""
     command = shlex.join([sys.executable, "-c", _ASK])
     found = _look_at_git(["script", "--quiet", "--return", "--command", command, "/dev/null"])
-    assert "nice 10 share 10 terminal 0" in found
+    assert "nice 5 share 5 terminal 0" in found
 
 
 def _look_at_git(command: Sequence[str]) -> str:

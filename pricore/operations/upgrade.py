@@ -111,7 +111,7 @@ def _changes(since: str | None) -> Iterator[Change]:
         if heading["version"] == since:
             return
         notes = text[heading.end() : following.start() if following else None].strip()
-        if notes:
+        if notes and heading["date"] is not None:  # what has no date is in no version yet
             yield Change(heading["version"], heading["date"], notes)
             if since is None:
                 return

@@ -49,7 +49,7 @@ _PROGRESS: Final = re.compile(
 _UNITS: Final = {b"bytes": 1, b"KiB": 1024, b"MiB": 1024**2, b"GiB": 1024**3}
 _MOST_LINE: Final = 400
 
-_NICE: Final = 10
+_NICE: Final = 5
 """By how much git is less urgent than this process, which somebody waits for."""
 
 
