@@ -19,7 +19,7 @@ import zstandard
 
 from pricore.archives import uploaded_zips
 from pricore.archives.compression import digest_at
-from pricore.composer import composer_json, metadata, versions
+from pricore.composer import composer_json, metadata, version_names
 from pricore.composer.candidates import NewVersion
 from pricore.composer.composer_json import Manifest
 from pricore.errors import (
@@ -272,7 +272,7 @@ def _version_of(manifest: Manifest, given: str | None) -> tuple[str, str]:
     if given is None and declared is None:
         raise InvalidError("it has no version: give one, or put it into composer.json", field="version")
     try:
-        return versions.uploaded_version(given, declared)
+        return version_names.uploaded_version(given, declared)
     except ValueError as error:
         raise InvalidError(str(error), field="version") from None
 

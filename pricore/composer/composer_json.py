@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from pricore.composer import versions
+from pricore.composer import constraints
 from pricore.composer.fields import FIELDS, parse_time
 from pricore.errors import ComposerJsonError
 
@@ -170,6 +170,6 @@ def _check_links(links: Mapping[str, Mapping[str, str]]) -> str | None:
 def check_link(link: str, constraint: str) -> None:
     """Refuse with ComposerJsonError a link whose constraint Composer cannot parse."""
     try:
-        versions.check_constraint(constraint)
+        constraints.check_constraint(constraint)
     except ValueError as error:
         raise ComposerJsonError(f"{link}: {error}") from None

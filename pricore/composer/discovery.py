@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pricore.composer import composer_json, metadata, versions
+from pricore.composer import composer_json, metadata, version_names, versions
 from pricore.composer.candidates import Candidate
 from pricore.composer.composer_json import Manifest
 from pricore.errors import ComposerJsonError
@@ -168,9 +168,9 @@ def claim(text: str) -> object | None:
     ref, path = split_place(text)
     try:
         if ref.startswith(TAGS):
-            version, normalized = versions.tag_version(ref.removeprefix(TAGS))
+            version, normalized = version_names.tag_version(ref.removeprefix(TAGS))
         else:
-            version, normalized = versions.branch_version(ref.removeprefix(BRANCHES))
+            version, normalized = version_names.branch_version(ref.removeprefix(BRANCHES))
     except ValueError:
         return None
     return _identity(path, version, normalized, released=ref.startswith(TAGS))
@@ -219,18 +219,18 @@ class _Walk:
         if tag is None and branch.startswith("-"):
             raise ValueError("git would take its name for an option")
         if tag is not None:
-            versions.tag_version(tag)
+            version_names.tag_version(tag)
         else:
-            versions.branch_version(branch)
+            version_names.branch_version(branch)
         file = self._files[place(commit, path)]
         manifest = self._manifest(file)
         name = self._rules.default_names.get(path) or manifest.name
         if name is None:
             raise ComposerJsonError('composer.json has no "name"')
         if tag is not None:
-            version, normalized = versions.tag_version(tag, _declared_version(manifest))
+            version, normalized = version_names.tag_version(tag, _declared_version(manifest))
         else:
-            version, normalized = versions.branch_version(branch)
+            version, normalized = version_names.branch_version(branch)
         identity = _identity(name, version, normalized, released=tag is not None)
         if tag is None:
             self._claim_branch(identity, version, at)
