@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
 from pricore.auth import access_tokens
@@ -12,6 +13,7 @@ from pricore.config import Config
 from pricore.git import Git
 from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository, Trigger
+from pricore.rights.rules import parse_rule
 from pricore.services.opening import Services
 from pricore.store import Store
 from pricore.sync.report import Report
@@ -51,11 +53,17 @@ class Opened:
         """The id of a repository that is followed from now on, and not read yet."""
         return (await self.store.repositories.add(self.organization, parse_address(url))).id
 
-    async def create_token(self, *, scopes: Sequence[str] = ("packages:read",), secret: str = "") -> str:
-        """The secret of a new token that sees all packages; one that is given, or a new one."""
+    async def create_token(
+        self, *, scopes: Sequence[str] = ("packages:read",), secret: str = "", rules: Sequence[str] | None = None
+    ) -> str:
+        """The secret of a new token, one that is given or a new one; without rules it sees all packages."""
         secret = secret or access_tokens.create_secret()
+        layers = () if rules is None else (tuple(map(parse_rule, rules)),)
         await self.store.tokens.create(
-            self.organization, name="bench", token_hash=access_tokens.hash_secret(secret), scopes=list(scopes)
+            {self.organization: layers},
+            name=f"bench {token_hex(8)}",
+            token_hash=access_tokens.hash_secret(secret),
+            scopes=list(scopes),
         )
         return secret
 

@@ -179,11 +179,11 @@ class Config:
 
     Rate limits count by the minute, 0 for none: requests of a token from an address, downloads of a package with
     it, and failed authentications of an address. `rate_limits` False switches all of them off.
-    `trusted_proxies` are the networks whose forwarding headers are believed. `internal_hosts` are names and
-    networks of hosts on the inside that a repository added over the API may be on. `git_proxy` is the URL of the
-    proxy to Git hosts over http and https; empty is the environment's, which a repository added over the API
-    doesn't get. `key_file` holds the key that seals secrets in the database; None is `key` in the data folder.
-    `ca_file` has certificates, in PEM, of authorities that are trusted beside the system's.
+    `restricted_sources` shows addresses of sources to tokens with rules, too. `trusted_proxies` are the networks
+    whose forwarding headers are believed. `internal_hosts` are names and networks of hosts on the inside that a
+    repository added over the API may be on. `git_proxy` is the URL of the proxy to Git hosts over http and https;
+    empty is the environment's, which a repository added over the API doesn't get. `key_file` holds the key that
+    seals secrets in the database; None is `key` in the data folder. `ca_file` has certificates to trust (PEM).
 
     `log_format` and `log_level` are those of the server's log, to which `access_log` adds a line for each request.
     `stop_timeout` is the time that running requests have to end once the server is stopped, seconds.
@@ -212,6 +212,7 @@ class Config:
     requests_per_minute: int = setting(1000, _number())
     downloads_per_minute: int = setting(100, _number())
     failures_per_minute: int = setting(60, _number())
+    restricted_sources: bool = setting(False, _switch, fixed=True)
     trusted_proxies: tuple[Network, ...] = setting((), _list(_network))
     internal_hosts: tuple[Network | str, ...] = setting((), _list(_host_or_network))
     git_proxy: str = setting("", _url)

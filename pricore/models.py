@@ -249,7 +249,8 @@ class Version(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     One that was uploaded has no `ref`, and the checksum of its content without times as `reference`.
 
     `moved_to` is the commit to which its tag has moved, which nobody accepted. Where somebody did so before,
-    `first_reference` is the commit that it was released with.
+    `first_reference` is the commit that it was released with. `published_at` is when it was first served at its
+    commit, None where that is not known.
     """
 
     version: str
@@ -261,6 +262,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     gone_at: int | None
     moved_to: str | None
     first_reference: str | None
+    published_at: int | None
 
     @property
     def kind(self) -> str:
@@ -290,6 +292,7 @@ class Document(msgspec.Struct, frozen=True):
 
     body: bytes
     last_modified: int
+    organization_id: str
 
 
 class Dist(msgspec.Struct, frozen=True):
@@ -355,24 +358,6 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     registered_at: int
     packages: tuple[LockedPackage, ...]
-
-
-class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """An access token; its secret is known to nobody but its holder.
-
-    `organization` is the slug of the one that it belongs to; None for an instance token, which sees them all.
-    `packages` are the only names that it may see; None lifts the restriction.
-    """
-
-    id: str
-    organization_id: str | None
-    organization: str | None
-    name: str
-    scopes: tuple[str, ...]
-    packages: frozenset[str] | None
-    expires_at: int | None
-    last_used_at: int | None
-    created_at: int
 
 
 class Job(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from pricore.tables.runs import Runs
 from pricore.tables.schedule import Schedule
 from pricore.tables.tokens import Tokens
 from pricore.tables.usage import Usage
+from pricore.tables.views import Views
 
 
 class Store(Database):
@@ -38,6 +39,7 @@ class Store(Database):
         self.publications = Publications(self)
         self.documents = Documents(self)
         self.tokens = Tokens(self)
+        self.views = Views(self)
         self.jobs = Jobs(self)
         self.usage = Usage(self)
         self.locks = Locks(self)

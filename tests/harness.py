@@ -23,6 +23,7 @@ import pytest
 
 from pricore.archives.bucket import Bucket
 from tests.composers import Release
+from tests.rules import token_name
 
 STRICT = os.environ.get("PRICORE_TEST_STRICT") == "1"
 """Set where everything is installed, as in CI: what is missing is a failure there, not a skip."""
@@ -236,7 +237,7 @@ class Pricore:
         shutil.copytree(_founded(), self.data, dirs_exist_ok=True)
 
     def token(self, *options: str, org: str = "acme") -> str:
-        secret: str = self.json("token", "create", org, "test", *options)["token"]
+        secret: str = self.json("token", "create", org, token_name(), *options)["token"]
         return secret
 
     @staticmethod

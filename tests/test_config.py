@@ -75,6 +75,7 @@ VALUES = {
     "requests_per_minute": ("50", 50),
     "downloads_per_minute": ("0", 0),
     "failures_per_minute": ("5", 5),
+    "restricted_sources": ("on", True),
     "trusted_proxies": ("10.0.0.0/8, ::1", (ip_network("10.0.0.0/8"), ip_network("::1"))),
     "internal_hosts": ("Git.Lan,192.168.0.0/16", ("git.lan", ip_network("192.168.0.0/16"))),
     "git_proxy": ("http://proxy.example.com:3128/", "http://proxy.example.com:3128"),

@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final, TypeVar, cast
@@ -74,12 +74,12 @@ class Uploads:
         file: IO[bytes],
         *,
         version: str | None = None,
-        only: Collection[str] | None = None,
+        allowed: Callable[[str], bool] = lambda _: True,
     ) -> tuple[str, Version]:
         """Serve the package in a zip, as a version that is given or that its composer.json declares.
 
-        Gives its name and the version. `only` are the names that may be uploaded; None for all. Raises
-        InvalidError for what cannot be a version, ForbiddenError for a name that is not among `only`,
+        Gives its name and the version. `allowed` says which names, in lower case, may be uploaded. Raises
+        InvalidError for what cannot be a version, ForbiddenError for a name that may not,
         ConflictError where the package comes from a repository or the release is there with another content, and
         StoreError where it cannot be kept.
         """
@@ -87,10 +87,12 @@ class Uploads:
         async with self._turns, self._new_file() as kept:
             try:
                 with self._telling():
-                    item, before = await UPLOADS.run(_convert, file, kept, version, only, stopped)
+                    item, before = await UPLOADS.run(_convert, file, kept, version, allowed, stopped)
                     known = await self._known(organization, item, before)
                     if known == before != item.shasum:
-                        item, _ = await UPLOADS.run(_convert, file, kept, version, only, stopped, as_before=True)
+                        item, _ = await UPLOADS.run(
+                            _convert, file, kept, version, allowed, stopped, as_before=True
+                        )
             finally:
                 stopped.set()
             if known not in (None, item.shasum) and await ARCHIVES.run(_checksum, self.path(known)) != known:
@@ -182,7 +184,7 @@ def _convert(
     file: IO[bytes],
     kept: IO[bytes],
     version: str | None,
-    only: Collection[str] | None,
+    allowed: Callable[[str], bool],
     stopped: threading.Event,
     *,
     as_before: bool = False,
@@ -196,7 +198,7 @@ def _convert(
         name = manifest.name
         if name is None:
             raise InvalidError('composer.json has no "name"', field="file")
-        if only is not None and name.lower() not in only:
+        if not allowed(name.lower()):
             raise ForbiddenError(f"the access token is for other packages than {name[:80]}")
         pretty, normalized = _version_of(manifest, version)
         shasum, reference, size = _write_archive(upload, kept, stopped, as_before=as_before)

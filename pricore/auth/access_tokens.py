@@ -10,7 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from pricore.errors import ForbiddenError, InvalidError, NotFoundError, UnauthorizedError
-from pricore.models import SCOPES, Token
+from pricore.models import SCOPES
+from pricore.rights.tokens import Token
+from pricore.rights.visibility import Rights
 from pricore.store import Store
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -21,7 +23,7 @@ _LATEST: Final = 253_402_300_799
 
 _MOST_KNOWN: Final = 500_000
 _TOKEN: Final = 10
-"""What a token counts as, besides the names of packages in it."""
+"""What a token counts as, besides its rules."""
 
 NOT_HERE: Final = "there is nothing here, or it is not for this access token"
 """What is said of what does not exist, and in the same words of what a token may not see."""
@@ -30,7 +32,7 @@ NEEDED: Final = "an access token is needed: as the password of HTTP Basic, or as
 """What is said to a request without one."""
 
 PROBE: Final = "pricore doctor"
-"""The name of the doctor's token, and how it calls itself: what it asks for counts as nobody's download."""
+"""How the doctor calls itself, and each of its tokens with a number: what it asks for is nobody's download."""
 
 _SECRET = re.compile(rf"pri_[0-9A-Za-z]{{{_RANDOM + _CHECK}}}")
 
@@ -106,21 +108,25 @@ class _Known(dict[bytes, tuple[Token, int]]):
 
 
 def _weight(token: Token) -> int:
-    return _TOKEN + len(token.packages or ())
+    return _TOKEN + sum(len(rules) for rights in token.reach.values() for rules in rights.layers)
 
 
 class Authenticator:
     """Finds the token that a request carries; it is remembered until something of its organization changes.
 
-    `most_known` bounds what is remembered: the names of packages in tokens, and ten for each token.
+    `most_known` bounds what is remembered: the rules of tokens, and ten for each token. `restricted_sources` is
+    whether those with rules get the addresses of sources.
     """
 
-    def __init__(self, store: Store, *, most_known: int = _MOST_KNOWN) -> None:
+    def __init__(self, store: Store, *, restricted_sources: bool = False, most_known: int = _MOST_KNOWN) -> None:
         self._store = store
+        self._restricted_sources = restricted_sources
         self._known = _Known(most_known)
 
-    async def identify(self, authorization: str | None, *, at: float) -> Token:
-        """The token in an Authorization header, which counts as used at that time.
+    async def identify(
+        self, authorization: str | None, *, at: float, address: str = "", client: str = ""
+    ) -> Token:
+        """The token in an Authorization header, which counts as used then from an address, by a client.
 
         Raises UnauthorizedError where there is none, or one that is malformed, unknown, revoked or expired.
         """
@@ -134,27 +140,32 @@ class Authenticator:
             if token is None:
                 self._known.drop(key)
                 raise UnauthorizedError("the access token is unknown here, or was revoked")
+            if self._restricted_sources:
+                token = token.with_sources()
             self._known.keep(key, token, revision)
         if token.expires_at is not None and token.expires_at <= at:
             raise UnauthorizedError("the access token has expired; ask for a new one")
-        self._store.usage.token_used(token.id, int(at))
+        self._store.usage.token_used(token.id, int(at), address, client)
         return token
 
-    def find_known(self, key: bytes, *, at: float) -> Token | None:
-        """The token with a key, if it was identified before and is still good; it counts as used then."""
+    def find_known(self, key: bytes, *, at: float, address: str = "", client: str = "") -> Token | None:
+        """The token with a key, if it was identified before and is still good; it counts as used then and so."""
         token = self._find(key)
         if token is None or (token.expires_at is not None and token.expires_at <= at):
             return None
-        self._store.usage.token_used(token.id, int(at))
+        self._store.usage.token_used(token.id, int(at), address, client)
         return token
 
     def _find(self, key: bytes) -> Token | None:
-        """What is known of a token and still true: it ends with a change of its organization, or of nobody's."""
+        """What is known of a token and still true: it ends with a change of its organizations, or of nobody's."""
         found = self._known.get(key)
         if found is None:
             return None
         token, revision = found
-        return token if self._store.revision_of(token.organization) <= revision else None
+        for organization in token.reach or (None,):
+            if self._store.revision_of(organization) > revision:
+                return None
+        return token
 
 
 def key_of(authorization: str) -> bytes:
@@ -165,15 +176,18 @@ def key_of(authorization: str) -> bytes:
 
 def check_access(token: Token, *, organization: str | None, scope: str | None) -> None:
     """Refuse with NotFoundError another organization's token, with ForbiddenError one without the scope."""
-    if organization is not None and token.organization not in (organization, None):
+    if organization is not None and token.rights(organization) is None:
         raise NotFoundError(NOT_HERE)
     if scope is not None and scope not in token.scopes:
         raise ForbiddenError(f"the access token lacks the scope {scope}")
 
 
-def may_see(token: Token, package: str) -> bool:
-    """Whether a token's restriction, if it has one, lets it see a package of that name in lower case."""
-    return token.packages is None or package in token.packages
+def rights_of(token: Token, organization: str) -> Rights:
+    """What a token sees of an organization, given by its slug. Raises NotFoundError for another's token."""
+    rights = token.rights(organization)
+    if rights is None:
+        raise NotFoundError(NOT_HERE)
+    return rights
 
 
 def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:

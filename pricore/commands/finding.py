@@ -10,7 +10,8 @@ from typing import Final, TypeVar
 from pricore.commands.session import shorten
 from pricore.errors import ConflictError, InvalidError, NotFoundError
 from pricore.hosts.addresses import parse_address
-from pricore.models import Credential, Organization, Package, Repository, Token, Version
+from pricore.models import Credential, Organization, Package, Repository, Version
+from pricore.rights.tokens import Token
 from pricore.store import Store
 
 T = TypeVar("T")

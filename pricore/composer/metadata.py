@@ -157,10 +157,15 @@ def build_document(
 
     `replaced_by` marks each version abandoned in favour of that package.
     """
+    return finish_document(name, minify(_with_dist(item, replaced_by) for item in published))
+
+
+def finish_document(name: str, minified: Iterable[Mapping[str, msgspec.Raw]]) -> Iterator[bytes]:
+    """A p2 document of a package's entries, minified, in pieces."""
     # one version at a time: while one is written, no other thread gets on
     yield b'{"packages":{' + _encode(name.lower()) + b":["
     comma = b""
-    for changed in minify(_with_dist(item, replaced_by) for item in published):
+    for changed in minified:
         yield comma + _encode(changed)
         comma = b","
     yield b']},"minified":"composer/2.0"}'
@@ -180,7 +185,9 @@ def with_base(document: Iterable[bytes], url: str) -> Iterator[bytes]:
         yield rest
 
 
-def build_inline(published: Iterable[Published], *, replaced_by: str | None = None) -> msgspec.Raw:
+def build_inline(
+    published: Iterable[Published], *, replaced_by: str | None = None, sources: bool = True
+) -> msgspec.Raw:
     """A package's versions by number as packages.json carries them: whole, each with the `uid` it needs.
 
     That is its place in the package, which is all that Composer compares: it tells nothing of other packages.
@@ -188,6 +195,8 @@ def build_inline(published: Iterable[Published], *, replaced_by: str | None = No
     versions_by_number = {}
     for place, item in enumerate(published, start=1):
         entry = _with_dist(item, replaced_by)
+        if not sources:
+            entry.pop("source", None)
         entry["uid"] = msgspec.Raw(str(place))
         versions_by_number[item.version] = entry
     return msgspec.Raw(_encode(versions_by_number))
@@ -228,7 +237,7 @@ def _time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-_UNSET: Final = msgspec.Raw(b'"__unset"')
+UNSET: Final = msgspec.Raw(b'"__unset"')
 
 
 def minify(entries: Iterable[Mapping[str, msgspec.Raw]]) -> Iterator[Mapping[str, msgspec.Raw]]:
@@ -238,37 +247,39 @@ def minify(entries: Iterable[Mapping[str, msgspec.Raw]]) -> Iterator[Mapping[str
     """
     before: Mapping[str, msgspec.Raw] | None = None
     for entry in entries:
-        if before is None:
-            yield entry
-        else:
-            changed = {key: value for key, value in entry.items() if key not in before or before[key] != value}
-            changed.update((key, _UNSET) for key in before if key not in entry)
-            yield changed
+        yield entry if before is None else minified(before, entry)
         before = entry
 
 
-def build_root(url: str, *, packages: Iterable[str], inline: Mapping[str, msgspec.Raw]) -> bytes:
-    """packages.json of an organization whose public URL is `url`.
+def minified(before: Mapping[str, msgspec.Raw], entry: Mapping[str, msgspec.Raw]) -> Mapping[str, msgspec.Raw]:
+    """What changed from one entry to the next."""
+    changed = {key: value for key, value in entry.items() if key not in before or before[key] != value}
+    changed.update((key, UNSET) for key in before if key not in entry)
+    return changed
+
+
+def build_root(packages: Iterable[str], inline: Mapping[str, msgspec.Raw]) -> bytes:
+    """packages.json of an organization; BASE stands where URLs begin.
 
     `packages` are all names that the caller may see. `inline` holds their versions while they are small enough
-    to be carried along. URLs are absolute: Composer opens a relative one as a local file.
+    to be carried along. URLs become absolute: Composer opens a relative one as a local file.
     """
     names = sorted(packages)
     root: dict[str, Any] = {
         "packages": inline,
-        "metadata-url": f"{url}/p2/%package%.json",
+        "metadata-url": f"{BASE}/p2/%package%.json",
         "available-packages": names,
-        "list": f"{url}/list.json",
-        "search": f"{url}/search.json?q=%query%&type=%type%",
-        "providers-api": f"{url}/providers/%package%.json",
-        "notify-batch": f"{url}/downloads",
-        "security-advisories": {"metadata": False, "api-url": f"{url}/security-advisories"},
+        "list": f"{BASE}/list.json",
+        "search": f"{BASE}/search.json?q=%query%&type=%type%",
+        "providers-api": f"{BASE}/providers/%package%.json",
+        "notify-batch": f"{BASE}/downloads",
+        "security-advisories": {"metadata": False, "api-url": f"{BASE}/security-advisories"},
     }
     if not names:
         # an empty list counts as absent: Composer would ask for every name there is, public ones too
         del root["available-packages"]
         root["available-package-patterns"] = ["-/-"]
-    return _encode(root).replace(BASE.encode(), url.encode())
+    return _encode(root)
 
 
 def find_latest(published: Sequence[Published]) -> Published | None:
@@ -311,14 +322,14 @@ def build_package(
     provided = provided_names(ordered)
     return BuiltPackage(
         latest_version=None if latest is None else latest.version,
-        shown=_show(b"{}" if latest is None else latest.entry, main),
+        shown=show(b"{}" if latest is None else latest.entry, main),
         inline_size=size,
         provided=provided,
         documents=_build_documents(name, ordered, replaced_by),
     )
 
 
-def _show(latest: bytes, main: bytes | None) -> Shown:
+def show(latest: bytes, main: bytes | None) -> Shown:
     entry = msgspec.json.decode(latest, type=dict[str, Any])
     # people mark what they abandon on its default branch, and seldom in a release
     abandoned = (entry if main is None else msgspec.json.decode(main, type=dict[str, Any])).get("abandoned")

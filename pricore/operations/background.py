@@ -7,13 +7,17 @@ from typing import Final
 
 from pricore.operations import retention
 from pricore.services.opening import Services
+from pricore.services.tokens import SOON_DAYS
 from pricore.sync.queue import Queue
+from pricore.system.clock import now, rfc3339
 
 _log = logging.getLogger("pricore.server")
 
 _FLUSH_SECONDS: Final = 1.0
 _PRUNE_SECONDS: Final = 24 * 3600
 _RETRY_SECONDS: Final = 60
+_EXPIRY_SECONDS: Final = 3600
+_DAY: Final = 24 * 3600
 
 
 class Background:
@@ -32,7 +36,7 @@ class Background:
         work = [self._services.dists.recompress()]
         if self._syncs:
             tidying = self._tidy(before=time.time())
-            work += [self._queue.work(), tidying, self._prune(), self._rebuild_documents()]
+            work += [self._queue.work(), tidying, self._prune(), self._rebuild_documents(), self._tell_expiring()]
         self._working = [asyncio.create_task(item) for item in work]
         self._flushing = asyncio.create_task(self._flush_usage())
 
@@ -76,18 +80,34 @@ class Background:
             _log.exception("cannot tidy up the data folder")
 
     async def _prune(self) -> None:
-        """Delete archives as the settings say, once a day."""
+        """Delete archives as the settings say, and what is remembered of dates, once a day."""
         while True:
             most, unused = retention.limits(self._services.config)
             try:
+                await self._store.views.forget()
                 if most is not None or unused is not None:
                     done = await retention.prune(self._services, most=most, unused=unused)
                     if done.pruned:
                         size = sum(item.size for item in done.pruned)
                         _log.info("pruned archives: %d of %d bytes", len(done.pruned), size)
             except Exception as error:  # noqa: BLE001  # what is kept too long takes room, and nothing else
-                _log.error("cannot prune archives: %s", error)
+                _log.error("cannot prune: %s", error)
             await asyncio.sleep(_PRUNE_SECONDS)
+
+    async def _tell_expiring(self) -> None:
+        """Say once of each token that it expires soon, while somebody can still do something about it."""
+        while True:
+            try:
+                for token in await self._store.tokens.tell_expiring(now() + SOON_DAYS * _DAY):
+                    _log.warning(
+                        "the token %s of %s expires at %s: `pricore token rotate` and `token change` renew it",
+                        token.name,
+                        ", ".join(token.organizations) or "the instance",
+                        rfc3339(token.expires_at or 0),
+                    )
+            except Exception as error:  # noqa: BLE001  # it is told the next time
+                _log.error("cannot look for tokens that expire: %s", error)
+            await asyncio.sleep(_EXPIRY_SECONDS)
 
     async def _rebuild_documents(self) -> None:
         """Build metadata anew that an earlier version of this program built otherwise.

@@ -7,15 +7,18 @@ not deleted.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from typing import Final
 
 from pricore.archives.checksums import checksum
 from pricore.archives.dists import Dists
 from pricore.archives.sources import Sources
-from pricore.composer import metadata
-from pricore.errors import ArchiveError, GitError, NotFoundError
+from pricore.composer import metadata, versions
+from pricore.composer.discovery import split_place
+from pricore.errors import ArchiveError, ForbiddenError, GitError, NotFoundError
 from pricore.models import Dist
+from pricore.rights.visibility import WHOLE, Visibility
 from pricore.store import Store
 from pricore.sync.manifests import Manifests
 from pricore.tables.pins import Pinnable
@@ -48,13 +51,56 @@ class DistFinder:
         self._looking: dict[tuple[str, str, str, str], asyncio.Task[Dist | None]] = {}
 
     async def find(
-        self, slug: str, name: str, address: str, *, admit: Callable[[], None] = lambda: None
+        self,
+        slug: str,
+        name: str,
+        address: str,
+        *,
+        view: Visibility = WHOLE,
+        admit: Callable[[], None] = lambda: None,
     ) -> Dist | None:
         """The archive at an address (1.0.0, dev-main/<commit>) of a package (in lower case), or None.
 
         Whatever it is of: a version as it is served now, a commit that was advertised at any time, or one that is
-        looked up here, which `admit` may refuse by raising an error. Raises GitError where that takes too long.
+        looked up here, which `admit` may refuse by raising an error. Raises GitError where that takes too long,
+        and ForbiddenError for a version that a `view` leaves out. A commit it shows where it shows a version that
+        is made of it, or a dev version that leads to it.
         """
+        if view.has_all:
+            return await self._find(slug, name, address, admit)
+        seen = await self._commits_seen(slug, name, address, view, admit)
+        dist = await self._find(slug, name, address, admit) if seen else None
+        return dist if dist is not None and split_place(dist.treeish)[0] in seen else None
+
+    async def _commits_seen(
+        self, slug: str, name: str, address: str, view: Visibility, admit: Callable[[], None]
+    ) -> Collection[str]:
+        """The commits at an address that a view shows. Raises what `find` does."""
+        version, reference = metadata.split_address(address)
+        found = await self._store.pins.look_up(slug, name, version)
+        if found is None:
+            return ()
+        served = await self._store.packages.served(found.package_id)
+        shown = [item for item in served if view.admits(item.normalized, item.published_at)]
+        if reference is None:
+            asked = versions.normalized_or_none(version)
+            own = [item for item in served if item.version == version or item.normalized == asked]
+            left_out = bool(own) if asked is None else bool(own) or not view.admits_number(asked)
+            if left_out and not any(item in shown for item in own):
+                raise ForbiddenError(
+                    f"{name} {version[:80]} is not for this access token: it has {view.describe()}"
+                )
+            return {item.first_reference or item.reference for item in own if item in shown}
+        made = {commit for item in shown for commit in (item.reference, item.first_reference) if commit}
+        seen = {commit for commit in made if commit.startswith(reference)}
+        heads = frozenset(item.reference for item in shown if versions.is_dev(item.normalized))
+        if not seen and heads and found.repository_id is not None:
+            admit()
+            async with self._in_time(reference):
+                seen = {*await self._sources.mirror(found.repository_id).led_to(reference, heads)}
+        return seen
+
+    async def _find(self, slug: str, name: str, address: str, admit: Callable[[], None]) -> Dist | None:
         version, reference = metadata.split_address(address)
         dist = await self._store.packages.dist(slug, name, version=version, reference=reference)
         if dist is not None or reference is None:
@@ -73,9 +119,15 @@ class DistFinder:
         return dist
 
     async def _within_time(self, slug: str, name: str, version: str, reference: str) -> Dist | None:
+        async with self._in_time(reference):
+            return await self._look_up(slug, name, version, reference)
+
+    @asynccontextmanager
+    async def _in_time(self, reference: str) -> AsyncIterator[None]:
+        """Wait for a turn, and be done with looking for a commit by the end of the time for it."""
         try:
             async with asyncio.timeout(_SECONDS), self._turns:
-                return await self._look_up(slug, name, version, reference)
+                yield
         except TimeoutError:
             raise GitError(
                 f"looking for the commit {reference} took longer than {_SECONDS} seconds: try again later"

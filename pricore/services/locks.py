@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 from msgspec.structs import force_setattr
 
-from pricore.errors import BusyError, DistError, GitError, InvalidError, PricoreError
-from pricore.models import LOCK_NAME, Finding, Lock, LockedPackage, Organization
+from pricore.errors import BusyError, DistError, ForbiddenError, GitError, InvalidError, PricoreError
+from pricore.models import LOCK_NAME, Dist, Finding, Lock, LockedPackage, Organization
+from pricore.rights.visibility import ALL, Rights
 from pricore.services.views import Time, View
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ async def register_lock(
     packages: Sequence[LockedPackage],
     organizations: Sequence[Organization],
     *,
+    rights: Rights = ALL,
     admit: Callable[[LockedPackage], None] = lambda _: None,
     seconds: float | None = None,
 ) -> list[Lock]:
@@ -78,7 +80,7 @@ async def register_lock(
     `seconds`, as in a check. Raises InvalidError for what is no name, and what a check does.
     """
     check_name(name)
-    named = await Checker(services).name_archives(packages, admit=admit, seconds=seconds)
+    named = await Checker(services).name_archives(packages, rights=rights, admit=admit, seconds=seconds)
     return [
         await services.store.locks.register(
             organization, name, [item for item in named if item.organization == organization.slug]
@@ -104,6 +106,7 @@ class Checker:
         packages: Sequence[LockedPackage],
         *,
         who: "Who | None" = None,
+        rights: Rights = ALL,
         admit: Callable[[LockedPackage], None] = lambda _: None,
         seconds: float | None = None,
     ) -> list[Finding]:
@@ -114,7 +117,7 @@ class Checker:
         """
 
         async def check_one(package: LockedPackage) -> Finding:
-            return Finding(package, await self._problem(package, who, admit))
+            return Finding(package, await self._problem(package, who, rights, admit))
 
         return await _each(packages, check_one, seconds)
 
@@ -122,6 +125,7 @@ class Checker:
         self,
         packages: Sequence[LockedPackage],
         *,
+        rights: Rights = ALL,
         admit: Callable[[LockedPackage], None] = lambda _: None,
         seconds: float | None = None,
     ) -> list[LockedPackage]:
@@ -131,23 +135,27 @@ class Checker:
         """
 
         async def name_one(package: LockedPackage) -> LockedPackage:
-            return await self._with_shasum(package, admit)
+            return await self._with_shasum(package, rights, admit)
 
         return await _each(packages, name_one, seconds)
 
-    async def _with_shasum(self, package: LockedPackage, admit: Callable[[LockedPackage], None]) -> LockedPackage:
+    async def _with_shasum(
+        self, package: LockedPackage, rights: Rights, admit: Callable[[LockedPackage], None]
+    ) -> LockedPackage:
         if package.shasum:
             return package
         try:
-            dist = await self._finder.find(
-                package.organization, package.package, package.address, admit=partial(admit, package)
-            )
-        except GitError:
+            dist = await self._find(package, rights, partial(admit, package))
+        except (GitError, ForbiddenError):
             return package  # it cannot be installed, and checking it tells why
         return package if dist is None else msgspec.structs.replace(package, shasum=dist.shasum)
 
     async def _problem(
-        self, package: LockedPackage, who: "Who | None", admit: Callable[[LockedPackage], None]
+        self,
+        package: LockedPackage,
+        who: "Who | None",
+        rights: Rights,
+        admit: Callable[[LockedPackage], None],
     ) -> str | None:
         if package.pinned:
             return (
@@ -157,9 +165,7 @@ class Checker:
         # once, though a commit may be looked up and its archive be made
         admit_once = cache(partial(admit, package))
         try:
-            dist = await self._finder.find(
-                package.organization, package.package, package.address, admit=admit_once
-            )
+            dist = await self._find(package, rights, admit_once)
             if dist is None:
                 return "it is not served any more"
             if package.shasum and package.shasum != dist.shasum:
@@ -168,9 +174,19 @@ class Checker:
                 admit_once()
             with await self._dists.open(dist, self._sources.of(dist), "zstd", who=who):
                 pass
+        except ForbiddenError as error:
+            return str(error)
         except (DistError, GitError) as error:
             return self._explain(error)
         return None
+
+    async def _find(self, package: LockedPackage, rights: Rights, admit: Callable[[], None]) -> Dist | None:
+        view = rights.view(package.package)
+        if view is None:
+            return None
+        return await self._finder.find(
+            package.organization, package.package, package.address, view=view, admit=admit
+        )
 
 
 async def _each(

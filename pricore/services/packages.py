@@ -9,6 +9,8 @@ import msgspec
 
 from pricore.errors import ConflictError, InvalidError, NotFoundError
 from pricore.models import Count, Downloads, Organization, Package, Version
+from pricore.rights.visibility import WHOLE, Visibility
+from pricore.services import visible
 from pricore.services.repositories import RepositorySummary
 from pricore.services.views import Day, Id, Time, View, one_of
 from pricore.store import Store
@@ -142,17 +144,30 @@ async def accept_version(
 
 
 async def count_downloads(
-    store: Store, package: Package, *, first: date, last: date, version: str | None = None
+    store: Store,
+    package: Package,
+    *,
+    first: date,
+    last: date,
+    version: str | None = None,
+    view: Visibility = WHOLE,
 ) -> Downloads:
     """The downloads of a package from one day to another, both included; of a `version` in any form for all.
 
+    Where a `view` doesn't have all versions, those count that are served and that it shows.
+
     Raises InvalidError for a version that isn't served and never was downloaded.
     """
+    only = None
+    if not view.has_all:
+        only = {item.version for item in visible.versions(await store.packages.versions(package), view)}
     if version is None:
-        return await store.usage.downloads(package, first=first, last=last)
+        return await store.usage.downloads(package, first=first, last=last, only=only)
     served = await store.packages.find_version(package, version)
+    if only is not None and (served is None or served.version not in only):
+        raise InvalidError(f"there is no version {version[:80]}", field="version")
     shown = version if served is None else served.version
-    found = await store.usage.downloads(package, first=first, last=last, version=shown)
+    found = await store.usage.downloads(package, first=first, last=last, version=shown, only=only)
     if served is None and found.total == Count(0, 0):
         raise InvalidError(f"there is no version {version[:80]}", field="version")
     return found

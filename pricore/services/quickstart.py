@@ -55,6 +55,6 @@ async def set_up(
     ]
     secret = None
     if not any(item.name == _TOKEN_NAME for item in await store.tokens.of_organization(organization.id)):
-        _, secret = await create_token(store, organization, _TOKEN_NAME)
+        _, secret = await create_token(store, [organization], _TOKEN_NAME)
     packages = [item.name for item in await store.packages.of_organization(organization.id)]
     return Quickstart(organization=organization, reports=reports, packages=packages, secret=secret)

@@ -1,31 +1,97 @@
 """Access tokens: how one is created, by an operator or with another one, which gives away no more than it has."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final, Self
 
+import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import force_setattr
 
 from pricore.auth import access_tokens
 from pricore.errors import ForbiddenError, InvalidError
-from pricore.models import Organization, Package, Token
-from pricore.services.views import Id, Scope, Time, View
+from pricore.models import Organization
+from pricore.rights.rules import EVERYTHING, MOST_RULES, Condition, Rule, parse_rule
+from pricore.rights.tokens import Token
+from pricore.rights.visibility import ALL, Layers, Rights
+from pricore.services.views import Id, Name, Scope, Time, View
 from pricore.store import Store
 from pricore.system.clock import now, rfc3339
 
+OVERLAP: Final = "24h"
+"""How long a secret is good after it was replaced."""
 
-class TokenView(View, frozen=True, kw_only=True):
-    """An access token without its secret; `packages` are the only names that it may see, null means all."""
+
+SOON_DAYS: Final = 14
+"""Days before its end in which a token is said to expire soon."""
+
+
+class ReachView(View, frozen=True, kw_only=True):
+    """What a token sees of an organization.
+
+    `packages` are rules (acme/lib, acme/*, acme/plugin:^2.1), null means all. `published_before` leaves out
+    versions that came later. `within` are the rules of the tokens that it was made with, each set of which has to
+    let something through, too.
+    """
+
+    packages: list[str] | None
+    published_before: Time | None
+    within: list[list[str]]
+
+    @classmethod
+    def of_rights(cls, rights: Rights, **more: object) -> Self:
+        """What rights say, as text."""
+        outer = [_show(rules) for rules in rights.layers]
+        own = outer.pop() if outer else (None, None)
+        return cls.of(
+            rights,
+            packages=own[0],
+            published_before=own[1],
+            within=[
+                [*(rules or ()), *([] if before is None else [f"before {rfc3339(before)}"])]
+                for rules, before in outer
+            ],
+            **more,
+        )
+
+
+def _show(rules: Sequence[Rule]) -> tuple[list[str] | None, int | None]:
+    """A set of rules as it was given: which packages, and until when they were published."""
+    before = max((rule.condition.before for rule in rules), default=0)
+    if [rule.pattern for rule in rules] == [EVERYTHING]:
+        return None, before
+    return [str(rule) for rule in rules], before or None
+
+
+class OrganizationReachView(ReachView, frozen=True, kw_only=True):
+    """The same, of the organization with that slug."""
+
+    slug: str
+
+
+class TokenView(ReachView, frozen=True, kw_only=True):
+    """An access token without its secret, and what it sees of the organization that it is shown for.
+
+    `last_used_from` is a network address, `last_used_by` what the client called itself.
+    """
 
     id: Id
     name: str
     scopes: list[Scope]
-    packages: list[str] | None
     last_used_at: Time | None
+    last_used_from: str | None
+    last_used_by: str | None
     expires_at: Time | None
     created_at: Time
 
-    def __post_init__(self) -> None:
-        if self.packages is not None:
-            self.packages.sort()
+    @classmethod
+    def of_token(cls, item: Token, /, organization: str | None, **more: object) -> Self:
+        """A token as an organization, given by its slug, has it; None for an instance token."""
+        rights = ALL if organization is None else item.rights(organization) or ALL
+        reach = ReachView.of_rights(rights)
+        return cls.of(
+            item, packages=reach.packages, published_before=reach.published_before, within=reach.within, **more
+        )
 
 
 class AllowanceView(View, frozen=True, kw_only=True, rename={"left": "remaining", "reset": "resets_at"}):
@@ -51,14 +117,29 @@ class LimitsView(View, frozen=True, kw_only=True):
     downloads_per_minute: int | None
 
 
-class OwnTokenView(TokenView, frozen=True, kw_only=True):
-    """A token as it sees itself; `organization` is the slug of its own, null means all of them."""
+class WholeTokenView(TokenView, frozen=True, kw_only=True):
+    """A token with all its organizations; `organization` is the slug of the first one, null means all there are.
+
+    What stands beside that is about the first one, too.
+    """
 
     organization: str | None
+    organizations: list[OrganizationReachView]
+
+    @classmethod
+    def of_whole(cls, item: Token, /, **more: object) -> Self:
+        """All of a token."""
+        reach = [OrganizationReachView.of_rights(rights, slug=slug) for slug, rights in item.reach.items()]
+        return cls.of_token(item, item.organization, organizations=reach, **more)
+
+
+class OwnTokenView(WholeTokenView, frozen=True, kw_only=True):
+    """A token as it sees itself, and the limits that it is under."""
+
     limits: LimitsView
 
 
-class NewTokenView(TokenView, frozen=True, kw_only=True):
+class NewTokenView(WholeTokenView, frozen=True, kw_only=True):
     """An access token with its secret, which is shown this once."""
 
     token: str
@@ -66,37 +147,205 @@ class NewTokenView(TokenView, frozen=True, kw_only=True):
 
 async def create_token(
     store: Store,
-    organization: Organization | None,
+    organizations: Sequence[Organization] | None,
     name: str,
     *,
     scopes: Sequence[str] = (),
-    packages: Iterable[Package] | None = None,
+    packages: Iterable[str] | None = None,
+    published_before: str | None = None,
     expires: str | None = None,
     by: Token | None = None,
 ) -> tuple[Token, str]:
-    """Create an access token, of the instance for None; gives it with its secret, which nobody else has.
+    """Create an access token of some organizations, for None of the instance.
 
-    Without `scopes` it reads packages. `packages` restricts it to them, of its organization; None doesn't, beyond
-    what restricts the token that it is made `by`. `expires` is a date, a time or a span such as 90d, None never.
+    Gives it with its secret, which nobody else has. Without `scopes` it reads packages. `packages` are rules: ids
+    or names of packages, patterns (acme/*), each with a constraint if wanted (acme/plugin:^2.1); they are about
+    the first organization, or another one that stands before (beta:beta/*). An organization without a rule is all
+    of it, but without any rule at all nothing is seen of the first. `published_before` is a date or a time. What
+    restricts the token that it is made `by` restricts it, too. `expires` is a date, a time or a span such as 90d,
+    None never.
+
     Raises InvalidError for what cannot be any of these, ForbiddenError for a scope that `by` lacks.
     """
     name = access_tokens.check_name(name)
     allowed = access_tokens.check_scopes(scopes or ["packages:read"])
     expires_at = None if expires is None else access_tokens.parse_expiry(expires, at=now())
-    names = None if packages is None else frozenset(item.name for item in packages)
     if by is not None:
         _check_gift(by, scopes=allowed, expires_at=expires_at)
-        names = by.packages if names is None else names
+    before = 0 if published_before is None else parse_moment(published_before)
+    reach = None
+    if organizations is not None:
+        reach = await _plan_reach(store, organizations, packages, before=before, by=by)
+    elif packages is not None or before:
+        raise InvalidError("an instance token sees everything: rules are an organization's", field="packages")
     secret = access_tokens.create_secret()
     made = await store.tokens.create(
-        organization,
-        name=name,
-        token_hash=access_tokens.hash_secret(secret),
-        scopes=allowed,
-        packages=names,
-        expires_at=expires_at,
+        reach, name=name, token_hash=access_tokens.hash_secret(secret), scopes=allowed, expires_at=expires_at
     )
     return made, secret
+
+
+class TokenChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be changed of a token; what is not given stays.
+
+    `packages` and `published_before` are as for a new token, and `organizations` are the slugs of all that it is
+    for.
+    """
+
+    name: Name | UnsetType = UNSET
+    scopes: list[Scope] | UnsetType = UNSET
+    expires_at: str | UnsetType | None = UNSET
+    packages: list[str] | UnsetType | None = UNSET
+    organizations: list[str] | UnsetType = UNSET
+    published_before: str | UnsetType | None = UNSET
+
+    @property
+    def changes_reach(self) -> bool:
+        """Whether it is about what the token sees."""
+        return any(item is not UNSET for item in (self.packages, self.organizations, self.published_before))
+
+
+async def change_token(
+    store: Store,
+    token: Token,
+    wanted: TokenChange,
+    organizations: Sequence[Organization],
+    *,
+    by: Token | None = None,
+) -> Token:
+    """Change a token; if it is about what it sees, it is of these organizations from then on.
+
+    What it gives, `by` has to have, and what it had too. Raises InvalidError, ForbiddenError, ConflictError where
+    one of the organizations has a token of that name, NotFoundError where it is gone.
+    """
+    name = token.name if wanted.name is UNSET else access_tokens.check_name(wanted.name)
+    scopes = token.scopes if wanted.scopes is UNSET else access_tokens.check_scopes(wanted.scopes)
+    expires_at = token.expires_at
+    if wanted.expires_at is not UNSET:
+        expires_at = None if wanted.expires_at is None else access_tokens.parse_expiry(wanted.expires_at, at=now())
+    if by is not None:
+        given = scopes if wanted.scopes is not UNSET else ()
+        _check_gift(by, scopes=given, expires_at=by.expires_at if wanted.expires_at is UNSET else expires_at)
+    reach = None
+    if wanted.changes_reach:
+        if token.instance:
+            raise InvalidError("an instance token sees everything: rules are an organization's", field="packages")
+        packages, before = _rules_of(token)
+        packages = packages if wanted.packages is UNSET else wanted.packages
+        if wanted.published_before is not UNSET:
+            before = 0 if wanted.published_before is None else parse_moment(wanted.published_before)
+        reach = await _plan_reach(store, organizations, packages, before=before, by=by, outer=token)
+    return await store.tokens.change(token, name=name, scopes=scopes, expires_at=expires_at, reach=reach)
+
+
+def _rules_of(token: Token) -> tuple[list[str] | None, int]:
+    """The rules that a token was given, and until when versions were published, as they are given again."""
+    packages: list[str] = []
+    before = 0
+    for slug, rights in token.reach.items():
+        for rule in rights.layers[-1] if rights.layers else ():
+            before = max(before, rule.condition.before)
+            if rule.pattern != EVERYTHING:
+                packages.append(f"{slug}:{rule}")
+    restricted = packages or any(not rules for rights in token.reach.values() for rules in rights.layers[-1:])
+    return packages if restricted else None, before
+
+
+async def rotate_token(
+    store: Store, token: Token, *, overlap: str = OVERLAP, by: Token | None = None
+) -> tuple[Token, str]:
+    """Give a token another secret, returned beside it; the one before is good for the `overlap`, such as 24h.
+
+    0 ends it at once. Raises InvalidError, and what making such a token `by` another one does.
+    """
+    if by is not None and by.id != token.id:
+        _check_gift(by, scopes=token.scopes, expires_at=token.expires_at)
+    until = now() if overlap.strip() in ("0", "0h", "0d") else access_tokens.parse_expiry(overlap, at=now())
+    secret = access_tokens.create_secret()
+    changed = await store.tokens.rotate(token, token_hash=access_tokens.hash_secret(secret), former_until=until)
+    return changed, secret
+
+
+async def _plan_reach(
+    store: Store,
+    organizations: Sequence[Organization],
+    packages: Iterable[str] | None,
+    *,
+    before: int,
+    by: Token | None,
+    outer: Token | None = None,
+) -> dict[Organization, Layers]:
+    """The sets of rules for each organization, within those that an `outer` token was made with.
+
+    Raises InvalidError.
+    """
+    given = {organization.slug: organization for organization in organizations}
+    rules: dict[str, list[Rule]] = {slug: [] for slug in given}
+    first = organizations[0].slug
+    for text in packages or ():
+        slug, rule = _split_rule(text, first)
+        if slug not in given:
+            raise InvalidError(
+                f"the rule {text[:80]!r} is of {slug[:64]}, which is none of the token's organizations",
+                field="packages",
+            )
+        rights = ALL if by is None else by.rights(slug) or ALL
+        rules[slug].append(await _resolve_rule(store, given[slug], rights, rule, before=before))
+    reach: dict[Organization, Layers] = {}
+    for slug, organization in given.items():
+        rights = ALL if by is None else access_tokens.rights_of(by, slug)
+        own = tuple(dict.fromkeys(rules[slug]))
+        if not own and before:
+            own = (Rule(EVERYTHING, Condition(before=before)),)
+        nothing = packages is not None and slug == first and not any(rules.values())
+        layers = _within(rights, own) if own or nothing else rights.layers
+        before_it = () if outer is None or slug not in outer.reach else outer.reach[slug].layers[:-1]
+        reach[organization] = tuple(dict.fromkeys((*before_it, *layers)))
+    if sum(len(layer) for layers in reach.values() for layer in layers) > MOST_RULES:
+        raise InvalidError(f"a token has at most {MOST_RULES} rules", field="packages")
+    return reach
+
+
+def _within(rights: Rights, rules: tuple[Rule, ...]) -> Layers:
+    """A set of rules within what others let through; where it surely is already, alone."""
+    return (rules,) if Rights((rules,)).is_within(rights) else (*rights.layers, rules)
+
+
+def _split_rule(text: str, first: str) -> tuple[str, str]:
+    """The slug that a rule is about, and the rest: beta:beta/* is about beta, acme/plugin:^2 about the first."""
+    slug, colon, rest = text.partition(":")
+    return (slug.strip(), rest) if colon and "/" not in slug and "/" in rest else (first, text)
+
+
+async def _resolve_rule(
+    store: Store, organization: Organization, rights: Rights, text: str, *, before: int
+) -> Rule:
+    """A rule as it was given, of a package that is there and seen, or with `*`. Raises InvalidError."""
+    reference, colon, constraint = text.partition(":")
+    reference = reference.strip()
+    if "/" in reference or "*" in reference:
+        parse_rule(text)
+    if "*" not in reference:
+        found = await store.packages.find(organization.id, reference)
+        if found is None or not rights.sees(found.name):
+            raise InvalidError(f"there is no package {reference[:80]}", field="packages")
+        text = f"{found.name}{colon}{constraint}"
+    return parse_rule(text, before=before)
+
+
+def parse_moment(text: str) -> int:
+    """A date (its beginning, UTC) or a time, seconds. Raises InvalidError for anything else."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        at = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        at = 0
+    if at <= 0:
+        raise InvalidError(
+            f"{text[:40]!r} is no date such as 2027-01-01, nor a time such as 2027-01-01T12:00Z",
+            field="published_before",
+        )
+    return at
 
 
 def _check_gift(by: Token, *, scopes: Sequence[str], expires_at: int | None) -> None:

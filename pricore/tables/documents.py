@@ -1,14 +1,15 @@
 """The documents that are made of a package's versions, and what lists show of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pricore.composer import metadata
 from pricore.composer.metadata import DOCUMENT_FORMAT, Published
 from pricore.models import Document
+from pricore.rights.visibility import Rights
 from pricore.system.clock import now
 from pricore.system.threads import PUBLISHING
-from pricore.tables.sql import later
+from pricore.tables.sql import chosen, even, in_chunks, next_date
 
 if TYPE_CHECKING:
     import msgspec
@@ -36,7 +37,8 @@ class Documents:
     async def find(self, slug: str, name: str, half: str) -> Document | None:
         """A finished half (`stable` or `dev`) of a package's metadata, or None where there is no such package."""
         sql = """
-            SELECT CASE WHEN length(body) <= ?4 THEN body END, documents.last_modified FROM documents
+            SELECT CASE WHEN length(body) <= ?4 THEN body END, documents.last_modified, organization_id
+            FROM documents
             JOIN packages ON packages.id = documents.package_id
             JOIN organizations ON organizations.id = packages.organization_id
             WHERE organizations.slug = ?1 AND packages.name = ?2 AND documents.half = ?3
@@ -46,8 +48,8 @@ class Documents:
             row = await self._database.fetch_one(sql, (slug, name, half, _ANY), by_key=True)
         return None if row is None else Document(*row)
 
-    async def inline(self, organization_id: str, only: frozenset[str] | None) -> dict[str, "msgspec.Raw"]:
-        """The versions of an organization's packages as packages.json carries them, for the names in `only`."""
+    async def inline(self, organization_id: str, rights: Rights) -> dict[str, "msgspec.Raw"]:
+        """The versions of an organization's packages as packages.json carries them, as far as they are shown."""
         rows = await self._database.fetch_all(
             f"""
             SELECT packages.name, replaced_by, {PUBLISHED}
@@ -58,19 +60,37 @@ class Documents:
         )
         found: dict[tuple[str, str | None], list[Published]] = {}
         for name, replaced_by, *fields in rows:
-            if only is None or name in only:
-                found.setdefault((name, replaced_by), []).append(as_published(name, fields))
+            item, view = as_published(name, fields), rights.view(name)
+            if view is not None and view.admits(item.normalized, item.published_at):
+                found.setdefault((name, replaced_by), []).append(item)
         return {
-            name: metadata.build_inline(metadata.newest_first(items), replaced_by=replaced_by)
+            name: metadata.build_inline(
+                metadata.newest_first(items), replaced_by=replaced_by, sources=rights.sources
+            )
             for (name, replaced_by), items in found.items()
         }
+
+    async def published(self, package_ids: Collection[str]) -> dict[str, list[Published]]:
+        """The versions of some packages as documents are made of them, by the packages' names."""
+        found: dict[str, list[Published]] = {}
+        for chunk in in_chunks(package_ids):
+            rows = await self._database.fetch_all(
+                f"""
+                SELECT packages.name, {PUBLISHED} FROM versions JOIN packages ON packages.id = versions.package_id
+                WHERE package_id IN {chosen(chunk)}
+                """,
+                chunk,
+            )
+            for name, *fields in rows:
+                found.setdefault(name, []).append(as_published(name, fields))
+        return found
 
 
 async def rebuild(db: "Transaction", package_id: str, name: str) -> None:
     """Make both documents of a package anew out of its versions, and what lists show of it."""
-    ((replaced_by, views_modified, last_modified),) = await db.execute_fetchall(
+    ((replaced_by, floor, last_modified),) = await db.execute_fetchall(
         """
-        SELECT replaced_by, views_modified, coalesce(last_modified, 0) FROM packages
+        SELECT replaced_by, dates_after, coalesce(last_modified, 0) FROM packages
         JOIN organizations ON organizations.id = packages.organization_id
         LEFT JOIN package_dates ON package_dates.organization_id = packages.organization_id
             AND package_dates.name = packages.name
@@ -85,7 +105,7 @@ async def rebuild(db: "Transaction", package_id: str, name: str) -> None:
         [(package_id, item) for item in sorted(built.provided)],
     )
     # of a new half: after all that the package had before under its name, and owing nothing to other packages
-    await _put(db, package_id, built.documents, at=max(now(), 1 + views_modified, 1 + last_modified))
+    await _put(db, package_id, built.documents, at=even(max(now() - 1, 1 + floor, 1 + last_modified)))
     await db.execute(
         """
         UPDATE packages SET description = ?, type = ?, latest_version = ?, inline_size = ?, document_format = ?,
@@ -121,26 +141,15 @@ async def _build(db: "Transaction", package_id: str, name: str, replaced_by: str
 
 async def _put(db: "Transaction", package_id: str, halves: Mapping[str, bytes], *, at: int) -> None:
     """Store a package's documents; an unchanged half keeps its Last-Modified, and every client its copy."""
-    changed = False
     for half, body in halves.items():
-        cursor = await db.execute(
+        await db.execute(
             f"""
             INSERT INTO documents (package_id, half, body, last_modified) VALUES (?, ?, ?, ?)
             ON CONFLICT (package_id, half) DO UPDATE SET body = excluded.body,
-                last_modified = {later("documents.last_modified + 1", "excluded.last_modified")}
+                last_modified = {next_date("documents.last_modified", "excluded.last_modified")}
             WHERE documents.body <> excluded.body
             """,
             (package_id, half, body, at),
-        )
-        changed |= cursor.rowcount > 0
-    if changed:
-        await db.execute(
-            """
-            INSERT INTO package_dates (organization_id, name, changes, last_modified)
-            SELECT organization_id, name, 1, 0 FROM packages WHERE id = ?
-            ON CONFLICT (organization_id, name) DO UPDATE SET changes = package_dates.changes + 1
-            """,
-            (package_id,),
         )
 
 

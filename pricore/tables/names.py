@@ -14,7 +14,10 @@ _QUERIES: Final[Mapping[str, str]] = {
     "repositories": f"SELECT identifier FROM repositories {_OF_ORGANIZATION} ORDER BY identifier",
     "packages": f"SELECT packages.name FROM packages {_OF_ORGANIZATION} ORDER BY packages.name",
     "all packages": "SELECT DISTINCT name FROM packages ORDER BY name",
-    "tokens": f"SELECT tokens.name FROM tokens {_OF_ORGANIZATION} ORDER BY tokens.name",
+    "tokens": f"""
+        SELECT tokens.name FROM tokens JOIN token_organizations ON token_id = tokens.id {_OF_ORGANIZATION}
+        ORDER BY tokens.name
+    """,
     "credentials": f"SELECT credentials.name FROM credentials {_OF_ORGANIZATION} ORDER BY credentials.name",
     "locks": f"SELECT locks.name FROM locks {_OF_ORGANIZATION} ORDER BY locks.name",
 }

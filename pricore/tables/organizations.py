@@ -1,15 +1,17 @@
 """Organizations, and what their packages.json depends on."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from msgspec import UNSET, UnsetType
 
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization
+from pricore.rights.visibility import Rights
 from pricore.system.clock import now
-from pricore.tables.sql import later
+from pricore.tables.sql import even, later, next_date
+from pricore.tables.tokens import remove_homeless
 
 if TYPE_CHECKING:
     from pricore.engine.database import Database
@@ -17,6 +19,18 @@ if TYPE_CHECKING:
     from pricore.tables.schedule import Schedule
 
 _COLUMNS = "id, slug, name, description, created_at, sync_interval"
+
+
+class Root(NamedTuple):
+    """What packages.json of an organization is made from: names, and whether versions are inside.
+
+    `last_modified` is that of the whole one.
+    """
+
+    organization_id: str
+    last_modified: int
+    names: Sequence[str]
+    inline: bool
 
 
 class Organizations:
@@ -37,11 +51,11 @@ class Organizations:
             cursor = await db.execute(
                 """
                 INSERT INTO organizations
-                    (id, slug, name, description, root_modified, views_modified, inline, created_at)
+                    (id, slug, name, description, root_modified, dates_after, inline, created_at)
                 VALUES (?, ?, ?, ?, ?, ?, TRUE, ?)
                 ON CONFLICT (slug) DO NOTHING
                 """,
-                (organization.id, slug, name, description, begun, begun, organization.created_at),
+                (organization.id, slug, name, description, even(begun), begun, organization.created_at),
             )
             if not cursor.rowcount:
                 raise ConflictError(f"there is an organization {slug} already; choose another slug")
@@ -108,16 +122,17 @@ class Organizations:
             cursor = await db.execute("DELETE FROM organizations WHERE id = ?", (organization.id,))
             if not cursor.rowcount:
                 raise NotFoundError(f"the organization {organization.slug} was deleted")
+            await remove_homeless(db)
 
-    async def root(self, slug: str, only: frozenset[str] | None = None) -> tuple[str, int, bool] | None:
-        """What packages.json is made from: the id, its last modification, whether versions are inline.
+    async def root(self, slug: str, rights: Rights) -> Root | None:
+        """What packages.json is made from; None where there is no such organization.
 
-        Where it shows the packages in `only`, both are as if there were no others, and none ever had been.
+        Where some packages alone are shown, versions are inside as if there were no others. With rules on versions
+        they never are: how many bytes all of them take would tell of those that are left out.
         """
         row = await self._database.fetch_one(
             """
-            SELECT id, root_modified, views_modified, inline,
-                (SELECT value FROM served_settings WHERE name = 'inline_limit')
+            SELECT id, root_modified, inline, (SELECT value FROM served_settings WHERE name = 'inline_limit')
             FROM organizations WHERE slug = ?
             """,
             (slug,),
@@ -125,24 +140,18 @@ class Organizations:
         )
         if row is None:
             return None
-        organization_id, root_modified, views_modified, inline, limit = row
-        if only is None or limit is None:
-            return organization_id, root_modified if only is None else views_modified, bool(inline)
+        organization_id, last_modified, inline, limit = row
         rows = await self._database.fetch_all(
-            """
-            SELECT package_dates.name, changes, coalesce(inline_size, 0) FROM package_dates
-            LEFT JOIN packages ON packages.organization_id = ?1 AND packages.name = package_dates.name
-            WHERE package_dates.organization_id = ?1
-            """,
+            "SELECT name, inline_size FROM packages WHERE organization_id = ? ORDER BY name",
             (organization_id,),
+            by_key=True,
         )
-        shown = [(changes, size) for name, changes, size in rows if name in only]
-        # a sum moves with each of them, whichever comes first; the latest of their dates might not
-        return (
-            organization_id,
-            views_modified + sum(changes for changes, _ in shown),
-            sum(size for _, size in shown) <= int(limit),
-        )
+        views = [(name, size, rights.view(name)) for name, size in rows]
+        shown = [(name, size, view) for name, size, view in views if view is not None]
+        if rights.restricted and limit is not None:
+            small = sum(size for _, size, _ in shown) <= int(limit)
+            inline = small and all(view.has_all for _, _, view in shown)
+        return Root(organization_id, last_modified, [name for name, _, _ in shown], inline=bool(inline))
 
     async def apply_settings(self, *, public_url: str, inline_limit: int) -> None:
         """Take over the settings that are part of every answer; where one changed, all of them count as new."""
@@ -158,14 +167,9 @@ class Organizations:
                 """,
                 settings.items(),
             )
-            await db.execute(f"UPDATE documents SET last_modified = {later('last_modified + 1', '?1')}", (now(),))
-            await db.execute(
-                f"""
-                UPDATE organizations SET root_modified = {later("root_modified + 1", "?1")},
-                    views_modified = {later("views_modified + 1", "?1")}
-                """,
-                (now(),),
-            )
+            at = even(now() - 1)
+            await db.execute(f"UPDATE documents SET last_modified = {next_date('last_modified', '?1')}", (at,))
+            await db.execute(f"UPDATE organizations SET root_modified = {next_date('root_modified', '?1')}", (at,))
             for (organization_id,) in await db.execute_fetchall("SELECT id FROM organizations"):
                 await touch_root(db, organization_id, names_changed=False)
 
@@ -174,14 +178,13 @@ async def _latest_date(db: "Transaction", organization_id: str) -> int:
     """The latest date of anything that an organization has, or had; 0 where it is gone."""
     rows: Any = await db.execute_fetchall(
         """
-        SELECT root_modified, views_modified + (
-            SELECT CAST(coalesce(sum(changes), 0) AS BIGINT) FROM package_dates
-            WHERE organization_id = organizations.id
-        ), (
+        SELECT root_modified, dates_after, (
             SELECT max(last_modified) FROM package_dates WHERE organization_id = organizations.id
         ), (
             SELECT max(last_modified) FROM documents JOIN packages ON packages.id = documents.package_id
             WHERE organization_id = organizations.id
+        ), (
+            SELECT max(last_modified) FROM view_dates WHERE organization_id = organizations.id
         ) FROM organizations WHERE id = ?
         """,
         (organization_id,),
@@ -194,11 +197,11 @@ async def remember_dates(db: "Transaction", organization_id: str, package_ids: I
     ids = list(package_ids)
     await db.executemany(
         f"""
-        INSERT INTO package_dates (organization_id, name, changes, last_modified)
-        SELECT organization_id, name, 1, coalesce((
+        INSERT INTO package_dates (organization_id, name, last_modified)
+        SELECT organization_id, name, coalesce((
             SELECT max(last_modified) FROM documents WHERE package_id = packages.id
         ), 0) FROM packages WHERE id = ?
-        ON CONFLICT (organization_id, name) DO UPDATE SET changes = package_dates.changes + 1,
+        ON CONFLICT (organization_id, name) DO UPDATE SET
             last_modified = {later("package_dates.last_modified", "excluded.last_modified")}
         """,
         ((package_id,) for package_id in ids),
@@ -234,7 +237,7 @@ async def touch_root(db: "Transaction", organization_id: str, *, names_changed: 
     if names_changed or before or after:
         await db.execute(
             f"""
-            UPDATE organizations SET root_modified = {later("root_modified + 1", "?2")}, inline = ?3 WHERE id = ?1
+            UPDATE organizations SET root_modified = {next_date("root_modified", "?2")}, inline = ?3 WHERE id = ?1
             """,
-            (organization_id, now(), after),
+            (organization_id, even(now() - 1), after),
         )

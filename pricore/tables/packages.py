@@ -1,12 +1,13 @@
 """Packages and their versions."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pricore.composer import versions
 from pricore.composer.candidates import NewVersion
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Dist, Organization, Package, Version
+from pricore.rights.visibility import Rights
 from pricore.system.threads import DOCUMENTS, PUBLISHING, SYNCS
 from pricore.tables import archives, deletion, documents, locks, organizations, pins, publishing, uploads
 from pricore.tables.deletion import read_anew
@@ -31,8 +32,18 @@ _VERSION: Final = f"""
         -- not by the name itself, in whose order SQLite would go through all refs
         ORDER BY refs.name || '' LIMIT 1
     ) END),
-    first_reference
+    first_reference, published_at
 """
+
+
+class Served(NamedTuple):
+    """A version that is served: since when at its commit, and the one that it was released with, if another."""
+
+    version: str
+    normalized: str
+    published_at: int | None
+    reference: str
+    first_reference: str | None
 
 
 class Packages:
@@ -164,19 +175,16 @@ class Packages:
         return [_package(row) for row in rows]
 
     async def search(
-        self, organization_id: str, *, text: str, only: frozenset[str] | None, limit: int, offset: int
+        self, organization_id: str, *, text: str, rights: Rights, limit: int, offset: int
     ) -> tuple[list[Package], int]:
-        """A part of the packages whose name contains `text`, by name, and how many there are in all.
-
-        `only` are the names that the caller may see; None for all.
-        """
+        """A part of the packages that are seen and whose name contains `text`, by name, and how many there are."""
         rows = await self._database.fetch_all(
             "SELECT name FROM packages WHERE organization_id = ? ORDER BY name", (organization_id,)
         )
         part = text.lower()
 
         def choose() -> list[str]:
-            return [name for (name,) in rows if part in name and (only is None or name in only)]
+            return [name for (name,) in rows if part in name and rights.sees(name)]
 
         names = await DOCUMENTS.for_all(len(rows), choose)
         found: list[Any] = []
@@ -247,6 +255,16 @@ class Packages:
             return versions.newest_first(map(_version, rows), lambda item: item.normalized)
 
         return await DOCUMENTS.for_all(len(rows), order)
+
+    async def served(self, package_id: str) -> list[Served]:
+        """The versions of a package, as far as rights are decided by them."""
+        rows = await self._database.fetch_all(
+            """
+            SELECT version, normalized, published_at, reference, first_reference FROM versions WHERE package_id = ?
+            """,
+            (package_id,),
+        )
+        return [Served(*row) for row in rows]
 
     async def find_version(self, package: Package, version: str) -> Version | None:
         """The version of that pretty form, or of any other that means the same (1.0, v1.0.0); or None."""

@@ -15,6 +15,16 @@ def later(one: str, other: str) -> str:
     return f"CASE WHEN {one} > {other} THEN {one} ELSE {other} END"
 
 
+def even(date: int) -> int:
+    """The first date from there on that can be a whole document's: an even number. Views have the odd ones."""
+    return date + date % 2
+
+
+def next_date(column: str, at: str) -> str:
+    """The date of a whole document that changes: `at`, which is even, where that is after the one in a column."""
+    return later(f"{column} + 2 - {column} % 2", at)
+
+
 def sooner(column: str, other: str) -> str:
     """The smaller of a column's value and another one; a NULL (never) stays NULL, which LEAST would drop."""
     return f"CASE WHEN {column} > {other} THEN {other} ELSE {column} END"

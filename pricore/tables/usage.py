@@ -1,6 +1,6 @@
 """Use of tokens and downloads: collected in memory, written in batches, so that no request costs a write."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -19,8 +19,14 @@ _MOST: Final = 10_000
 _MOST_NAME: Final = 1000
 """Characters of a package or a version; no ref is longer, and a client could send a megabyte."""
 
+_MOST_CLIENT: Final = 200
+"""Characters of what a client calls itself that are kept."""
+
 _AT_ONCE: Final = 500
 _NONE: Final = Count(0, 0)
+
+Use: TypeAlias = tuple[int, str, str]
+"""When a token was used, from where, and by which client."""
 
 _Counts: TypeAlias = dict[tuple[str, str, str], int]
 """By organization (id or slug), package and version."""
@@ -31,14 +37,14 @@ class Usage:
 
     def __init__(self, database: "Database") -> None:
         self._database = database
-        self._tokens: dict[str, int] = {}
+        self._tokens: dict[str, Use] = {}
         self._installs: _Counts = {}
         self._archives: _Counts = {}
         self._dists: dict[str, int] = {}
 
-    def token_used(self, token_id: str, at: int) -> None:
-        """Note that a token was used at that time."""
-        self._tokens[token_id] = at
+    def token_used(self, token_id: str, at: int, address: str = "", client: str = "") -> None:
+        """Note that a token was used at that time, from an address, by what the client calls itself."""
+        self._tokens[token_id] = (at, address, client)
 
     def dist_used(self, shasum: str) -> None:
         """Note that an archive was asked for now."""
@@ -53,18 +59,28 @@ class Usage:
         _count(self._archives, (slug, package, version))
 
     async def downloads(
-        self, package: Package, *, first: date, last: date, version: str | None = None
+        self,
+        package: Package,
+        *,
+        first: date,
+        last: date,
+        version: str | None = None,
+        only: Collection[str] | None = None,
     ) -> Downloads:
-        """The downloads of a package, or of a version as it is shown, that were written by now."""
+        """The downloads of a package, or of a version as it is shown, that were written by now.
+
+        `only` are the versions that are counted; None for all.
+        """
         parameters = (package.id, version)
         where = "package_id = ?1 AND version = coalesce(?2, version)"
-        ((installs, archives),) = await self._database.fetch_all(
+        totals = await self._database.fetch_all(
             f"""
-            SELECT CAST(coalesce(sum(count), 0) AS BIGINT), CAST(coalesce(sum(archives), 0) AS BIGINT)
-            FROM downloads WHERE {where}
+            SELECT version, CAST(sum(count) AS BIGINT), CAST(sum(archives) AS BIGINT)
+            FROM downloads WHERE {where} GROUP BY version
             """,
             parameters,
         )
+        counted = [counts for name, *counts in totals if only is None or name in only]
         rows = await self._database.fetch_all(
             f"""
             SELECT day, version, count, archives FROM downloads WHERE {where} AND day BETWEEN ?3 AND ?4
@@ -76,8 +92,10 @@ class Usage:
             date.fromordinal(day): {} for day in range(first.toordinal(), last.toordinal() + 1)
         }
         for day, name, *counts in rows:
-            days[date.fromordinal(_EPOCH + day)][name] = Count(*counts)
-        return Downloads(Count(installs, archives), days)
+            if only is None or name in only:
+                days[date.fromordinal(_EPOCH + day)][name] = Count(*counts)
+        total = Count(sum(installs for installs, _ in counted), sum(archives for _, archives in counted))
+        return Downloads(total, days)
 
     async def flush(self) -> None:
         """Write what was noted; what cannot be written now is kept for the next time."""
@@ -90,7 +108,7 @@ class Usage:
             await self._database.whole(self._write(tokens, installs, archives, dists))
 
     async def _write(
-        self, tokens: dict[str, int], installs: _Counts, archives: _Counts, dists: dict[str, int]
+        self, tokens: dict[str, Use], installs: _Counts, archives: _Counts, dists: dict[str, int]
     ) -> None:
         try:
             # first, so that what clients invent is gone before the lock: nobody waits for it
@@ -98,8 +116,14 @@ class Usage:
             day = now() // 86400
             async with self._database.transaction(revise=False) as db:
                 await db.executemany(
-                    "UPDATE tokens SET last_used_at = ? WHERE id = ? AND coalesce(last_used_at, 0) < ?",
-                    [(at, token_id, at) for token_id, at in tokens.items()],
+                    """
+                    UPDATE tokens SET last_used_at = ?, last_used_from = ?, last_used_by = ?
+                    WHERE id = ? AND coalesce(last_used_at, 0) < ?
+                    """,
+                    [
+                        (at, address[:_MOST_CLIENT], _printable(client[:_MOST_CLIENT]), token_id, at)
+                        for token_id, (at, address, client) in tokens.items()
+                    ],
                 )
                 # out of packages: it may have been deleted since it was found
                 await db.executemany(
@@ -185,3 +209,7 @@ def _count(counts: _Counts, key: tuple[str, str, str]) -> None:
         counts[key] += 1
     elif len(counts) < _MOST and len(key[1]) <= _MOST_NAME and len(key[2]) <= _MOST_NAME:
         counts[key] = 1
+
+
+def _printable(text: str) -> str:
+    return "".join(letter for letter in text if letter.isprintable())

@@ -36,7 +36,7 @@ class Application:
         self._queue = queue
         self._streams = streams
         self._metrics = metrics
-        self._authenticator = Authenticator(services.store)
+        self._authenticator = Authenticator(services.store, restricted_sources=services.config.restricted_sources)
         config = services.config
         self.access_log = AccessLog(metrics, ClientAddresses(config.trusted_proxies))
         routes = self._build(config)

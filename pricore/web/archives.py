@@ -15,6 +15,7 @@ from pricore.auth import access_tokens
 from pricore.composer import metadata
 from pricore.errors import NotFoundError, StorageError
 from pricore.models import Dist
+from pricore.rights.visibility import WHOLE
 from pricore.services.opening import Services
 from pricore.web.http.access_log import counts_of
 from pricore.web.http.admission import Access, Admission, show_allowance
@@ -26,6 +27,9 @@ _log = logging.getLogger("pricore.registry")
 
 _SMALL_ARCHIVE: Final = 1024 * 1024
 """Bytes of an archive up to which it is kept in memory; where there are more, the kernel sends its file."""
+
+_ITSELF: Final = b""
+"""What is shown of an archive: whoever may have it gets the same."""
 
 _VARY: Final = "Authorization, Accept-Encoding"
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -58,21 +62,26 @@ class Archives:
         encoding = encoding_of(request)
         key = (request.rel_url.raw_path, encoding, "", None)
         version, _ = metadata.split_address(match["version"])
-        probes = token.name == access_tokens.PROBE
+        probes = token.name.startswith(access_tokens.PROBE)
 
         def sent() -> None:
             if request.method == hdrs.METH_GET and not probes:
                 self._store.usage.downloaded(slug, name, version)
 
-        cached = self._cache.find(key, revision)
+        rights = access_tokens.rights_of(token, slug)
+        # in this form it may have been sent to who sees more
+        is_shown = rights.whole or request.rel_url.raw_path in token.seen
+        cached = self._cache.find(key, revision) if is_shown else None
         if cached is not None and cached.download is not None and hdrs.IF_NONE_MATCH not in request.headers:
             sent()
             if not probes:
                 self._store.usage.dist_used(cached.download.shasum)
             return cached.response.respond(request)
-        dist = await self._finder.find(slug, name, match["version"])
+        dist = await self._finder.find(slug, name, match["version"], view=rights.view(name) or WHOLE)
         if dist is None:
             raise NotFoundError(access_tokens.NOT_HERE)
+        if not rights.whole:
+            token.show(request.rel_url.raw_path, _ITSELF)
         delivery = Delivery(request, dist, encoding)
         if delivery.is_known():
             return delivery.unchanged()

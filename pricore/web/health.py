@@ -67,7 +67,7 @@ class Health:
         """Everything that is counted, for this machine and for instance tokens."""
         if not self._is_local(request):
             token = await self._admission.admit(request, Access(organization=None, scope=None))
-            if token.organization is not None:
+            if not token.instance:
                 raise ForbiddenError("metrics are of all organizations: they need an instance token")
         from pricore.web.metrics import CONTENT_TYPE, render  # only who is asked for them pays for it
 

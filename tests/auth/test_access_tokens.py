@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ import pytest
 
 from pricore.auth import access_tokens
 from pricore.errors import ForbiddenError, InvalidError, NotFoundError, UnauthorizedError
-from pricore.models import SCOPES, Token
+from pricore.models import SCOPES
+from pricore.rights.tokens import Token
 from pricore.store import Store
+from tests.rules import reach, token_name
 
 NOW = int(datetime(2026, 6, 15, 12, 0, tzinfo=UTC).timestamp())
 
@@ -30,13 +32,23 @@ class Door:
         self.authenticator = access_tokens.Authenticator(store)
 
     async def token(
-        self, *, org: str | None = "acme", scopes: tuple[str, ...] = (), secret: str = "", **options: Any
+        self,
+        *,
+        org: str | None = "acme",
+        scopes: tuple[str, ...] = (),
+        secret: str = "",
+        packages: Sequence[str] | None = None,
+        **options: Any,
     ) -> str:
         """A new token's secret."""
         secret = secret or access_tokens.create_secret()
         organization = None if org is None else await self.store.organizations.get(org)
         await self.store.tokens.create(
-            organization, name="test", token_hash=access_tokens.hash_secret(secret), scopes=scopes, **options
+            reach(organization, packages),
+            name=token_name(),
+            token_hash=access_tokens.hash_secret(secret),
+            scopes=scopes,
+            **options,
         )
         return secret
 
@@ -215,7 +227,8 @@ async def test_a_restriction_names_what_may_be_seen(door: Door) -> None:
     seen = {}
     for packages in (None, ("acme/library",), ()):
         token = await door.identify(await door.token(packages=packages), at=NOW)
-        seen[packages] = tuple(name for name in names if access_tokens.may_see(token, name))
+        rights = access_tokens.rights_of(token, "acme")
+        seen[packages] = tuple(name for name in names if rights.sees(name))
 
     assert seen == {None: names, ("acme/library",): ("acme/library",), (): ()}
 
@@ -357,7 +370,7 @@ async def test_what_is_remembered_of_tokens_has_a_bound(tmp_path: Path) -> None:
         secret = access_tokens.create_secret()
         names = [f"acme/{number}" for number in range(90)]
         await store.tokens.create(
-            acme, name="CI", token_hash=access_tokens.hash_secret(secret), scopes=(), packages=names
+            reach(acme, names), name="CI", token_hash=access_tokens.hash_secret(secret), scopes=()
         )
         authenticator = access_tokens.Authenticator(store, most_known=1000)
         sent = [basic(f"user{number}", secret) for number in range(30)]

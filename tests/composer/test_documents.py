@@ -76,7 +76,8 @@ def test_the_root_lists_what_there_is_with_absolute_urls() -> None:
     """Composer opens a relative URL as a local file: every one begins with the organization's own."""
     url = "https://packages.example.com/org/acme"
     inline = {"acme/library": metadata.build_inline([release("1.0", "1.0.0.0")])}
-    root = json.loads(metadata.build_root(url, packages=["acme/b", "acme/a"], inline=inline))
+    content = metadata.build_root(packages=["acme/b", "acme/a"], inline=inline)
+    root = json.loads(b"".join(metadata.with_base([content], url)))
     assert root["available-packages"] == ["acme/a", "acme/b"]
     assert "available-package-patterns" not in root
     for key in ("metadata-url", "list", "search", "providers-api", "notify-batch"):
@@ -87,7 +88,7 @@ def test_the_root_lists_what_there_is_with_absolute_urls() -> None:
 
 def test_the_root_of_an_empty_organization_matches_no_name() -> None:
     """An empty list of packages counts as none given: Composer would ask for every public name here."""
-    root = json.loads(metadata.build_root("https://example.com/org/acme", packages=[], inline={}))
+    root = json.loads(metadata.build_root(packages=[], inline={}))
     assert "available-packages" not in root
     assert root["available-package-patterns"] == ["-/-"]
     assert root["packages"] == {}

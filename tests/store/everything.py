@@ -12,9 +12,11 @@ from pricore.composer.candidates import NewVersion
 from pricore.errors import ConflictError
 from pricore.hosts.addresses import parse_address
 from pricore.models import Credential, Dist, LockedPackage, Organization, Outcome, Ref, Repository, Trigger
+from pricore.rights.visibility import ALL
 from pricore.store import Store
 from pricore.system.clock import now
 from pricore.tables.names import names_of
+from tests.rules import reach, rights
 from tests.store.harness import COMMIT, OTHER_COMMIT, follow, publish, released
 
 THIRD_COMMIT: Final = "c" * 40
@@ -153,8 +155,8 @@ async def use_packages(store: Store, acme: Organization, repository: Repository)
     await publish(store, repository, default_names={"": NAME}, back=["refs/tags/1.1.0"])
     package = await store.packages.get(acme, NAME)
     assert [item.name for item in await store.packages.of_organization(acme.id)] == [NAME]
-    for only in (None, frozenset([NAME])):
-        assert await store.packages.search(acme.id, text="LIB", only=only, limit=10, offset=0) == ([package], 1)
+    for seen in (ALL, rights(NAME)):
+        assert await store.packages.search(acme.id, text="LIB", rights=seen, limit=10, offset=0) == ([package], 1)
     assert await store.packages.names(repository.id) == [NAME]
     assert await store.packages.owners(acme.id, [NAME]) == {NAME: (repository.id, repository.url)}
     assert len(await store.packages.versions(package)) == 3
@@ -166,9 +168,15 @@ async def use_packages(store: Store, acme: Organization, repository: Repository)
     assert len(await store.packages.metadata_sizes(repository.id)) == 3
     assert await store.archives.checksums(repository.id)
     assert await store.documents.find("acme", NAME, "stable") is not None
-    assert await store.documents.inline(acme.id, None)
-    for names in (None, frozenset([NAME])):
-        assert await store.organizations.root("acme", names) is not None
+    for seen in (ALL, rights(NAME)):
+        assert await store.documents.inline(acme.id, seen)
+        assert await store.organizations.root("acme", seen) is not None
+    package_id = (await store.packages.get(acme, NAME)).id
+    assert await store.documents.published([package_id])
+    assert await store.packages.served(package_id)
+    for content in (b"one", b"other"):
+        assert await store.views.date(acme.id, NAME, view=b"view", content=content) is not None
+    await store.views.forget()
     await publish(store, repository, released("1.3.0", provide={"psr/log": "1"}), released("2.0.0"))
     assert await store.packages.providers(acme.id, "psr/log") == [await store.packages.get(acme, NAME)]
     for reference in (None, COMMIT):
@@ -210,12 +218,20 @@ async def use_tokens(store: Store, acme: Organization) -> None:
         for packages in (None, [NAME, "acme/uploaded"]):
             secret = f"{owner}{packages}"
             token = await store.tokens.create(
-                owner, name="CI", token_hash=hash_secret(secret), scopes=["packages:read"], packages=packages
+                reach(owner, packages), name=secret, token_hash=hash_secret(secret), scopes=["packages:read"]
             )
             assert await store.tokens.find(hash_secret(secret)) == token
-        assert len(await store.tokens.of_organization(token.organization_id)) == 2
+        assert len(await store.tokens.of_organization(None if owner is None else owner.id)) == 2
         await store.tokens.revoke(owner, token.id)
         store.usage.token_used(token.id, now())
+    (left,) = await store.tokens.of_organization(acme.id)
+    changed = await store.tokens.change(
+        left, name="other", scopes=left.scopes, expires_at=now() + 5, reach=reach(acme, ["acme/*"])
+    )
+    await store.tokens.rotate(changed, token_hash=hash_secret("new"), former_until=now() + 5)
+    assert await store.tokens.find(hash_secret("new")) is not None
+    assert [token.id for token in await store.tokens.tell_expiring(now() + 100)] == [left.id]
+    await store.tokens.leave(acme, left.id)
 
 
 async def use_usage(store: Store, acme: Organization) -> None:

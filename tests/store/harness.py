@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,11 @@ from pricore.composer.composer_json import read_manifest
 from pricore.composer.publication import Publication
 from pricore.engine.sqlite import statements
 from pricore.hosts.addresses import parse_address
-from pricore.models import Document, Organization, Repository, Token
+from pricore.models import Document, Organization, Repository
+from pricore.rights.tokens import Token
+from pricore.rights.visibility import ALL
 from pricore.store import Store
+from tests.rules import reach, token_name
 
 COMMIT = "a" * 40
 OTHER_COMMIT = "b" * 40
@@ -90,10 +93,10 @@ async def document(store: Store, half: str, name: str = "acme/library") -> Docum
 
 async def dates(store: Store) -> dict[str, int]:
     """Every Last-Modified of acme's."""
-    root = await store.organizations.root("acme")
+    root = await store.organizations.root("acme", ALL)
     assert root is not None
     return {
-        "root": root[1],
+        "root": root.last_modified,
         "stable": (await document(store, "stable")).last_modified,
         "dev": (await document(store, "dev")).last_modified,
     }
@@ -139,7 +142,17 @@ def everything(path: Path) -> dict[str, list[Any]]:
         return {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for (name,) in tables}
 
 
-async def make_token(store: Store, organization: Organization, **options: Any) -> Token:
+async def make_token(
+    store: Store,
+    organization: Organization,
+    packages: Sequence[str] | None = None,
+    name: str | None = None,
+    **options: Any,
+) -> Token:
     return await store.tokens.create(
-        organization, name="test", token_hash=hash_secret(create_secret()), scopes=["packages:read"], **options
+        reach(organization, packages),
+        name=name or token_name(),
+        token_hash=hash_secret(create_secret()),
+        scopes=["packages:read"],
+        **options,
     )

@@ -22,7 +22,7 @@ BOOLEANS: Final = {
     "dists": {"pinned"},
     "organizations": {"inline"},
     "repositories": {"confined"},
-    "tokens": {"restricted"},
+    "tokens": {"instance", "expiry_told"},
     "versions": {"default_branch"},
 }
 """The columns that hold truth values: 0 and 1 in SQLite, whose strict tables know no other."""

@@ -10,7 +10,9 @@ from pricore.auth.access_tokens import hash_secret
 from pricore.composer.metadata import MOST_PROVIDED
 from pricore.engine.sqlite import scripts
 from pricore.models import Organization, Repository
+from pricore.rights.visibility import ALL
 from pricore.store import Store
+from tests.rules import reach
 from tests.store.harness import document, make_earlier, outside, publish, released
 
 ENDLESS = """
@@ -24,7 +26,7 @@ async def test_what_has_a_key_never_waits_for_what_takes_long(
 ) -> None:
     """However many questions never end: tokens, documents, archives and the probe have their answers."""
     await publish(store, repository, released())
-    token = await store.tokens.create(acme, name="CI", token_hash=hash_secret("x"), scopes=())
+    token = await store.tokens.create(reach(acme), name="CI", token_hash=hash_secret("x"), scopes=())
     long = [asyncio.create_task(store.fetch_all(ENDLESS)) for _ in range(20)]
     await asyncio.sleep(0)
     try:
@@ -34,7 +36,7 @@ async def test_what_has_a_key_never_waits_for_what_takes_long(
                 assert await store.tokens.find(hash_secret("x")) == token
                 assert (await document(store, "stable")).last_modified
                 assert await store.packages.dist("acme", "acme/library", version="1.0.0", reference=None)
-                assert await store.organizations.root("acme")
+                assert await store.organizations.root("acme", ALL)
         assert [task for task in long if task.done()] == []
     finally:
         for task in long:

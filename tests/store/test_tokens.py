@@ -6,6 +6,7 @@ from pricore.auth.access_tokens import create_secret, hash_secret
 from pricore.errors import NotFoundError
 from pricore.models import Organization, Repository
 from pricore.store import Store
+from tests.rules import packages_of, reach
 from tests.store.harness import everything, make_token, publish, released
 
 
@@ -13,11 +14,10 @@ async def test_a_token_is_found_by_the_hash_of_its_secret(store: Store, acme: Or
     """A token comes back as it was made, by its secret alone; the secret itself is nowhere."""
     secret = create_secret()
     made = await store.tokens.create(
-        acme,
+        reach(acme, ["acme/b", "acme/a"]),
         name="CI",
         token_hash=hash_secret(secret),
         scopes=["packages:read", "tokens:read"],
-        packages=["acme/b", "acme/a"],
         expires_at=2_000_000_000,
     )
 
@@ -44,13 +44,13 @@ async def test_a_restricted_token_stays_restricted_when_its_package_goes(
     await publish(store, repository, released())
     secret = create_secret()
     await store.tokens.create(
-        acme, name="test", token_hash=hash_secret(secret), scopes=["packages:read"], packages=["acme/library"]
+        reach(acme, ["acme/library"]), name="test", token_hash=hash_secret(secret), scopes=["packages:read"]
     )
     await store.repositories.remove(repository)
     token = await store.tokens.find(hash_secret(secret))
     assert token is not None
 
-    assert frozenset({"acme/library"}) == token.packages
+    assert packages_of(token) == ["acme/library"]
     assert await store.packages.of_organization(acme.id) == []
 
 
@@ -58,9 +58,9 @@ async def test_a_token_restricted_to_nothing_is_restricted(store: Store, acme: O
     """An empty list of packages means none of them, not all."""
     secret = create_secret()
     await store.tokens.create(
-        acme, name="test", token_hash=hash_secret(secret), scopes=["packages:read"], packages=[]
+        reach(acme, []), name="test", token_hash=hash_secret(secret), scopes=["packages:read"]
     )
     token = await store.tokens.find(hash_secret(secret))
     assert token is not None
 
-    assert frozenset() == token.packages
+    assert packages_of(token) == []

@@ -93,7 +93,7 @@ async def test_the_use_of_a_token_is_written_with_the_next_flush(store: Store, a
 
 async def test_the_use_of_a_token_that_was_revoked_is_passed_over(store: Store, acme: Organization) -> None:
     """A token that was revoked since its last use doesn't keep the others' use from being written."""
-    gone, kept = await make_token(store, acme), await make_token(store, acme)
+    gone, kept = await make_token(store, acme, name="gone"), await make_token(store, acme)
     store.usage.token_used(gone.id, 100)
     store.usage.token_used(kept.id, 100)
     await store.tokens.revoke(acme, gone.id)

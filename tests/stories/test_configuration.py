@@ -127,14 +127,6 @@ def test_completion_says_and_makes_nothing_where_there_is_nothing(tmp_path: Path
     assert not pricore.data.exists()
 
 
-def test_equal_names_of_tokens_are_noted(pricore: Pricore) -> None:
-    """Both are made, and whoever makes the second is told, beside the secret and not in its place."""
-    assert "already" not in pricore.run("token", "create", "acme", "CI").stderr
-    done = pricore.run("token", "create", "acme", "CI")
-    assert "note: there is a token CI already" in done.stderr
-    assert done.stdout.startswith("pri_")
-
-
 def test_the_help_of_tokens_says_all_that_can_be_given(pricore: Pricore) -> None:
     """Every scope, and the units of a span."""
     shown = pricore.run("token", "create", "--help").stdout

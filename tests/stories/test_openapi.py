@@ -27,6 +27,7 @@ from pricore.hosts.addresses import parse_address
 from pricore.models import SCOPES, LockedPackage
 from pricore.store import Store
 from tests.harness import Pricore
+from tests.rules import token_name
 from tests.store.harness import publish, released
 from tests.web.api.test_matrix import ROWS
 
@@ -81,7 +82,9 @@ class Server(msgspec.Struct, frozen=True):
             )
             await store.locks.register(acme, "production", [locked])
             run = await store.runs.begin(repository.id, started_at=1_700_000_000)
-            made = await store.tokens.create(acme, name="made", token_hash=secrets.token_bytes(32), scopes=[])
+            made = await store.tokens.create(
+                {acme: ()}, name=token_name(), token_hash=secrets.token_bytes(32), scopes=[]
+            )
             webhook = await WebhookSecrets(store, Sealer(self.config.key)).provide(repository.id, rotate=False)
         names = {
             "slug": "acme",

@@ -18,6 +18,7 @@ from pricore.archives.checksums import checksum
 from pricore.errors import ConflictError, GitError, GitUnavailableError, NotFoundError, SyncError
 from pricore.hosts.addresses import parse_address
 from pricore.models import Step
+from pricore.rights.visibility import ALL
 from pricore.sync.progress import ignore
 from tests.harness import GitRepository
 from tests.registry import MakeRepository, Registry
@@ -25,7 +26,7 @@ from tests.registry import MakeRepository, Registry
 
 async def marked(registry: Registry) -> set[str]:
     """The versions that say they are the default branch."""
-    (package,) = (await registry.store.documents.inline(registry.organization.id, None)).values()
+    (package,) = (await registry.store.documents.inline(registry.organization.id, ALL)).values()
     return {name for name, entry in json.loads(bytes(package)).items() if entry.get("default-branch")}
 
 
@@ -490,7 +491,7 @@ async def test_a_remote_is_read_over_the_wire(
     finally:
         os.killpg(daemon.pid, signal.SIGTERM)
         await daemon.wait()
-    (package,) = (await registry.store.documents.inline(registry.organization.id, None)).values()
+    (package,) = (await registry.store.documents.inline(registry.organization.id, ALL)).values()
     assert json.loads(bytes(package))["1.0.0"]["source"] == {
         "type": "git",
         "url": url,

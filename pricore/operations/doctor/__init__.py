@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from secrets import token_hex
 from typing import Final
 
 import aiohttp
@@ -163,12 +164,12 @@ async def _token(store: Store, trial: Trial) -> AsyncIterator[str]:
     """A token's secret for as long as this lasts; should its end be missed, it expires."""
     organization = await store.organizations.get(trial.organization)
     for left in await store.tokens.of_organization(organization.id):
-        if left.name == access_tokens.PROBE and left.expires_at is not None and left.expires_at < now():
+        if left.name.startswith(access_tokens.PROBE) and left.expires_at is not None and left.expires_at < now():
             await store.tokens.revoke(organization, left.id)
     secret = access_tokens.create_secret()
     made = await store.tokens.create(
-        organization,
-        name=access_tokens.PROBE,
+        {organization: ()},
+        name=f"{access_tokens.PROBE} {token_hex(4)}",
         token_hash=access_tokens.hash_secret(secret),
         scopes=["packages:read"],
         expires_at=now() + _TOKEN_SECONDS,

@@ -6,13 +6,14 @@ from typing import Final
 
 from pricore.auth import access_tokens
 from pricore.errors import ArchiveError, InvalidError, NotFoundError, PricoreError
-from pricore.models import Lock, LockedPackage, Token
+from pricore.models import Lock, LockedPackage
+from pricore.rights.visibility import Rights
 from pricore.services import lock_files, locks
 from pricore.services.lock_files import LockFile
 from pricore.services.locks import FindingView, LockView
 from pricore.services.opening import Services
 from pricore.system.threads import DOCUMENTS
-from pricore.web.api.finding import find_organization
+from pricore.web.api.finding import find_organization, rights_of
 from pricore.web.api.routing import Call, Data, Message, Route
 from pricore.web.http.admission import Admission
 
@@ -67,7 +68,7 @@ class LocksApi:
 
     async def list_locks(self, call: Call) -> Data[list[LockView]]:
         found = await self._store.locks.of_organization(await find_organization(self._store, call))
-        return Data([LockView.of(item) for item in found if _visible(call.token, item)])
+        return Data([LockView.of(item) for item in found if _visible(rights_of(call), item)])
 
     async def register_lock(self, call: Call) -> Data[LockView]:
         organization = await find_organization(self._store, call)
@@ -75,7 +76,13 @@ class LocksApi:
         packages = await self._read(call)
         await self._check_hidden(call, name)
         (made,) = await locks.register_lock(
-            self._services, name, packages, [organization], admit=self._count(call), seconds=MOST_SECONDS
+            self._services,
+            name,
+            packages,
+            [organization],
+            rights=rights_of(call),
+            admit=self._count(call),
+            seconds=MOST_SECONDS,
         )
         return Data(LockView.of(made))
 
@@ -83,7 +90,9 @@ class LocksApi:
         await find_organization(self._store, call)
         who = call.path["slug"], call.token.id
         packages = await self._read(call)
-        found = await self._checker.check(packages, who=who, admit=self._count(call), seconds=MOST_SECONDS)
+        found = await self._checker.check(
+            packages, who=who, rights=rights_of(call), admit=self._count(call), seconds=MOST_SECONDS
+        )
         return Data([locks.view_finding(item) for item in found])
 
     async def remove_lock(self, call: Call) -> Message:
@@ -104,7 +113,7 @@ class LocksApi:
         if len(found) > _MOST_CHECKED:
             raise InvalidError(f"it has more than {_MOST_CHECKED} packages of this registry", field="packages")
         for item in found:
-            if not access_tokens.may_see(call.token, item.package):
+            if not rights_of(call).sees(item.package):
                 raise InvalidError(f"there is no package {item.package[:80]}", field="packages")
         return found
 
@@ -122,7 +131,7 @@ class LocksApi:
         """Raise NotFoundError where a lock file of that name has packages that the caller may not see."""
         organization = await find_organization(self._store, call)
         found = await self._store.locks.of_organization(organization, name=name)
-        if any(not _visible(call.token, item) for item in found):
+        if any(not _visible(rights_of(call), item) for item in found):
             raise NotFoundError(access_tokens.NOT_HERE)
 
 
@@ -134,5 +143,5 @@ def _explain(error: PricoreError) -> str:
     return "its archive is not there and cannot be made; the log of the registry says why"
 
 
-def _visible(token: Token, lock: Lock) -> bool:
-    return all(access_tokens.may_see(token, item.package) for item in lock.packages)
+def _visible(rights: Rights, lock: Lock) -> bool:
+    return all(rights.sees(item.package) for item in lock.packages)

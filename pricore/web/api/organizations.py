@@ -78,7 +78,7 @@ class OrganizationsApi:
 
     async def list_organizations(self, call: Call) -> Data[list[OrganizationSummary]]:
         found = await self._store.organizations.all()
-        seen = [item for item in found if call.token.organization in (item.slug, None)]
+        seen = [item for item in found if call.token.rights(item.slug) is not None]
         return Data([OrganizationSummary.of(item) for item in seen])
 
     async def get_organization(self, call: Call) -> Data[OrganizationView]:
@@ -86,7 +86,7 @@ class OrganizationsApi:
 
     async def create_organization(self, call: Call) -> Data[OrganizationView]:
         wanted: NewOrganization = call.body
-        if call.token.organization_id is not None:
+        if not call.token.instance:
             raise ForbiddenError("only a token of the instance can make organizations")
         made = await organizations.create_organization(
             self._store, wanted.name, slug=wanted.slug, description=wanted.description

@@ -6,14 +6,14 @@ import msgspec
 
 from pricore.auth import access_tokens
 from pricore.errors import NotFoundError
-from pricore.services import packages
+from pricore.services import packages, visible
 from pricore.services.opening import Services
 from pricore.services.packages import DownloadsView, PackageSummary, PackageView, UploadView, VersionView
 from pricore.services.periods import parse_period
 from pricore.services.views import Day
 from pricore.system.clock import now
 from pricore.system.threads import DOCUMENTS
-from pricore.web.api.finding import find_organization, find_package
+from pricore.web.api.finding import check_whole, find_organization, find_package, rights_of
 from pricore.web.api.routing import Call, Data, Message, Page, PageQuery, Route
 from pricore.web.http.bodies import MEGABYTE, Zip
 
@@ -112,18 +112,19 @@ class PackagesApi:
         found, total = await self._store.packages.search(
             organization.id,
             text=query.search,
-            only=call.token.packages,
+            rights=rights_of(call),
             limit=query.per_page,
             offset=query.offset,
         )
-        return Page([PackageSummary.of(item) for item in found], query.meta(total))
+        shown = await visible.show(self._store, found, rights_of(call))
+        return Page([PackageSummary.of(item) for item in shown], query.meta(total))
 
     async def get_package(self, call: Call) -> Data[PackageView]:
-        _, found = await find_package(self._store, call)
+        _, found, view = await find_package(self._store, call)
         repository = await self._store.repositories.find(found.repository_id)
         if repository is None and found.repository_id is not None:  # removed between the two questions
             raise NotFoundError(access_tokens.NOT_HERE)
-        versions = await self._store.packages.versions(found)
+        versions = visible.versions(await self._store.packages.versions(found), view)
         return Data(
             await DOCUMENTS.for_all(len(versions), PackageView.of, found, repository=repository, versions=versions)
         )
@@ -131,33 +132,42 @@ class PackagesApi:
     async def upload_package(self, call: Call) -> Data[UploadView]:
         query: UploadQuery = call.query
         organization = await find_organization(self._store, call)
-        uploads = self._services.uploads
+        uploads, rights = self._services.uploads, rights_of(call)
+
+        def may_change(name: str) -> bool:
+            view = rights.view(name)
+            return view is not None and view.has_all
+
         async with uploads.receive(call.body) as file:
-            name, made = await uploads.add(organization, file, version=query.version, only=call.token.packages)
+            name, made = await uploads.add(organization, file, version=query.version, allowed=may_change)
         return Data(UploadView.of(made, package=name))
 
     async def delete_package(self, call: Call) -> Message:
-        await packages.delete_package(self._services, *await find_package(self._store, call))
+        organization, package, view = await find_package(self._store, call)
+        check_whole(view, package.name, "delete it")
+        await packages.delete_package(self._services, organization, package)
         return Message("Package deleted successfully")
 
     async def list_versions(self, call: Call) -> Page[VersionView]:
         query: PageQuery = call.query
-        _, package = await find_package(self._store, call)
-        found = await self._store.packages.versions(package)
+        _, package, view = await find_package(self._store, call)
+        found = visible.versions(await self._store.packages.versions(package), view)
         page = found[query.offset : query.offset + query.per_page]
         return Page([VersionView.of(item) for item in page], query.meta(len(found)))
 
     async def delete_version(self, call: Call) -> Message:
-        organization, package = await find_package(self._store, call)
+        organization, package, view = await find_package(self._store, call)
         found = await self._store.packages.find_version(package, call.path["version"])
-        if found is None:
+        if found is None or not view.admits(found.normalized, found.published_at):
             raise NotFoundError(access_tokens.NOT_HERE)
         await packages.delete_version(self._services, organization, package, found.version)
         return Message("Version deleted successfully")
 
     async def get_downloads(self, call: Call) -> Data[DownloadsView]:
         query: DownloadsQuery = call.query
-        _, package = await find_package(self._store, call)
+        _, package, view = await find_package(self._store, call)
         first, last = parse_period(query.first, query.last, at=now())
-        found = await packages.count_downloads(self._store, package, first=first, last=last, version=query.version)
+        found = await packages.count_downloads(
+            self._store, package, first=first, last=last, version=query.version, view=view
+        )
         return Data(packages.view_downloads(found))

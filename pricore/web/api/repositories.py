@@ -6,16 +6,19 @@ from typing import Final
 import msgspec
 
 from pricore.auth import access_tokens
+from pricore.composer.versions import normalized_or_none
 from pricore.errors import InvalidError, NotFoundError
 from pricore.hosts.addresses import parse_address
-from pricore.models import Organization, Repository, SyncRun, Token
+from pricore.models import Organization, Repository, SyncRun
+from pricore.rights.tokens import Token
+from pricore.rights.visibility import Rights
 from pricore.services import repositories
 from pricore.services.opening import Services
 from pricore.services.paths import parse_paths
 from pricore.services.repositories import RepositoryChange, RepositoryView, SyncRunView
 from pricore.services.views import ProviderName
 from pricore.sync.queue import Queue
-from pricore.web.api.finding import check_unrestricted, find_organization
+from pricore.web.api.finding import check_unrestricted, find_organization, rights_of
 from pricore.web.api.routing import Call, Data, Message, Page, PageQuery, Route
 from pricore.web.api.streams import Events
 
@@ -96,10 +99,10 @@ class RepositoriesApi:
         organization = await find_organization(self._store, call)
         found = await self._store.repositories.of_organization(organization.id)
         seen = await self._visible(call.token, organization, found)
-        return Data([_repository(item, call.token) for item in seen])
+        return Data([_repository(item, rights_of(call)) for item in seen])
 
     async def get_repository(self, call: Call) -> Data[RepositoryView]:
-        return Data(_repository(await self._find(call), call.token))
+        return Data(_repository(await self._find(call), rights_of(call)))
 
     async def add_repository(self, call: Call) -> Data[RepositoryView]:
         wanted: NewRepository = call.body
@@ -139,11 +142,11 @@ class RepositoriesApi:
         found, total = await repositories.list_runs(
             self._services, repository, limit=query.per_page, offset=query.offset
         )
-        return Page([_sync_run(item, call.token) for item in found], query.meta(total))
+        return Page([_sync_run(item, rights_of(call)) for item in found], query.meta(total))
 
     async def get_sync_run(self, call: Call) -> Data[SyncRunView]:
         now = await repositories.follow_run(self._services, *await self._find_run(call))
-        return Data(_sync_run(now, call.token))
+        return Data(_sync_run(now, rights_of(call)))
 
     async def watch_sync_run(self, call: Call) -> Events[SyncRunView]:
         seen = self._store.changes()  # before it is read: what comes in between is seen by the next look
@@ -154,7 +157,8 @@ class RepositoriesApi:
             if (newest := self._store.changes()) != seen:
                 found = await self._find_run(msgspec.structs.replace(call, token=token))
                 seen = newest
-            return _sync_run(await repositories.follow_run(self._services, *found), token)
+            rights = access_tokens.rights_of(token, call.path["slug"])
+            return _sync_run(await repositories.follow_run(self._services, *found), rights)
 
         return Events(look, lambda view: view.status not in ("queued", "running"))
 
@@ -165,10 +169,11 @@ class RepositoriesApi:
 
         For a restricted one, that are those that its packages come from.
         """
-        if token.packages is None or not found:
+        rights = access_tokens.rights_of(token, organization.slug)
+        if not rights.restricted or not found:
             return found
-        owners = await self._store.packages.owners(organization.id, token.packages)
-        ids = {repository_id for repository_id, _ in owners.values()}
+        packages = await self._store.packages.of_organization(organization.id)
+        ids = {package.repository_id for package in packages if rights.sees(package.name)}
         return [item for item in found if item.id in ids]
 
     async def _find(self, call: Call) -> Repository:
@@ -189,24 +194,24 @@ class RepositoriesApi:
         return repository, found
 
 
-def _repository(item: Repository, token: Token) -> RepositoryView:
+def _repository(item: Repository, rights: Rights) -> RepositoryView:
     view = RepositoryView.of(item)
-    if token.packages is None or view.sync_error is None:
+    if not rights.restricted or view.sync_error is None:
         return view
     return msgspec.structs.replace(view, sync_error=_NOT_SEEN)
 
 
-def _sync_run(item: SyncRun, token: Token) -> SyncRunView:
-    """A sync as a token may see it: a restricted one, only what became of its packages.
+def _sync_run(item: SyncRun, rights: Rights) -> SyncRunView:
+    """A sync as it may be seen: by who is restricted, only what became of the versions that they have.
 
     A reason or a ref can tell of others, also of such that are no more.
     """
     view = repositories.view_sync_run(item)
-    if token.packages is None:
+    if not rights.restricted:
         return view
 
     def seen(versions: Iterable[str]) -> list[str]:
-        return [version for version in versions if access_tokens.may_see(token, version.partition(":")[0].lower())]
+        return [version for version in versions if _is_seen(version, rights)]
 
     return msgspec.structs.replace(
         view,
@@ -221,3 +226,13 @@ def _sync_run(item: SyncRun, token: Token) -> SyncRunView:
         left_out=[],
         notes=[],
     )
+
+
+def _is_seen(text: str, rights: Rights) -> bool:
+    """Whether a version, as vendor/name:version, is seen whenever it was published."""
+    name, _, version = text.partition(":")
+    view = rights.view(name.lower())
+    if view is None or view.has_all:
+        return view is not None
+    normalized = normalized_or_none(version)
+    return normalized is not None and view.admits(normalized, None)

@@ -15,7 +15,7 @@ from yarl import URL
 from pricore.auth import access_tokens
 from pricore.auth.rate_limits import Allowance
 from pricore.errors import BadRequestError, ConflictError, InvalidError, NotFoundError
-from pricore.models import Token
+from pricore.rights.tokens import Token
 from pricore.system.threads import DOCUMENTS
 from pricore.web.api.streams import Events, Streams
 from pricore.web.http.admission import Access, Admission, allowance_of
@@ -171,7 +171,7 @@ def serve(route: Route, admission: Admission, streams: Streams, *, public_url: s
             # in the same words whether it is not there or hidden, and without what those below know of it
             raise NotFoundError(access_tokens.NOT_HERE) from None
         except ConflictError as error:
-            if error.public is None or (token.packages is None and _SEES_ALL.issubset(token.scopes)):
+            if error.public is None or (not _is_restricted(token, path) and _SEES_ALL.issubset(token.scopes)):
                 raise
             raise ConflictError(error.public) from None
         if isinstance(result, Events):
@@ -188,6 +188,11 @@ def serve(route: Route, admission: Admission, streams: Streams, *, public_url: s
         return response
 
     return handle
+
+
+def _is_restricted(token: Token, path: Mapping[str, str]) -> bool:
+    rights = token.rights(path["slug"]) if "slug" in path else None
+    return rights.restricted if rights is not None else not token.instance
 
 
 def _read_query(request: web.Request, kind: type[T]) -> T:

@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from pricore.errors import ForbiddenError, NotFoundError, TooManyRequestsError, UnauthorizedError
-from pricore.models import Token
+from pricore.rights.tokens import Token
 from pricore.store import Store
 from pricore.web.http.admission import show_allowance
 from pricore.web.http.responses import SERVER_NAME
@@ -108,7 +108,7 @@ class Streams:
     @contextmanager
     def _place(self, transport: asyncio.Transport, token: Token) -> Iterator[None]:
         own = Counter(item.id for item in self._open.values())[token.id]
-        shared = Counter(item.organization_id for item in self._open.values())[token.organization_id]
+        shared = Counter(item.organization for item in self._open.values())[token.organization]
         # half, rounded up, of what the others leave: however many one has opened, the next gets a share as well
         share = -(-(_MOST - len(self._open) + shared) // 2)
         if own >= _MOST_OF_ONE or shared >= share:

@@ -22,7 +22,7 @@ def routes(
     """The routes below /org/{organization}, but for archives."""
     store = services.store
     organizations = Organizations(store, admission, clients, public_url=services.config.public_url)
-    metadata = Metadata(store, organizations, cache)
+    metadata = Metadata(store, organizations, cache, public_url=services.config.public_url)
     search = Search(store, organizations, cache)
     advisories = Advisories(organizations)
     installs = Installs(store, organizations)

@@ -6,7 +6,6 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from pricore.auth import access_tokens
 from pricore.errors import BadRequestError
 from pricore.store import Store
 from pricore.web.composer.organizations import Organizations
@@ -36,7 +35,7 @@ class Installs:
     async def count_installs(self, request: web.Request) -> web.Response:
         """Count installs that a client reports; what cannot be understood is passed over."""
         visit = await self._organizations.admit(request)
-        organization = await self._organizations.find(visit)
+        organization, rights = await self._organizations.find(visit), visit.rights
         try:
             report = msgspec.json.decode(await read_body(request), type=_Downloads)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -47,6 +46,6 @@ class Installs:
                 # them does not get its turn from a loop that is never idle
                 await asyncio.sleep(_PAUSE_SECONDS)
             name = item.name.lower()
-            if access_tokens.may_see(visit.token, name):
+            if rights.sees(name):
                 self._store.usage.installed(organization.id, name, item.version)
         return web.Response(status=204)

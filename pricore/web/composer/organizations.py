@@ -9,7 +9,10 @@ from aiohttp import hdrs, web
 
 from pricore.auth import access_tokens
 from pricore.errors import BadRequestError, NotFoundError
-from pricore.models import Organization, Package, Token
+from pricore.models import Organization, Package
+from pricore.rights.tokens import Token
+from pricore.rights.visibility import Rights, Visibility
+from pricore.services import visible
 from pricore.store import Store
 from pricore.web.http.admission import Access, Admission
 from pricore.web.http.client_address import ClientAddresses
@@ -35,6 +38,18 @@ class Visit(NamedTuple):
     def slug(self) -> str:
         """The organization's."""
         return self.access.organization or ""
+
+    @property
+    def rights(self) -> Rights:
+        """What the token sees of the organization."""
+        return access_tokens.rights_of(self.token, self.slug)
+
+    def view(self, package: str) -> Visibility:
+        """What it sees of a package, given in lower case. Raises NotFoundError where that is nothing."""
+        view = self.rights.view(package)
+        if view is None:
+            raise NotFoundError(access_tokens.NOT_HERE)
+        return view
 
 
 class Organizations:
@@ -65,8 +80,7 @@ class Organizations:
 
     async def packages(self, visit: Visit) -> list[Package]:
         """Its packages that the token may see, by name. Raises NotFoundError."""
-        packages = await self._store.packages.of_organization((await self.find(visit)).id)
-        return [item for item in packages if access_tokens.may_see(visit.token, item.name)]
+        return await visible.packages(self._store, await self.find(visit), visit.rights)
 
     def origin(self, request: web.Request) -> str:
         """What URLs in documents begin with: as configured, else as the client has come."""

@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 from aiohttp import hdrs, web
 
-from pricore.auth import access_tokens
 from pricore.errors import BadRequestError, NotFoundError
 from pricore.models import Package
+from pricore.services import visible
 from pricore.store import Store
 from pricore.system.threads import DOCUMENTS
 from pricore.web.composer.organizations import JSON, Organizations, Visit, json_response
@@ -78,7 +78,7 @@ class Search:
         """The packages that provide a name, virtual or real; 404 where there are none."""
         visit = await self._organizations.admit(request)
         # whoever asks again and again costs the others nothing: thousands of packages may provide a name
-        key = (request.rel_url.raw_path, "", "", visit.token.packages)
+        key = (request.rel_url.raw_path, "", "", visit.rights.key)
         cached = self._cache.find(key, visit.revision)
         if cached is None:
             match = request.match_info
@@ -88,13 +88,13 @@ class Search:
         return cached.response.respond(request)
 
     async def _load_providers(self, visit: Visit, name: str) -> FinishedResponse:
-        found = await self._store.packages.providers((await self._organizations.find(visit)).id, name)
+        organization = await self._organizations.find(visit)
+        found = await visible.providers(self._store, organization, name, visit.rights)
 
         def finish() -> FinishedResponse | None:
             providers = [
                 {"name": package.name, "description": package.description, "type": package.type}
                 for package in found
-                if access_tokens.may_see(visit.token, package.name)
             ]
             content = msgspec.json.encode({"providers": providers})
             return FinishedResponse(content, {**JSON, hdrs.SERVER: SERVER_NAME}) if providers else None

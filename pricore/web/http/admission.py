@@ -12,7 +12,7 @@ from pricore.auth import access_tokens
 from pricore.auth.access_tokens import Authenticator
 from pricore.auth.rate_limits import LONGEST_DOWNLOAD_WAIT, LONGEST_WAIT, Allowance, Limits
 from pricore.errors import NotFoundError, PricoreError, TooManyRequestsError, UnauthorizedError
-from pricore.models import Token
+from pricore.rights.tokens import Token
 from pricore.web.http.client_address import ClientAddresses, Received
 
 _LIMIT: Final = istr("X-RateLimit-Limit")
@@ -42,17 +42,19 @@ class Admission:
         self._limits = limits
         self._clients = clients
 
-    def admit_known(
-        self, key: bytes, address: str, access: Access, *, sees_all: bool = False
-    ) -> tuple[Token, Allowance | None] | None:
-        """Let a request in at once, and count it: gives its token, and what the last limit leaves to it.
+    def find_known(self, key: bytes, address: str, client: str) -> Token | None:
+        """The token with a key, if it is known by now and still good; it counts as used, by the `client`.
 
-        None where its token is not known by now or not good for this, or a limit has nothing left for it: then no
-        limit has counted it. `sees_all` asks for a token that is good for every package. On the hot path.
+        On the hot path.
         """
-        token = self._authenticator.find_known(key, at=time.time())
-        if token is None or (sees_all and token.packages is not None):
-            return None
+        return self._authenticator.find_known(key, at=time.time(), address=address, client=client)
+
+    def admit_known(self, token: Token, address: str, access: Access) -> tuple[Token, Allowance | None] | None:
+        """Let a request with a known token in at once, and count it: gives what the last limit leaves to it, too.
+
+        None where it is not good for this, or a limit has nothing left for it: then no limit has counted it. On
+        the hot path.
+        """
         try:
             _check(token, access)
         except PricoreError:
@@ -80,7 +82,9 @@ class Admission:
         """
         authorization, address = request.headers.get(hdrs.AUTHORIZATION), self._clients.address(request)
         if authorization is not None:
-            admitted = self.admit_known(access_tokens.key_of(authorization), address, access)
+            client = request.headers.get(hdrs.USER_AGENT, "")
+            known = self.find_known(access_tokens.key_of(authorization), address, client)
+            admitted = None if known is None else self.admit_known(known, address, access)
             if admitted is not None:
                 token, spared = admitted
                 request[_TOKEN] = token
@@ -114,7 +118,12 @@ class Admission:
 
     async def _identify(self, request: web.Request) -> Token:
         try:
-            token = await self._authenticator.identify(request.headers.get(hdrs.AUTHORIZATION), at=time.time())
+            token = await self._authenticator.identify(
+                request.headers.get(hdrs.AUTHORIZATION),
+                at=time.time(),
+                address=self._clients.address(request),
+                client=request.headers.get(hdrs.USER_AGENT, ""),
+            )
         except UnauthorizedError:
             self.refuse(request)
             raise
@@ -151,8 +160,10 @@ class Admission:
 def _check(token: Token, access: Access) -> None:
     """Raise NotFoundError or ForbiddenError where a token is not good for something."""
     access_tokens.check_access(token, organization=access.organization, scope=access.scope)
-    if access.package is not None and not access_tokens.may_see(token, access.package):
-        raise NotFoundError(access_tokens.NOT_HERE)
+    if access.package is not None and access.organization is not None:
+        rights = token.rights(access.organization)
+        if rights is None or not rights.sees(access.package):
+            raise NotFoundError(access_tokens.NOT_HERE)
 
 
 def _by_address(token: Token, address: str) -> Hashable:

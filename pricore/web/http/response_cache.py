@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from collections.abc import Hashable
 from typing import Final, NamedTuple, TypeAlias
 
 from pricore.auth import access_tokens
@@ -20,8 +21,8 @@ _MOST_ARCHIVES: Final = 32 * 1024 * 1024
 _ENTRY: Final = 256
 """Bytes of what the dictionaries have for a response."""
 
-Key: TypeAlias = tuple[str, str, str, frozenset[str] | None]
-"""The path as it was sent, the encoding, the origin, and of packages.json to which packages it is restricted."""
+Key: TypeAlias = tuple[str, str, str, Hashable]
+"""The path as it was sent, the encoding, the origin, and what is left of it by rules; None where that is all."""
 
 _ROUTES_ONLY: Final = ("Composer/1.", access_tokens.PROBE)
 """Clients that only the routes serve: one is refused, the other counts as nobody."""
@@ -82,9 +83,9 @@ class CachedResponses(dict[Key, CachedResponse]):
 
 def _size(key: Key, cached: CachedResponse) -> int:
     """What a response takes in memory: clients choose paths and hosts, which can be longer than what they name."""
-    *texts, only = key
+    *texts, shown = key
     access, download = cached.access, cached.download
-    held = [key, cached, *texts, only, *(only or ()), access, *access[:3], download, *(download or ())]
+    held = [key, cached, *texts, shown, access, *access[:3], download, *(download or ())]
     return cached.response.size + sum(map(sys.getsizeof, held)) + _ENTRY
 
 
@@ -105,20 +106,26 @@ class ResponseCache:
         Whether it did. If not, nothing has happened: a route responds. On the hot path.
         """
         began = time.monotonic()
+        get, address = head.headers.get, self._clients.address(head)
+        client = get("user-agent", "")
+        token = self._admission.find_known(head.token_key, address, client)
+        if token is None:
+            return False
+        shown = token.seen.get(path)
         cached = self.archives.get((path, head.encoding, "", None))
         if cached is None:
             origin = self._public_url or self._clients.origin(head)
-            cached = self.documents.get((path, head.encoding, origin, None))
+            cached = self.documents.get((path, head.encoding, origin, shown))
         if cached is None:
             return False
         response, access, counts, revision, download = cached
         if response.is_large or revision < self._store.revision_of(access.organization):
             return False
-        get = head.headers.get
-        if "if-none-match" in head.headers or get("user-agent", "").startswith(_ROUTES_ONLY):
+        if shown is None and not token.sees_all(access.organization):
+            return False  # a route decides what is left of it
+        if "if-none-match" in head.headers or client.startswith(_ROUTES_ONLY):
             return False
-        address = self._clients.address(head)
-        admitted = self._admission.admit_known(head.token_key, address, access, sees_all=access.package is None)
+        admitted = self._admission.admit_known(token, address, access)
         if admitted is None:
             return False
         if download is not None:

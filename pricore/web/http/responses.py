@@ -43,6 +43,7 @@ class FinishedResponse:
         self, body: bytes | Sequence[bytes], headers: Mapping[str, str], *, last_modified: str | None = None
     ) -> None:
         self.is_large = not isinstance(body, bytes)
+        self.has_date = last_modified is not None
         self.body = body if isinstance(body, bytes) else b""
         self.pieces = () if isinstance(body, bytes) else body
         self._modified = last_modified
@@ -87,7 +88,7 @@ def _connection_line(request: web.Request) -> bytes:
     return b"" if request.keep_alive else b"Connection: close\r\n"
 
 
-def document_response(plain: bytes, last_modified: int, encoding: str) -> FinishedResponse:
+def document_response(plain: bytes, last_modified: int | None, encoding: str) -> FinishedResponse:
     """The response with a JSON document in an encoding."""
     headers = _document_headers(last_modified, encoding)
     if encoding == "zstd":
@@ -96,10 +97,10 @@ def document_response(plain: bytes, last_modified: int, encoding: str) -> Finish
     elif encoding == "gzip":
         compressor = _gzip()
         plain = compressor.compress(plain) + compressor.flush()
-    return FinishedResponse(plain, headers, last_modified=headers[hdrs.LAST_MODIFIED])
+    return FinishedResponse(plain, headers, last_modified=headers.get(hdrs.LAST_MODIFIED))
 
 
-def large_response(plain: Iterable[bytes], last_modified: int, encoding: str) -> FinishedResponse:
+def large_response(plain: Iterable[bytes], last_modified: int | None, encoding: str) -> FinishedResponse:
     """The same of a large document that comes in pieces; there are never more of it than those of the response."""
     headers = _document_headers(last_modified, encoding)
     pieces: list[bytes] = []
@@ -111,17 +112,18 @@ def large_response(plain: Iterable[bytes], last_modified: int, encoding: str) ->
         )
         pieces.extend(filter(None, map(compressor.compress, plain)))
         pieces.append(compressor.flush())
-    return FinishedResponse(pieces, headers, last_modified=headers[hdrs.LAST_MODIFIED])
+    return FinishedResponse(pieces, headers, last_modified=headers.get(hdrs.LAST_MODIFIED))
 
 
-def _document_headers(last_modified: int, encoding: str) -> dict[str, str]:
+def _document_headers(last_modified: int | None, encoding: str) -> dict[str, str]:
     headers: dict[str, str] = {
-        hdrs.LAST_MODIFIED: formatdate(last_modified, usegmt=True),
         hdrs.CACHE_CONTROL: "private, no-cache",
         hdrs.VARY: "Authorization, Accept-Encoding",
         hdrs.CONTENT_TYPE: "application/json",
         hdrs.SERVER: SERVER_NAME,
     }
+    if last_modified is not None:
+        headers[hdrs.LAST_MODIFIED] = formatdate(last_modified, usegmt=True)
     if encoding != "identity":
         headers[hdrs.CONTENT_ENCODING] = encoding
     return headers

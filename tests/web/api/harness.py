@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pricore.auth.access_tokens import create_secret, hash_secret
 from pricore.models import SCOPES
+from tests.rules import token_name
 from tests.web.composer.harness import Reply, World
 
 ALL: Final = SCOPES
@@ -37,7 +38,7 @@ async def read(world: World, path: str, secret: str) -> Any:
 
 async def create_token(world: World, secret: str, **fields: Any) -> Any:
     """A new token as it is shown, the one time."""
-    reply = await call(world, "POST", f"{ORG}/tokens", secret, {"name": "made"} | fields)
+    reply = await call(world, "POST", f"{ORG}/tokens", secret, {"name": token_name()} | fields)
     assert reply.status == 201, reply
     return reply.json["data"]
 
@@ -51,7 +52,9 @@ async def repository_id(world: World, package: str, secret: str) -> str:
 async def instance_token(world: World, *, scopes: tuple[str, ...] = ALL, **options: Any) -> str:
     """A new instance token's secret."""
     secret = create_secret()
-    await world.store.tokens.create(None, name="test", token_hash=hash_secret(secret), scopes=scopes, **options)
+    await world.store.tokens.create(
+        None, name=token_name(), token_hash=hash_secret(secret), scopes=scopes, **options
+    )
     return secret
 
 

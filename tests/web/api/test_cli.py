@@ -97,7 +97,7 @@ def test_people_see_the_secret_alone(pricore: Pricore) -> None:
         (["create", "--instance"], "Missing argument"),
         (["create", "acme", "ci", "more"], "ORG and NAME"),
         (["create", "--instance", "acme", "ci"], "NAME"),
-        (["create", "--instance", "ci", "--package", "acme/library"], "restricted to packages"),
+        (["create", "--instance", "ci", "--package", "acme/library"], "an instance token sees everything"),
         (["list"], "ORG"),
         (["list", "acme", "other"], "ORG"),
         (["list", "--instance", "acme"], "nothing more"),

@@ -251,7 +251,7 @@ async def test_an_unknown_address_is_404(world: World, admin: str, path: str) ->
         ("GET", f"{ORG}/packages/acme/library/versions/1.0", {"DELETE"}),
         ("GET", f"{ORG}/repositories/1/sync", {"POST"}),
         ("DELETE", TOKENS, {"GET", "HEAD", "POST"}),
-        ("GET", f"{TOKENS}/1", {"DELETE"}),
+        ("GET", f"{TOKENS}/1", {"PATCH", "DELETE"}),
         ("OPTIONS", TOKENS, {"GET", "HEAD", "POST"}),
     ],
 )

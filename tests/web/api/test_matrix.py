@@ -12,6 +12,7 @@ from pricore.hosts.addresses import parse_address
 from pricore.models import SCOPES, LockedPackage
 from pricore.server import SERVER
 from pricore.system.clock import now
+from tests.rules import token_name
 from tests.store.harness import follow, publish, released
 from tests.web.api.harness import ALL, ORG, call, instance_token, read, refusal, repository_id, token_id
 from tests.web.composer.harness import World, error, pack
@@ -111,6 +112,12 @@ ROWS = {
     ("POST", "/api/organizations/{slug}/tokens"): Row(
         f"{ORG}/tokens", "tokens:write", 201, {"name": "made", "scopes": ["tokens:write"]}
     ),
+    ("PATCH", "/api/organizations/{slug}/tokens/{id}"): Row(
+        f"{ORG}/tokens/{{token}}", "tokens:write", 200, {"name": "made"}
+    ),
+    ("POST", "/api/organizations/{slug}/tokens/{id}/rotate"): Row(
+        f"{ORG}/tokens/{{token}}/rotate", "tokens:write", 200, {"overlap": "1h"}
+    ),
     ("DELETE", "/api/organizations/{slug}/tokens/{id}"): Row(f"{ORG}/tokens/{{token}}", "tokens:write"),
 }
 PUBLIC = {("GET", "/api/openapi.json"), ("GET", "/api/docs")}
@@ -159,7 +166,7 @@ async def ask(world: World, method: str, row: Row, secret: str | None, *, org: s
     if method == "DELETE":
         await restock(world)
     admin = await world.token(scopes=ALL)
-    disposable = await world.token(packages=["acme/library"])
+    disposable = await world.token(packages=["acme/library"], scopes=("tokens:write",))
     repository = await repository_id(world, "acme/library", admin)
     runs, _ = await world.store.runs.of_repository(repository, limit=1, offset=0)
     path = row.path.format(
@@ -171,6 +178,8 @@ async def ask(world: World, method: str, row: Row, secret: str | None, *, org: s
     document = row.document
     if isinstance(document, dict) and "url" in document:
         document = document | {"url": document["url"].format(new=uuid4())}
+    if isinstance(document, dict) and "tokens" in path and "name" in document:
+        document = document | {"name": token_name()}
     path = path.replace("/acme", f"/{org}", 1)
     if isinstance(document, bytes):
         return await call(world, method, path, secret, body=document)

@@ -15,7 +15,8 @@ from aiohttp.typedefs import Handler
 from msgspec import structs
 
 from pricore.errors import TooManyRequestsError
-from pricore.models import Token
+from pricore.rights.tokens import Token
+from pricore.rights.visibility import ALL
 from pricore.store import Store
 from pricore.web.api.streams import Events, Streams
 from tests.web.api.harness import eventually
@@ -25,11 +26,10 @@ LARGE = "x" * 8_000_000
 
 TOKEN = Token(
     id="reader",
-    organization_id=None,
-    organization=None,
     name="reader",
     scopes=(),
-    packages=None,
+    instance=True,
+    reach={},
     expires_at=None,
     last_used_at=None,
     created_at=0,
@@ -50,7 +50,9 @@ class Served:
         assert request.transport is not None
         transport = request.transport
         organization = request.query.get("organization")
-        token = structs.replace(TOKEN, id=request.query.get("token", TOKEN.id), organization_id=organization)
+        token = structs.replace(
+            TOKEN, id=request.query.get("token", TOKEN.id), reach={organization: ALL} if organization else {}
+        )
         self.open.append(transport)
 
         async def look(_: Token) -> Any:

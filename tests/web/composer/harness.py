@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import zipfile
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from pricore.auth.access_tokens import create_secret, hash_secret
+from pricore.rights.visibility import Layers
 from pricore.server import SERVER, UNREAD_SECONDS, listen
 from pricore.services.opening import Services
 from pricore.web.http.connection import Connection
 from tests.harness import GitRepository, as_composer_reads
 from tests.registry import Registry
+from tests.rules import reach, token_name
 
 LIBRARY = {
     "name": "acme/library",
@@ -104,13 +106,23 @@ class World:
         self.base = f"http://{client.host}:{client.port}"
 
     async def token(
-        self, *, org: str = "acme", scopes: tuple[str, ...] = ("packages:read",), **options: Any
+        self,
+        *,
+        org: str = "acme",
+        scopes: tuple[str, ...] = ("packages:read",),
+        packages: Iterable[str] | None = None,
+        rules: Layers | None = None,
+        **options: Any,
     ) -> str:
-        """A new token's secret."""
+        """A new token's secret; `packages` are the rules on what it sees, or `rules` sets of them."""
         secret = create_secret()
         organization = await self.store.organizations.get(org)
         await self.store.tokens.create(
-            organization, name="test", token_hash=hash_secret(secret), scopes=scopes, **options
+            reach(organization, packages) if rules is None else {organization: rules},
+            name=token_name(),
+            token_hash=hash_secret(secret),
+            scopes=scopes,
+            **options,
         )
         return secret
 
