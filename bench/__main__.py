@@ -12,6 +12,7 @@ from rich.console import Console
 
 import pricore
 from bench import (
+    access,
     binary,
     commands,
     crowd,
@@ -37,6 +38,7 @@ _PARTS: Final[Mapping[str, Callable[[Path, Effort], list[Result]]]] = {
     "crowd": crowd.measure,
     "workers": workers.measure,
     "growth": growth.measure,
+    "access": access.measure,
     "import": first_import.measure,
     "idle": idle.measure,
     "push": push.measure,
