@@ -18,7 +18,7 @@ from pricore.store import Store
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM: Final = 32
 _CHECK: Final = 6
-_LATEST: Final = 253_402_300_799
+LATEST: Final = 253_402_300_799
 """The last second of the year 9999: what RFC 3339 can say ends there."""
 
 _MOST_KNOWN: Final = 500_000
@@ -228,7 +228,7 @@ def parse_expiry(text: str, *, at: int) -> int:
             ) from None
     if expires_at <= at:
         raise InvalidError(f"{text} is in the past", field="expires_at")
-    if expires_at > _LATEST:
+    if expires_at > LATEST:
         raise InvalidError(f"{text} is after the year 9999", field="expires_at")
     return expires_at
 

@@ -248,7 +248,8 @@ def change(
         )
         if wanted == TokenChange():
             raise typer.BadParameter("give what is to be changed: --name, --package and others")
-        return await change_token(store, found, wanted, [await find_organization(store, item) for item in slugs])
+        organizations = [await find_organization(store, item) for item in slugs]
+        return await change_token(store, found, wanted, organizations, about=slug or "")
 
     changed = session.run(work)
     session.show(

@@ -100,7 +100,7 @@ class Background:
             try:
                 for token in await self._store.tokens.tell_expiring(now() + SOON_DAYS * _DAY):
                     _log.warning(
-                        "the token %s of %s expires at %s: `pricore token rotate` and `token change` renew it",
+                        "the token %s of %s expires at %s; `pricore token change --expires` gives it another end",
                         token.name,
                         ", ".join(token.organizations) or "the instance",
                         rfc3339(token.expires_at or 0),

@@ -57,15 +57,6 @@ class Rule(msgspec.Struct, frozen=True, order=True):
         """Whether it is about one package."""
         return not self.pattern.endswith("*")
 
-    def covers(self, package: str) -> bool:
-        """Whether it is about a package, given in lower case."""
-        return package == self.pattern if self.is_name else package.startswith(self.pattern[:-1])
-
-    @property
-    def weight(self) -> tuple[bool, int]:
-        """How specific it is: a name is more than any pattern, and of those the longest is most."""
-        return self.is_name, len(self.pattern)
-
     def __str__(self) -> str:
         """As it is typed, without the date."""
         return f"{self.pattern}:{self.condition.constraint}" if self.condition.constraint else self.pattern
@@ -103,14 +94,26 @@ def parse_rule(text: str, *, before: int = 0) -> Rule:
     return Rule(name, Condition(constraint, before))
 
 
-def decide(rules: Iterable[Rule], package: str) -> Sequence[Condition] | None:
-    """Which conditions a package is under: those of the most specific rules on it, of which any suffices.
+class RuleSet:
+    """Rules of which the most specific ones on a package decide."""
 
-    None where no rule is about it; empty where there is no condition.
-    """
-    found = [rule for rule in rules if rule.covers(package)]
-    if not found:
-        return None
-    weight = max(rule.weight for rule in found)
-    conditions = sorted({rule.condition for rule in found if rule.weight == weight})
-    return () if Condition() in conditions else conditions
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._by_pattern: dict[str, list[Condition]] = {}
+        for rule in rules:
+            self._by_pattern.setdefault(rule.pattern, []).append(rule.condition)
+        # the longest first: it is the most specific
+        self._beginnings = sorted((item[:-1] for item in self._by_pattern if item.endswith("*")), key=len)[::-1]
+
+    def decide(self, package: str) -> Sequence[Condition] | None:
+        """Which conditions a package is under, of which any suffices; empty where there are none.
+
+        None where no rule is about it.
+        """
+        found = self._by_pattern.get(package)
+        if found is None:
+            beginning = next((item for item in self._beginnings if package.startswith(item)), None)
+            if beginning is None:
+                return None
+            found = self._by_pattern[f"{beginning}*"]
+        conditions = sorted(set(found))
+        return () if Condition() in conditions else conditions

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from pricore.rights.rules import Condition, Rule, decide
+from pricore.rights.rules import Condition, Rule, RuleSet
 
 Layers: TypeAlias = tuple[tuple[Rule, ...], ...]
 """Sets of rules, each of which has to let something through. A set without rules lets nothing through."""
@@ -57,7 +57,8 @@ def _hash(*parts: object) -> bytes:
 WHOLE: Final = Visibility()
 """All there is of a package."""
 
-_MOST_KNOWN: Final = 10_000
+_MOST_KNOWN: Final = 1000
+_MOST_NAME: Final = 255
 
 
 class Rights:
@@ -67,7 +68,8 @@ class Rights:
         self.layers = layers
         self.sources = sources
         self.since = since
-        self._known: dict[str, Visibility | None] = {}
+        self._sets = [RuleSet(rules) for rules in layers]
+        self._known: dict[str, Visibility] = {}
 
         self.whole = not layers and sources and not since
         """Whether they leave nothing out, and never did."""
@@ -91,18 +93,21 @@ class Rights:
 
     def view(self, package: str) -> Visibility | None:
         """What is shown of a package, given in lower case; None where there is nothing for them."""
-        try:
-            return self._known[package]
-        except KeyError:
-            if len(self._known) >= _MOST_KNOWN:  # clients choose what they ask for
-                self._known.clear()
-            found = self._known[package] = self._decide(package)
-            return found
+        found = self._known.get(package)
+        if found is None:
+            found = self._decide(package)
+            if found is not None and self.layers and len(package) <= _MOST_NAME:
+                if len(self._known) >= _MOST_KNOWN:  # clients choose what they ask for
+                    self._known.clear()
+                self._known[package] = found
+        return found
 
     def _decide(self, package: str) -> Visibility | None:
+        if self.whole:
+            return WHOLE
         conditions = set[tuple[Condition, ...]]()
-        for rules in self.layers:
-            choice = decide(rules, package)
+        for rules in self._sets:
+            choice = rules.decide(package)
             if choice is None:
                 return None
             if choice:

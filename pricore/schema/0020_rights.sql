@@ -25,23 +25,25 @@ INSERT INTO tokens_anew (number, id, instance, name, hash, scopes, expires_at, e
 SELECT number, id, organization_id IS NULL, name, hash, scopes, expires_at, 0, last_used_at, created_at
 FROM tokens ORDER BY number;
 
--- Names are unique among an organization's tokens from now on: later ones of a name are CI (2), CI (3). Once more,
--- since there may have been a CI (2).
-UPDATE tokens_anew SET name = substr(tokens_anew.name, 1, 240) || ' (' || place || ')'
+-- Names are unique among an organization's tokens from now on: later ones of a name are CI (2), CI (3). What has expired is
+-- in nobody's way. Once more with the row's number, since there may have been a CI (2).
+UPDATE tokens_anew SET name = substr(tokens_anew.name, 1, 220) || ' (' || place || ')'
 FROM (
     SELECT tokens_anew.id AS token_id, row_number() OVER (
         PARTITION BY organization_id, tokens_anew.name ORDER BY tokens_anew.number
     ) AS place
     FROM tokens_anew JOIN tokens ON tokens.id = tokens_anew.id
+    WHERE coalesce(tokens_anew.expires_at, 1e12) > CAST(strftime('%s', 'now') AS INTEGER)
 ) AS places
 WHERE token_id = tokens_anew.id AND place > 1;
 
-UPDATE tokens_anew SET name = substr(tokens_anew.name, 1, 240) || ' (' || place || ')'
+UPDATE tokens_anew SET name = substr(tokens_anew.name, 1, 220) || ' #' || tokens_anew.number
 FROM (
     SELECT tokens_anew.id AS token_id, row_number() OVER (
         PARTITION BY organization_id, tokens_anew.name ORDER BY tokens_anew.number
     ) AS place
     FROM tokens_anew JOIN tokens ON tokens.id = tokens_anew.id
+    WHERE coalesce(tokens_anew.expires_at, 1e12) > CAST(strftime('%s', 'now') AS INTEGER)
 ) AS places
 WHERE token_id = tokens_anew.id AND place > 1;
 
@@ -93,7 +95,7 @@ ALTER TABLE tokens_anew RENAME TO tokens;
 CREATE TABLE view_dates (
     -- The dates of what is shown of a document to who doesn't see all of it. None was given to two different contents.
     organization_id TEXT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
-    -- packages.json where it is '', else the name of a package, with ~dev behind it for its branches.
+    -- packages.json where it is '', else the name of a package with ~stable or ~dev behind it.
     document TEXT NOT NULL,
     last_modified INTEGER NOT NULL,
     -- What the view and its content are known by: hashes.
@@ -106,5 +108,18 @@ CREATE INDEX view_dates_by_view ON view_dates (organization_id, document, view, 
 
 -- What a view shows has dates of its own now; a new organization still has none that one of its name had before.
 ALTER TABLE organizations RENAME COLUMN views_modified TO dates_after;
+
+-- What was given to views before was made of the number of changes, and whole documents had odd dates, too.
+UPDATE organizations SET dates_after = (
+    SELECT max(date) FROM (
+        SELECT dates_after + (
+            SELECT coalesce(sum(changes), 0) FROM package_dates WHERE organization_id = organizations.id
+        ) AS date
+        UNION ALL SELECT root_modified
+        UNION ALL SELECT max(last_modified) FROM package_dates WHERE organization_id = organizations.id
+        UNION ALL SELECT max(documents.last_modified) FROM documents
+            JOIN packages ON packages.id = documents.package_id WHERE packages.organization_id = organizations.id
+    )
+);
 
 ALTER TABLE package_dates DROP COLUMN changes;

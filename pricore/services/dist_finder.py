@@ -7,7 +7,7 @@ not deleted.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -21,6 +21,8 @@ from pricore.models import Dist
 from pricore.rights.visibility import WHOLE, Visibility
 from pricore.store import Store
 from pricore.sync.manifests import Manifests
+from pricore.system.threads import DOCUMENTS
+from pricore.tables.packages import Served
 from pricore.tables.pins import Pinnable
 from pricore.vcs.mirror import Mirror
 
@@ -70,7 +72,9 @@ class DistFinder:
             return await self._find(slug, name, address, admit)
         seen = await self._commits_seen(slug, name, address, view, admit)
         dist = await self._find(slug, name, address, admit) if seen else None
-        return dist if dist is not None and split_place(dist.treeish)[0] in seen else None
+        if dist is None or dist.repository_id is None:  # what is uploaded is known by no commit
+            return dist
+        return dist if split_place(dist.treeish)[0] in seen else None
 
     async def _commits_seen(
         self, slug: str, name: str, address: str, view: Visibility, admit: Callable[[], None]
@@ -81,24 +85,15 @@ class DistFinder:
         if found is None:
             return ()
         served = await self._store.packages.served(found.package_id)
-        shown = [item for item in served if view.admits(item.normalized, item.published_at)]
-        if reference is None:
-            asked = versions.normalized_or_none(version)
-            own = [item for item in served if item.version == version or item.normalized == asked]
-            left_out = bool(own) if asked is None else bool(own) or not view.admits_number(asked)
-            if left_out and not any(item in shown for item in own):
-                raise ForbiddenError(
-                    f"{name} {version[:80]} is not for this access token: it has {view.describe()}"
-                )
-            return {item.first_reference or item.reference for item in own if item in shown}
-        made = {commit for item in shown for commit in (item.reference, item.first_reference) if commit}
-        seen = {commit for commit in made if commit.startswith(reference)}
-        heads = frozenset(item.reference for item in shown if versions.is_dev(item.normalized))
-        if not seen and heads and found.repository_id is not None:
+        seen = await DOCUMENTS.for_all(len(served), _find_seen, served, view, version, reference)
+        if seen is None:
+            raise ForbiddenError(f"{name} {version[:80]} is not for this access token: it has {view.describe()}")
+        commits, heads = seen
+        if not commits and heads and reference is not None and found.repository_id is not None:
             admit()
             async with self._in_time(reference):
-                seen = {*await self._sources.mirror(found.repository_id).led_to(reference, heads)}
-        return seen
+                return await self._sources.mirror(found.repository_id).led_to(reference, heads)
+        return commits
 
     async def _find(self, slug: str, name: str, address: str, admit: Callable[[], None]) -> Dist | None:
         version, reference = metadata.split_address(address)
@@ -173,3 +168,23 @@ class DistFinder:
             _log.info("%s is pinned to %s: %s", name, commit, error)
             return None
         return Dist(found.repository_id, treeish, shasum, size)
+
+
+def _find_seen(
+    served: Sequence[Served], view: Visibility, version: str, reference: str | None
+) -> tuple[set[str], set[str]] | None:
+    """The commits at an address that a view shows, and those of branches that it shows, which may lead to more.
+
+    None where the address is of a version that it leaves out.
+    """
+    shown = [item for item in served if view.admits(item.normalized, item.published_at)]
+    if reference is not None:
+        made = {commit for item in shown for commit in (item.reference, item.first_reference) if commit}
+        heads = {item.reference for item in shown if versions.is_dev(item.normalized)}
+        return {commit for commit in made if commit.startswith(reference)}, heads
+    asked = versions.normalized_or_none(version)
+    own = [item for item in shown if item.version == version or item.normalized == asked]
+    if own:
+        return {item.first_reference or item.reference for item in own}, set()
+    left_out = any(item.version == version or item.normalized == asked for item in served)
+    return None if left_out or (asked is not None and not view.admits_number(asked)) else (set(), set())

@@ -145,7 +145,7 @@ class Checker:
         if package.shasum:
             return package
         try:
-            dist = await self._find(package, rights, partial(admit, package))
+            dist = await self._find(package, rights, cache(partial(admit, package)))
         except (GitError, ForbiddenError):
             return package  # it cannot be installed, and checking it tells why
         return package if dist is None else msgspec.structs.replace(package, shasum=dist.shasum)

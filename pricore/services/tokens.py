@@ -1,7 +1,6 @@
 """Access tokens: how one is created, by an operator or with another one, which gives away no more than it has."""
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Final, Self
 
 import msgspec
@@ -11,9 +10,10 @@ from msgspec.structs import force_setattr
 from pricore.auth import access_tokens
 from pricore.errors import ForbiddenError, InvalidError
 from pricore.models import Organization
-from pricore.rights.rules import EVERYTHING, MOST_RULES, Condition, Rule, parse_rule
+from pricore.rights.rules import EVERYTHING, Rule
 from pricore.rights.tokens import Token
-from pricore.rights.visibility import ALL, Layers, Rights
+from pricore.rights.visibility import ALL, Rights
+from pricore.services.token_rules import parse_moment, plan_reach, read_rules, replan_reach
 from pricore.services.views import Id, Name, Scope, Time, View
 from pricore.store import Store
 from pricore.system.clock import now, rfc3339
@@ -151,7 +151,7 @@ async def create_token(
     name: str,
     *,
     scopes: Sequence[str] = (),
-    packages: Iterable[str] | None = None,
+    packages: Sequence[str] | None = None,
     published_before: str | None = None,
     expires: str | None = None,
     by: Token | None = None,
@@ -175,7 +175,8 @@ async def create_token(
     before = 0 if published_before is None else parse_moment(published_before)
     reach = None
     if organizations is not None:
-        reach = await _plan_reach(store, organizations, packages, before=before, by=by)
+        rules = await read_rules(store, organizations, packages or (), about=organizations[0].slug, by=by)
+        reach = plan_reach(organizations, rules, nothing=packages is not None, before=before, by=by)
     elif packages is not None or before:
         raise InvalidError("an instance token sees everything: rules are an organization's", field="packages")
     secret = access_tokens.create_secret()
@@ -211,44 +212,38 @@ async def change_token(
     wanted: TokenChange,
     organizations: Sequence[Organization],
     *,
+    about: str = "",
     by: Token | None = None,
 ) -> Token:
-    """Change a token; if it is about what it sees, it is of these organizations from then on.
+    """Change a token, which is of these organizations from then on, of none if it is the instance's.
 
-    What it gives, `by` has to have, and what it had too. Raises InvalidError, ForbiddenError, ConflictError where
-    one of the organizations has a token of that name, NotFoundError where it is gone.
+    Rules without an organization are `about` the one of that slug; the others keep theirs. What is given, `by` has
+    to have, with all that the token has then. Raises InvalidError, ForbiddenError, ConflictError where one of the
+    organizations has a token of that name, NotFoundError where it is gone.
     """
     name = token.name if wanted.name is UNSET else access_tokens.check_name(wanted.name)
     scopes = token.scopes if wanted.scopes is UNSET else access_tokens.check_scopes(wanted.scopes)
     expires_at = token.expires_at
     if wanted.expires_at is not UNSET:
         expires_at = None if wanted.expires_at is None else access_tokens.parse_expiry(wanted.expires_at, at=now())
-    if by is not None:
-        given = scopes if wanted.scopes is not UNSET else ()
-        _check_gift(by, scopes=given, expires_at=by.expires_at if wanted.expires_at is UNSET else expires_at)
+    # a name gives nothing
+    if by is not None and (wanted.changes_reach or wanted.scopes is not UNSET or wanted.expires_at is not UNSET):
+        _check_gift(by, scopes=scopes, expires_at=expires_at)
     reach = None
     if wanted.changes_reach:
         if token.instance:
             raise InvalidError("an instance token sees everything: rules are an organization's", field="packages")
-        packages, before = _rules_of(token)
-        packages = packages if wanted.packages is UNSET else wanted.packages
-        if wanted.published_before is not UNSET:
-            before = 0 if wanted.published_before is None else parse_moment(wanted.published_before)
-        reach = await _plan_reach(store, organizations, packages, before=before, by=by, outer=token)
+        packages = [] if wanted.packages in (None, UNSET) else wanted.packages
+        reach = replan_reach(
+            token,
+            organizations,
+            await read_rules(store, organizations, packages, about=about, by=by),
+            packages=wanted.packages,
+            published_before=wanted.published_before,
+            about=about,
+            by=by,
+        )
     return await store.tokens.change(token, name=name, scopes=scopes, expires_at=expires_at, reach=reach)
-
-
-def _rules_of(token: Token) -> tuple[list[str] | None, int]:
-    """The rules that a token was given, and until when versions were published, as they are given again."""
-    packages: list[str] = []
-    before = 0
-    for slug, rights in token.reach.items():
-        for rule in rights.layers[-1] if rights.layers else ():
-            before = max(before, rule.condition.before)
-            if rule.pattern != EVERYTHING:
-                packages.append(f"{slug}:{rule}")
-    restricted = packages or any(not rules for rights in token.reach.values() for rules in rights.layers[-1:])
-    return packages if restricted else None, before
 
 
 async def rotate_token(
@@ -258,94 +253,12 @@ async def rotate_token(
 
     0 ends it at once. Raises InvalidError, and what making such a token `by` another one does.
     """
-    if by is not None and by.id != token.id:
+    if by is not None:
         _check_gift(by, scopes=token.scopes, expires_at=token.expires_at)
     until = now() if overlap.strip() in ("0", "0h", "0d") else access_tokens.parse_expiry(overlap, at=now())
     secret = access_tokens.create_secret()
     changed = await store.tokens.rotate(token, token_hash=access_tokens.hash_secret(secret), former_until=until)
     return changed, secret
-
-
-async def _plan_reach(
-    store: Store,
-    organizations: Sequence[Organization],
-    packages: Iterable[str] | None,
-    *,
-    before: int,
-    by: Token | None,
-    outer: Token | None = None,
-) -> dict[Organization, Layers]:
-    """The sets of rules for each organization, within those that an `outer` token was made with.
-
-    Raises InvalidError.
-    """
-    given = {organization.slug: organization for organization in organizations}
-    rules: dict[str, list[Rule]] = {slug: [] for slug in given}
-    first = organizations[0].slug
-    for text in packages or ():
-        slug, rule = _split_rule(text, first)
-        if slug not in given:
-            raise InvalidError(
-                f"the rule {text[:80]!r} is of {slug[:64]}, which is none of the token's organizations",
-                field="packages",
-            )
-        rights = ALL if by is None else by.rights(slug) or ALL
-        rules[slug].append(await _resolve_rule(store, given[slug], rights, rule, before=before))
-    reach: dict[Organization, Layers] = {}
-    for slug, organization in given.items():
-        rights = ALL if by is None else access_tokens.rights_of(by, slug)
-        own = tuple(dict.fromkeys(rules[slug]))
-        if not own and before:
-            own = (Rule(EVERYTHING, Condition(before=before)),)
-        nothing = packages is not None and slug == first and not any(rules.values())
-        layers = _within(rights, own) if own or nothing else rights.layers
-        before_it = () if outer is None or slug not in outer.reach else outer.reach[slug].layers[:-1]
-        reach[organization] = tuple(dict.fromkeys((*before_it, *layers)))
-    if sum(len(layer) for layers in reach.values() for layer in layers) > MOST_RULES:
-        raise InvalidError(f"a token has at most {MOST_RULES} rules", field="packages")
-    return reach
-
-
-def _within(rights: Rights, rules: tuple[Rule, ...]) -> Layers:
-    """A set of rules within what others let through; where it surely is already, alone."""
-    return (rules,) if Rights((rules,)).is_within(rights) else (*rights.layers, rules)
-
-
-def _split_rule(text: str, first: str) -> tuple[str, str]:
-    """The slug that a rule is about, and the rest: beta:beta/* is about beta, acme/plugin:^2 about the first."""
-    slug, colon, rest = text.partition(":")
-    return (slug.strip(), rest) if colon and "/" not in slug and "/" in rest else (first, text)
-
-
-async def _resolve_rule(
-    store: Store, organization: Organization, rights: Rights, text: str, *, before: int
-) -> Rule:
-    """A rule as it was given, of a package that is there and seen, or with `*`. Raises InvalidError."""
-    reference, colon, constraint = text.partition(":")
-    reference = reference.strip()
-    if "/" in reference or "*" in reference:
-        parse_rule(text)
-    if "*" not in reference:
-        found = await store.packages.find(organization.id, reference)
-        if found is None or not rights.sees(found.name):
-            raise InvalidError(f"there is no package {reference[:80]}", field="packages")
-        text = f"{found.name}{colon}{constraint}"
-    return parse_rule(text, before=before)
-
-
-def parse_moment(text: str) -> int:
-    """A date (its beginning, UTC) or a time, seconds. Raises InvalidError for anything else."""
-    try:
-        moment = datetime.fromisoformat(text.strip())
-        at = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-    except (ValueError, OverflowError):
-        at = 0
-    if at <= 0:
-        raise InvalidError(
-            f"{text[:40]!r} is no date such as 2027-01-01, nor a time such as 2027-01-01T12:00Z",
-            field="published_before",
-        )
-    return at
 
 
 def _check_gift(by: Token, *, scopes: Sequence[str], expires_at: int | None) -> None:

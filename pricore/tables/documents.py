@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pricore.composer import metadata
 from pricore.composer.metadata import DOCUMENT_FORMAT, Published
-from pricore.models import Document
+from pricore.models import Document, Package
 from pricore.rights.visibility import Rights
 from pricore.system.clock import now
-from pricore.system.threads import PUBLISHING
+from pricore.system.threads import DOCUMENTS, PUBLISHING
 from pricore.tables.sql import chosen, even, in_chunks, next_date
 
 if TYPE_CHECKING:
@@ -58,31 +58,37 @@ class Documents:
             """,
             (organization_id,),
         )
-        found: dict[tuple[str, str | None], list[Published]] = {}
-        for name, replaced_by, *fields in rows:
-            item, view = as_published(name, fields), rights.view(name)
-            if view is not None and view.admits(item.normalized, item.published_at):
-                found.setdefault((name, replaced_by), []).append(item)
-        return {
-            name: metadata.build_inline(
-                metadata.newest_first(items), replaced_by=replaced_by, sources=rights.sources
-            )
-            for (name, replaced_by), items in found.items()
-        }
 
-    async def published(self, package_ids: Collection[str]) -> dict[str, list[Published]]:
-        """The versions of some packages as documents are made of them, by the packages' names."""
-        found: dict[str, list[Published]] = {}
-        for chunk in in_chunks(package_ids):
+        def build() -> dict[str, "msgspec.Raw"]:
+            found: dict[tuple[str, str | None], list[Published]] = {}
+            for name, replaced_by, *fields in rows:
+                item, view = as_published(name, fields), rights.view(name)
+                if view is not None and view.admits(item.normalized, item.published_at):
+                    found.setdefault((name, replaced_by), []).append(item)
+            return {
+                name: metadata.build_inline(
+                    metadata.newest_first(items), replaced_by=replaced_by, sources=rights.sources
+                )
+                for (name, replaced_by), items in found.items()
+            }
+
+        return await DOCUMENTS.for_all(len(rows), build)
+
+    async def published(self, package: Package) -> list[Published]:
+        """The versions of a package as documents are made of them."""
+        rows = await self._database.fetch_all(
+            f"SELECT {PUBLISHED} FROM versions WHERE package_id = ?", (package.id,)
+        )
+        return [as_published(package.name, fields) for fields in rows]
+
+    async def entries(self, version_ids: Collection[int]) -> dict[int, bytes]:
+        """The metadata of some versions, by their ids."""
+        found: dict[int, bytes] = {}
+        for chunk in in_chunks(version_ids):
             rows = await self._database.fetch_all(
-                f"""
-                SELECT packages.name, {PUBLISHED} FROM versions JOIN packages ON packages.id = versions.package_id
-                WHERE package_id IN {chosen(chunk)}
-                """,
-                chunk,
+                f"SELECT id, entry FROM versions WHERE id IN {chosen(chunk)}", chunk
             )
-            for name, *fields in rows:
-                found.setdefault(name, []).append(as_published(name, fields))
+            found |= dict(rows)
         return found
 
 

@@ -8,8 +8,9 @@ from msgspec import UNSET, UnsetType
 
 from pricore.errors import ConflictError, NotFoundError
 from pricore.models import Organization
-from pricore.rights.visibility import Rights
+from pricore.rights.visibility import Rights, Visibility
 from pricore.system.clock import now
+from pricore.system.threads import DOCUMENTS
 from pricore.tables.sql import even, later, next_date
 from pricore.tables.tokens import remove_homeless
 
@@ -146,8 +147,12 @@ class Organizations:
             (organization_id,),
             by_key=True,
         )
-        views = [(name, size, rights.view(name)) for name, size in rows]
-        shown = [(name, size, view) for name, size, view in views if view is not None]
+
+        def choose() -> list[tuple[str, int, Visibility]]:
+            views = [(name, size, rights.view(name)) for name, size in rows]
+            return [(name, size, view) for name, size, view in views if view is not None]
+
+        shown = await DOCUMENTS.for_all(len(rows), choose)
         if rights.restricted and limit is not None:
             small = sum(size for _, size, _ in shown) <= int(limit)
             inline = small and all(view.has_all for _, _, view in shown)

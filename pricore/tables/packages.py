@@ -1,6 +1,6 @@
 """Packages and their versions."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pricore.composer import versions
@@ -39,6 +39,7 @@ _VERSION: Final = f"""
 class Served(NamedTuple):
     """A version that is served: since when at its commit, and the one that it was released with, if another."""
 
+    id: int
     version: str
     normalized: str
     published_at: int | None
@@ -258,13 +259,22 @@ class Packages:
 
     async def served(self, package_id: str) -> list[Served]:
         """The versions of a package, as far as rights are decided by them."""
-        rows = await self._database.fetch_all(
-            """
-            SELECT version, normalized, published_at, reference, first_reference FROM versions WHERE package_id = ?
-            """,
-            (package_id,),
-        )
-        return [Served(*row) for row in rows]
+        return (await self.all_served([package_id])).get(package_id, [])
+
+    async def all_served(self, package_ids: Collection[str]) -> dict[str, list[Served]]:
+        """The same of some packages, by their ids."""
+        found: dict[str, list[Served]] = {}
+        for chunk in in_chunks(package_ids):
+            rows = await self._database.fetch_all(
+                f"""
+                SELECT package_id, id, version, normalized, published_at, reference, first_reference
+                FROM versions WHERE package_id IN {chosen(chunk)}
+                """,
+                chunk,
+            )
+            for package_id, *fields in rows:
+                found.setdefault(package_id, []).append(Served(*fields))
+        return found
 
     async def find_version(self, package: Package, version: str) -> Version | None:
         """The version of that pretty form, or of any other that means the same (1.0, v1.0.0); or None."""

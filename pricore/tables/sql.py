@@ -30,7 +30,7 @@ def sooner(column: str, other: str) -> str:
     return f"CASE WHEN {column} > {other} THEN {other} ELSE {column} END"
 
 
-def chosen(values: Collection[str]) -> str:
+def chosen(values: Collection[object]) -> str:
     """The list behind IN for so many parameters: `(?, ?)`; of nothing it holds '', which is no id and no name."""
     return f"({', '.join('?' * len(values)) or repr('')})"
 

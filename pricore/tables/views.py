@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _SPAN: Final = 60
 _KEPT: Final = 2 * _SPAN
+_UNUSED: Final = 90 * 24 * 3600
 _TRIES: Final = 5
 _PATIENCE: Final = 0.2
 """Seconds that a date may take, which waits for who writes: an answer without one is asked for again."""
@@ -82,18 +83,18 @@ class Views:
         )
 
     async def forget(self) -> None:
-        """Let go of dates that no view has any more, but for those that could be given once more."""
+        """Let go of dates that no view has any more, and of old ones: who still asks for it is given a new one."""
         async with self._database.transaction(revise=False) as db:
             await db.execute(
                 """
-                DELETE FROM view_dates WHERE last_modified < ? AND EXISTS (
+                DELETE FROM view_dates WHERE (last_modified < ? AND EXISTS (
                     SELECT 1 FROM view_dates AS later
                     WHERE later.organization_id = view_dates.organization_id
                         AND later.document = view_dates.document AND later.view = view_dates.view
                         AND later.last_modified > view_dates.last_modified
-                )
+                )) OR last_modified < ?
                 """,
-                (now() - _KEPT,),
+                (now() - _KEPT, now() - _UNUSED),
             )
 
 

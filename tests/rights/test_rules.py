@@ -1,6 +1,7 @@
 """Rules say which packages and versions somebody has, and what is wrong in them is told by name."""
 
 import re
+import tracemalloc
 from itertools import product
 from typing import Any
 
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from pricore.composer.constraints import grants, parse_constraint
 from pricore.composer.versions import normalize
 from pricore.errors import InvalidError
-from pricore.rights.rules import Condition, Rule, decide, parse_rule
-from pricore.rights.visibility import WHOLE, Rights
+from pricore.rights.rules import Condition, Rule, RuleSet, parse_rule
+from pricore.rights.visibility import ALL, WHOLE, Rights
 from tests.rules import layers, rights
 
 PACKAGES = ["acme/lib", "acme/lib-extra", "acme/plugin", "beta/lib"]
@@ -92,7 +93,7 @@ def test_every_set_has_to_let_a_version_through(given_sets: tuple[tuple[Rule, ..
     seen = Rights(given_sets, sources=False)
     for package in PACKAGES:
         choices = [
-            [rule for rule in own if rule.weight == max(item.weight for item in own)]
+            [rule for rule in own if _weight(rule) == max(map(_weight, own))]
             for own in ([rule for rule in each if _covers(rule, package)] for each in given_sets)
         ]
         view = seen.view(package)
@@ -105,6 +106,10 @@ def test_every_set_has_to_let_a_version_through(given_sets: tuple[tuple[Rule, ..
 
 def _covers(rule: Rule, package: str) -> bool:
     return re.fullmatch(re.escape(rule.pattern).replace(r"\*", ".*"), package) is not None
+
+
+def _weight(rule: Rule) -> tuple[bool, int]:
+    return rule.is_name, len(rule.pattern)
 
 
 def _admits(rule: Rule, version: str, at: int | None) -> bool:
@@ -146,7 +151,23 @@ def test_who_sees_the_same_by_the_same_rules_shares_what_is_kept() -> None:
 
 def test_no_rule_about_a_package_is_no_condition_on_it() -> None:
     """None means that there is no such package; no condition means all of its versions."""
-    assert decide([], "acme/lib") is None
-    assert decide([Rule("beta/*")], "acme/lib") is None
-    assert decide([Rule("acme/*")], "acme/lib") == ()
-    assert decide([Rule("acme/*", Condition("^1")), Rule("acme/*")], "acme/lib") == ()
+    assert RuleSet([]).decide("acme/lib") is None
+    assert RuleSet([Rule("beta/*")]).decide("acme/lib") is None
+    assert RuleSet([Rule("acme/*")]).decide("acme/lib") == ()
+    assert RuleSet([Rule("acme/*", Condition("^1")), Rule("acme/*")]).decide("acme/lib") == ()
+
+
+def test_what_clients_ask_for_is_not_remembered_for_ever() -> None:
+    """Names that somebody makes up, and long ones, take no room that others need."""
+    seen = rights("acme/*")
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            for rights_of in (seen, ALL):
+                rights_of.view(f"acme/{number}{'x' * 200}")
+                rights_of.view(f"other/{number}{'x' * 200}")
+        seen.view("acme/" + "x" * 1_000_000)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000

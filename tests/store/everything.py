@@ -171,9 +171,10 @@ async def use_packages(store: Store, acme: Organization, repository: Repository)
     for seen in (ALL, rights(NAME)):
         assert await store.documents.inline(acme.id, seen)
         assert await store.organizations.root("acme", seen) is not None
-    package_id = (await store.packages.get(acme, NAME)).id
-    assert await store.documents.published([package_id])
-    assert await store.packages.served(package_id)
+    package = await store.packages.get(acme, NAME)
+    assert await store.documents.published(package)
+    served = await store.packages.served(package.id)
+    assert await store.documents.entries([item.id for item in served])
     for content in (b"one", b"other"):
         assert await store.views.date(acme.id, NAME, view=b"view", content=content) is not None
     await store.views.forget()

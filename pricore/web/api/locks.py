@@ -8,7 +8,7 @@ from pricore.auth import access_tokens
 from pricore.errors import ArchiveError, InvalidError, NotFoundError, PricoreError
 from pricore.models import Lock, LockedPackage
 from pricore.rights.visibility import Rights
-from pricore.services import lock_files, locks
+from pricore.services import lock_files, locks, visible
 from pricore.services.lock_files import LockFile
 from pricore.services.locks import FindingView, LockView
 from pricore.services.opening import Services
@@ -75,6 +75,9 @@ class LocksApi:
         name = locks.check_name(call.path["name"])
         packages = await self._read(call)
         await self._check_hidden(call, name)
+        for item in packages:
+            if not visible.sees_version(rights_of(call), item.package, item.version):
+                raise InvalidError(f"{item.package} {item.version[:80]} is not for this token", field="packages")
         (made,) = await locks.register_lock(
             self._services,
             name,
@@ -113,7 +116,7 @@ class LocksApi:
         if len(found) > _MOST_CHECKED:
             raise InvalidError(f"it has more than {_MOST_CHECKED} packages of this registry", field="packages")
         for item in found:
-            if not rights_of(call).sees(item.package):
+            if not rights_of(call).sees(item.package):  # which version, a check tells
                 raise InvalidError(f"there is no package {item.package[:80]}", field="packages")
         return found
 
@@ -144,4 +147,4 @@ def _explain(error: PricoreError) -> str:
 
 
 def _visible(rights: Rights, lock: Lock) -> bool:
-    return all(rights.sees(item.package) for item in lock.packages)
+    return all(visible.sees_version(rights, item.package, item.version) for item in lock.packages)

@@ -6,18 +6,18 @@ from typing import Final
 import msgspec
 
 from pricore.auth import access_tokens
-from pricore.composer.versions import normalized_or_none
 from pricore.errors import InvalidError, NotFoundError
 from pricore.hosts.addresses import parse_address
 from pricore.models import Organization, Repository, SyncRun
 from pricore.rights.tokens import Token
 from pricore.rights.visibility import Rights
-from pricore.services import repositories
+from pricore.services import repositories, visible
 from pricore.services.opening import Services
 from pricore.services.paths import parse_paths
 from pricore.services.repositories import RepositoryChange, RepositoryView, SyncRunView
 from pricore.services.views import ProviderName
 from pricore.sync.queue import Queue
+from pricore.system.threads import DOCUMENTS
 from pricore.web.api.finding import check_unrestricted, find_organization, rights_of
 from pricore.web.api.routing import Call, Data, Message, Page, PageQuery, Route
 from pricore.web.api.streams import Events
@@ -173,7 +173,9 @@ class RepositoriesApi:
         if not rights.restricted or not found:
             return found
         packages = await self._store.packages.of_organization(organization.id)
-        ids = {package.repository_id for package in packages if rights.sees(package.name)}
+        ids = await DOCUMENTS.for_all(
+            len(packages), lambda: {item.repository_id for item in packages if rights.sees(item.name)}
+        )
         return [item for item in found if item.id in ids]
 
     async def _find(self, call: Call) -> Repository:
@@ -211,7 +213,7 @@ def _sync_run(item: SyncRun, rights: Rights) -> SyncRunView:
         return view
 
     def seen(versions: Iterable[str]) -> list[str]:
-        return [version for version in versions if _is_seen(version, rights)]
+        return [text for text in versions if _is_seen(text, rights)]
 
     return msgspec.structs.replace(
         view,
@@ -229,10 +231,6 @@ def _sync_run(item: SyncRun, rights: Rights) -> SyncRunView:
 
 
 def _is_seen(text: str, rights: Rights) -> bool:
-    """Whether a version, as vendor/name:version, is seen whenever it was published."""
+    """Whether a version, as vendor/name:version, is seen."""
     name, _, version = text.partition(":")
-    view = rights.view(name.lower())
-    if view is None or view.has_all:
-        return view is not None
-    normalized = normalized_or_none(version)
-    return normalized is not None and view.admits(normalized, None)
+    return visible.sees_version(rights, name.lower(), version)

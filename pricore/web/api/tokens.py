@@ -142,7 +142,9 @@ class TokensApi:
         if wanted.organizations is not msgspec.UNSET:
             slugs = [*dict.fromkeys([call.path["slug"], *wanted.organizations])]
         organizations = [await self._find(call, slug) for slug in slugs]
-        changed = await change_token(self._store, found, wanted, organizations, by=call.token)
+        changed = await change_token(
+            self._store, found, wanted, organizations, about=call.path["slug"], by=call.token
+        )
         return Data(WholeTokenView.of_whole(changed))
 
     async def rotate_token(self, call: Call) -> Data[NewTokenView]:
@@ -169,7 +171,8 @@ class TokensApi:
 
     async def revoke_token(self, call: Call) -> Message:
         organization, found = await self._find_visible(call)
-        if all(call.token.rights(slug) is not None for slug in found.reach):
+        own = ((rights, call.token.rights(slug)) for slug, rights in found.reach.items())
+        if all(mine is not None and rights.is_within(mine) for rights, mine in own):
             await self._store.tokens.revoke(organization, found.id)
         else:
             # the others keep theirs

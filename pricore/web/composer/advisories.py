@@ -29,6 +29,5 @@ class Advisories:
             except ValueError:
                 raise BadRequestError(f"more than {_MOST_NAMES} packages at a time") from None
         asked = {value.lower() for key, value in pairs if key.startswith("packages[")}
-        packages = await self._organizations.packages(visit)
-        names = sorted(asked.intersection(package.name for package in packages))
+        names = sorted(asked.intersection(await self._organizations.names(visit)))
         return json_response({"advisories": {name: [] for name in names}})

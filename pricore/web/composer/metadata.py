@@ -90,7 +90,8 @@ class Metadata:
     ) -> CachedResponse:
         url, view, body = self._organizations.url(request), visit.view(package), document.body
         # those that are not small take milliseconds, which the others would wait
-        run = _at_once if 0 <= zstandard.frame_content_size(body) < _SMALL else DOCUMENTS.run
+        small = 0 <= zstandard.frame_content_size(body) < _SMALL
+        run = _at_once if small and view.has_all else DOCUMENTS.run
         if target.shown is None:
             response = await run(_finish, body, url, document.last_modified, target.encoding)
             return self._keep(request, visit, target, response)

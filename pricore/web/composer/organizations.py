@@ -1,7 +1,7 @@
 """Requests that are about an organization, and what their tokens see of it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -81,6 +81,13 @@ class Organizations:
     async def packages(self, visit: Visit) -> list[Package]:
         """Its packages that the token may see, by name. Raises NotFoundError."""
         return await visible.packages(self._store, await self.find(visit), visit.rights)
+
+    async def names(self, visit: Visit) -> Sequence[str]:
+        """The names of those packages. Raises NotFoundError."""
+        root = await self._store.organizations.root(visit.slug, visit.rights)
+        if root is None:
+            raise NotFoundError(access_tokens.NOT_HERE)
+        return root.names
 
     def origin(self, request: web.Request) -> str:
         """What URLs in documents begin with: as configured, else as the client has come."""

@@ -33,9 +33,10 @@ class Search:
     async def get_list(self, request: web.Request) -> web.Response:
         """Names of packages, by `filter` (with * for anything), by `vendor` or by `type`."""
         visit = await self._organizations.admit(request)
-        packages = await self._organizations.packages(visit)
-        kind = request.query.get("type", "")
-        names = [package.name for package in packages if kind in ("", package.type)]
+        if kind := request.query.get("type", ""):
+            names = [item.name for item in await self._organizations.packages(visit) if item.type == kind]
+        else:
+            names = [*await self._organizations.names(visit)]
         if vendor := request.query.get("vendor"):
             names = [name for name in names if name.startswith(vendor.lower() + "/")]
         if pattern := request.query.get("filter"):

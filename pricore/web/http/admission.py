@@ -112,18 +112,21 @@ class Admission:
 
         Raises UnauthorizedError, NotFoundError or ForbiddenError.
         """
-        token = await self._authenticator.identify(request.headers.get(hdrs.AUTHORIZATION), at=time.time())
+        token = await self._authenticate(request)
         _check(token, access)
         return token
 
+    async def _authenticate(self, request: web.Request) -> Token:
+        return await self._authenticator.identify(
+            request.headers.get(hdrs.AUTHORIZATION),
+            at=time.time(),
+            address=self._clients.address(request),
+            client=request.headers.get(hdrs.USER_AGENT, ""),
+        )
+
     async def _identify(self, request: web.Request) -> Token:
         try:
-            token = await self._authenticator.identify(
-                request.headers.get(hdrs.AUTHORIZATION),
-                at=time.time(),
-                address=self._clients.address(request),
-                client=request.headers.get(hdrs.USER_AGENT, ""),
-            )
+            token = await self._authenticate(request)
         except UnauthorizedError:
             self.refuse(request)
             raise

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from pricore.auth.access_tokens import create_secret, hash_secret
 from pricore.hosts.addresses import parse_address
 from pricore.models import LockedPackage
-from tests.web.api.harness import ALL, ORG, call, refusal
+from pricore.rights.visibility import Layers
+from tests.rules import token_name
+from tests.web.api.harness import ALL, ORG, call, refusal, token_id
 from tests.web.composer.harness import World, pack
 
 LIBRARY = ["acme/library"]
@@ -105,3 +108,37 @@ async def test_a_checked_lock_file_tells_no_folder_of_this_machine(
     (finding,) = reply.json["data"]
     assert finding["problem"] == "its archive is not there and cannot be made; the log of the registry says why"
     assert f"the uploaded archive {world.config.uploads}" in caplog.text
+
+
+async def test_a_lock_file_with_a_version_that_is_not_seen_is_hidden(world: World) -> None:
+    """A rule on versions hides it as one on packages does, and nobody else's archives can be let go of."""
+    await lock(world, "production", "beta/tools")
+    secret = await narrow(world, ALL, ["acme/library:^1.2", "beta/*"])
+    assert (await call(world, "GET", f"{ORG}/locks", secret)).json["data"] == []
+    refusal(await call(world, "DELETE", f"{ORG}/locks/production", secret), 404)
+    other = await narrow(world, ALL, ["acme/library:^1.0", "beta/*"])
+    assert [item["name"] for item in (await call(world, "GET", f"{ORG}/locks", other)).json["data"]] == [
+        "production"
+    ]
+
+
+async def test_a_token_is_revoked_where_one_may(world: World) -> None:
+    """Who sees nothing of the other organization takes the token away from the own one alone."""
+    acme, other = [await world.store.organizations.get(slug) for slug in ("acme", "other")]
+
+    async def make(layers: Layers) -> str:
+        secret = create_secret()
+        await world.store.tokens.create(
+            {acme: (), other: layers}, name=token_name(), token_hash=hash_secret(secret), scopes=ALL
+        )
+        return secret
+
+    shared, half, whole = await make(()), await make(((),)), await make(())
+    path = f"{ORG}/tokens/{await token_id(world, shared)}"
+    assert (await call(world, "DELETE", path, half)).status == 200
+    found = await world.store.tokens.find(hash_secret(shared))
+    assert found is not None
+    assert found.organizations == ["other"]
+    path = f"/api/organizations/other/tokens/{found.id}"
+    assert (await call(world, "DELETE", path, whole)).status == 200
+    assert await world.store.tokens.find(hash_secret(shared)) is None

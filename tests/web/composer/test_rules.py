@@ -11,7 +11,7 @@ from pricore.rights.rules import parse_rule
 from pricore.system.clock import now
 from tests.harness import GitRepository
 from tests.rules import layers, rights
-from tests.web.composer.harness import Start, Template, World, error
+from tests.web.composer.harness import Start, Template, World, error, pack
 
 LIBRARY = "acme/library"
 RELEASES = ["1.2.0+build.5", "1.1.0-beta1", "v1.0.0"]
@@ -204,3 +204,18 @@ async def test_any_rules_give_what_is_left_of_the_whole(start: Start, inline: bo
 
 def test_rules_are_what_the_tests_say() -> None:
     assert [str(parse_rule(rule)) for rule in RULES] == RULES
+
+
+async def test_what_was_uploaded_is_seen_by_its_version(world: World) -> None:
+    """An archive of an upload, which is of no commit, is given with the versions of the rule alone."""
+    admin = await world.token(scopes=("packages:write",))
+    for version in ("1.0.0", "2.0.0", "dev-main"):
+        content = pack({"composer.json": f'{{"name": "acme/up", "version": "{version}"}}'})
+        reply = await world.ask(
+            world.base + "/api/organizations/acme/packages", admin, method="POST", body=content
+        )
+        assert reply.status == 201
+    urls = {version: entry["dist"]["url"] for version, entry in (await world.versions("acme/up")).items()}
+    secret = await narrowed(world, "acme/up:^1 || dev-main")
+    found = {version: (await world.ask(url, secret)).status for version, url in urls.items()}
+    assert found == {"1.0.0": 200, "dev-main": 200, "2.0.0": 403}
