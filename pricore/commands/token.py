@@ -1,12 +1,13 @@
 """`pricore token`: access tokens."""
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import UNSET, UnsetType
 
 from pricore.commands.completing import offer_packages, offer_scopes, offer_words
-from pricore.commands.finding import find_organization, find_token
+from pricore.commands.finding import find_organization, find_package, find_token
 from pricore.commands.session import Session, Yes, command, print_table
 from pricore.models import SCOPES, Organization
 from pricore.rights.tokens import Token
@@ -118,12 +119,13 @@ def create(
     async def work(store: Store) -> tuple[Token, str]:
         organization = await _organization(store, slug)
         others = [await find_organization(store, item) for item in also or ()]
+        rules = [await _rule(store, organization, item) for item in package or () if organization]
         return await create_token(
             store,
             None if organization is None else [organization, *others],
             name,
             scopes=scope or (),
-            packages=package,
+            packages=rules or None,
             published_before=None if published_before == "never" else published_before,
             expires=None if expires == "never" else expires,
         )
@@ -173,6 +175,12 @@ def show_all(
         )
 
     session.show([tokens.WholeTokenView.of_whole(item) for item in found], render)
+
+
+async def _rule(store: Store, organization: Organization, text: str) -> str:
+    """A rule with the whole name of its package, which may be given without its vendor."""
+    alone = re.fullmatch(r"[^/*:]+", text)
+    return (await find_package(store, organization, text)).name if alone else text
 
 
 def _given(when: str | None) -> str | UnsetType | None:
@@ -238,11 +246,13 @@ def change(
         slugs = [*dict.fromkeys([*left, *(also or ())])]
         if not slugs and not instance:
             raise typer.BadParameter("a token needs an organization: revoke it instead")
+        home = await find_organization(store, slug) if slug and package else None
+        rules = [await _rule(store, home, item) for item in package or () if home]
         wanted = TokenChange(
             name=name or UNSET,
             scopes=scope or UNSET,
             expires_at=_given(expires),
-            packages=None if all_packages else package or UNSET,
+            packages=None if all_packages else rules or UNSET,
             organizations=slugs if also or without else UNSET,
             published_before=_given(published_before),
         )

@@ -142,7 +142,7 @@ async def _resolve(store: Store, organization: Organization, rights: Rights, tex
             return rule
     found = await store.packages.find(organization.id, reference)
     if found is None or not rights.sees(found.name):
-        raise InvalidError(f"there is no package {reference[:80]}", field="packages")
+        raise InvalidError(f"{organization.slug} has no package {reference[:80]}", field="packages")
     return parse_rule(f"{found.name}{colon}{constraint}")
 
 

@@ -99,7 +99,7 @@ def test_a_date_leaves_out_what_came_later(world: World) -> None:
     [
         (["--package", "*"], "'*' is everything: leave the rule out for that, or name a vendor (acme/*)"),
         (["--package", "acme/plugin:^x"], "the rule 'acme/plugin:^x': invalid version constraint \"^x\""),
-        (["--package", "acme/missing"], "there is no package acme/missing"),
+        (["--package", "acme/missing"], "acme has no package acme/missing"),
         (
             ["--package", "beta:beta/*"],
             "the rule 'beta:beta/*' is of beta, which is none of the token's organizations",

@@ -29,6 +29,7 @@ from pricore.operations.backup import Choice, destination
 from pricore.operations.backup import write as write_backup
 from pricore.services.opening import Services
 from tests.harness import Client, Composer, GitRepository, Pricore, Upstream, any_composer, as_composer_reads
+from tests.rules import token_name
 
 NAME: Final = "acme/library"
 SCOPES: Final = (
@@ -118,7 +119,7 @@ class Load:
 
     def _change(self) -> None:
         path = "/api/organizations/acme/tokens"
-        status, body = self._client.ask("POST", path, {"name": "made"})
+        status, body = self._client.ask("POST", path, {"name": token_name()})
         assert status == 201, body
         made = json.loads(body)["data"]
         self.good[made["id"]] = made["token"]

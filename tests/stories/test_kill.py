@@ -18,6 +18,7 @@ import pytest
 
 from pricore.composer.versions import normalize
 from tests.harness import Client, Pricore, Upstream
+from tests.rules import token_name
 from tests.soak import SEED, TIMES
 
 _ROUNDS: Final = 20
@@ -192,7 +193,7 @@ class World:
                 assert status == 200, body
                 self._promises.revoked.add(secret)
             else:
-                status, body = server.ask("POST", path, {"name": "made"})
+                status, body = server.ask("POST", path, {"name": token_name()})
                 assert status == 201, body
                 made = json.loads(body)["data"]
                 self._promises.good[made["id"]] = made["token"]
@@ -240,7 +241,7 @@ class World:
                 if self._run(chance, "repo", "sync", "acme", self._promises.repositories[package], log=log):
                     self._promises.tags[package, tag] = commit
             case "create":
-                if made := self._run(chance, "token", "create", "acme", "made", log=log):
+                if made := self._run(chance, "token", "create", "acme", token_name(), log=log):
                     self._promises.good[made["id"]] = made["token"]
             case "revoke" if self._promises.good:
                 chosen, secret = self._promises.good.popitem()

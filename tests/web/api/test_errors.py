@@ -183,7 +183,7 @@ async def test_a_restriction_is_not_widened(world: World, admin: str, restricted
         reply = await call(world, "POST", TOKENS, restricted, GOOD | {"packages": ["acme/library", name]})
         message, errors = refusal(reply, 422)
 
-        assert (message, set(errors)) == (f"there is no package {name}", {"packages"})
+        assert (message, set(errors)) == (f"acme has no package {name}", {"packages"})
     assert (await create_token(world, restricted, packages=[]))["packages"] == []
 
 
