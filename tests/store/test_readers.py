@@ -51,10 +51,11 @@ async def test_a_disk_that_has_to_be_waited_for_stops_nobody(store: Store) -> No
     def threads() -> int:
         return sum(thread.name.startswith("finds") for thread in threading.enumerate())
 
-    assert await store.find(slow, (1,)) == (1,)
-    assert threads() == 0
-    assert await store.find(slow, (300_000,)) == (300_000,)
-    assert await store.find(slow, (1,)) == (1,)
+    for _ in range(10):  # on a machine that stands still for a second, the time for threads is over
+        assert await store.find(slow, (300_000,)) == (300_000,)
+        assert await store.find(slow, (1,)) == (1,)
+        if threads():
+            break
     assert threads() == 1
 
 
