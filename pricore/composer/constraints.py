@@ -60,8 +60,11 @@ class Comparison(NamedTuple):
             # branches are equal or not, and neither before nor behind anything
             same = normalized == self.version
             return same if self.operator == "==" else not same and self.operator == "!="
-        return _OPERATORS[self.operator](sort_key(normalized), sort_key(self.version))
+        return _OPERATORS[self.operator](sort_key(normalized), _own_key(self.version))
 
+
+_own_key: Final = lru_cache(maxsize=4096)(sort_key)
+"""The key of a constraint's own version, with which many are compared."""
 
 Constraint: TypeAlias = tuple[tuple[Comparison, ...], ...]
 """Alternatives, in each of which all has to be so; one that says nothing lets everything through."""

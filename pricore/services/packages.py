@@ -160,7 +160,7 @@ async def count_downloads(
     """
     only = None
     if not view.has_all:
-        only = {item.version for item in visible.versions(await store.packages.versions(package), view)}
+        only = {item.version for item in await visible.versions(store, package, view)}
     if version is None:
         return await store.usage.downloads(package, first=first, last=last, only=only)
     served = await store.packages.find_version(package, version)

@@ -56,9 +56,16 @@ async def show(store: Store, found: Sequence[Package], rights: Rights) -> list[P
     return await DOCUMENTS.run(shown)
 
 
-def versions(found: Iterable[Version], view: Visibility) -> list[Version]:
-    """Those of a package's versions that are seen."""
-    return [item for item in found if view.admits(item.normalized, item.published_at)]
+async def versions(store: Store, package: Package, view: Visibility) -> list[Version]:
+    """The versions of a package that are seen, newest first."""
+    found = await store.packages.versions(package)
+    if view.has_all:
+        return found
+
+    def choose() -> list[Version]:
+        return [item for item in found if view.admits(item.normalized, item.published_at)]
+
+    return await DOCUMENTS.for_all(len(found), choose)
 
 
 def sees_version(rights: Rights, package: str, version: str) -> bool:

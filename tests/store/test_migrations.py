@@ -202,3 +202,28 @@ async def test_a_copy_that_cannot_be_made_stops_everything(path: Path) -> None:
     assert everything(path) == before
     with outside(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (NEWEST - 1,)
+
+
+async def test_tokens_of_one_name_get_names_of_their_own(path: Path) -> None:
+    """Later ones are numbered, whatever they are called already; what has expired is in nobody's way."""
+    path.parent.mkdir(exist_ok=True)
+    make_earlier(path, 19)
+    names = ["CI", "CI (2)", "CI", "CI", "CI (2)", "deploy", "deploy"]
+    with outside(path) as connection:
+        (organization_id,) = connection.execute("SELECT id FROM organizations LIMIT 1").fetchone()
+        connection.execute("DELETE FROM tokens")
+        for number, name in enumerate(names):
+            connection.execute(
+                """
+                INSERT INTO tokens (id, organization_id, name, hash, scopes, restricted, expires_at, created_at)
+                VALUES (?, ?, ?, ?, '[]', 0, ?, 1)
+                """,
+                (f"t{number}", organization_id, name, bytes([number]), 1 if number == 5 else None),
+            )
+    async with Store(path) as store:
+        found = [token.name for token in await store.tokens.of_organization(organization_id)]
+    assert found[0] == "CI"
+    assert found[3] == "CI (3)"
+    assert found[5:] == ["deploy", "deploy"]
+    assert len(set(found[:5])) == 5
+    assert all(name.startswith("CI (2)") for name in (found[1], found[2], found[4]))

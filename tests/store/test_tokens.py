@@ -6,6 +6,7 @@ from pricore.auth.access_tokens import create_secret, hash_secret
 from pricore.errors import NotFoundError
 from pricore.models import Organization, Repository
 from pricore.store import Store
+from pricore.system.clock import now
 from tests.rules import packages_of, reach
 from tests.store.harness import everything, make_token, publish, released
 
@@ -64,3 +65,18 @@ async def test_a_token_restricted_to_nothing_is_restricted(store: Store, acme: O
     assert token is not None
 
     assert packages_of(token) == []
+
+
+async def test_that_a_token_expires_is_told_once(store: Store, acme: Organization) -> None:
+    """And again where it was given another end, of which that is true as well."""
+    soon = await make_token(store, acme, expires_at=now() + 100)
+    await make_token(store, acme, expires_at=now() + 100_000)
+    await make_token(store, acme, expires_at=now() - 1)
+    assert [[token.id for token in await store.tokens.tell_expiring(now() + 1000)] for _ in range(2)] == [
+        [soon.id],
+        [],
+    ]
+    await store.tokens.change(soon, name="other", scopes=soon.scopes, expires_at=soon.expires_at)
+    assert await store.tokens.tell_expiring(now() + 1000) == []
+    await store.tokens.change(soon, name="other", scopes=soon.scopes, expires_at=now() + 200)
+    assert [token.id for token in await store.tokens.tell_expiring(now() + 1000)] == [soon.id]

@@ -68,7 +68,10 @@ class LocksApi:
 
     async def list_locks(self, call: Call) -> Data[list[LockView]]:
         found = await self._store.locks.of_organization(await find_organization(self._store, call))
-        return Data([LockView.of(item) for item in found if _visible(rights_of(call), item)])
+        rights = rights_of(call)
+        count = sum(len(item.packages) for item in found)
+        seen = await DOCUMENTS.for_all(count, lambda: [item for item in found if _visible(rights, item)])
+        return Data([LockView.of(item) for item in seen])
 
     async def register_lock(self, call: Call) -> Data[LockView]:
         organization = await find_organization(self._store, call)

@@ -124,7 +124,7 @@ class PackagesApi:
         repository = await self._store.repositories.find(found.repository_id)
         if repository is None and found.repository_id is not None:  # removed between the two questions
             raise NotFoundError(access_tokens.NOT_HERE)
-        versions = visible.versions(await self._store.packages.versions(found), view)
+        versions = await visible.versions(self._store, found, view)
         return Data(
             await DOCUMENTS.for_all(len(versions), PackageView.of, found, repository=repository, versions=versions)
         )
@@ -151,7 +151,7 @@ class PackagesApi:
     async def list_versions(self, call: Call) -> Page[VersionView]:
         query: PageQuery = call.query
         _, package, view = await find_package(self._store, call)
-        found = visible.versions(await self._store.packages.versions(package), view)
+        found = await visible.versions(self._store, package, view)
         page = found[query.offset : query.offset + query.per_page]
         return Page([VersionView.of(item) for item in page], query.meta(len(found)))
 

@@ -24,6 +24,7 @@ from pricore.services.tokens import (
     rotate_token,
 )
 from pricore.services.views import Name, Scope
+from pricore.system.threads import DOCUMENTS
 from pricore.web.api.finding import find_organization
 from pricore.web.api.routing import Call, Data, Message, Route
 
@@ -183,4 +184,8 @@ class TokensApi:
         """The tokens that the caller may know of: a restricted one, those that see no more than itself."""
         found = await self._store.tokens.of_organization(organization.id)
         own = access_tokens.rights_of(caller, organization.slug)
-        return [item for item in found if access_tokens.rights_of(item, organization.slug).is_within(own)]
+
+        def choose() -> list[Token]:
+            return [item for item in found if access_tokens.rights_of(item, organization.slug).is_within(own)]
+
+        return await DOCUMENTS.for_all(len(found), choose)
